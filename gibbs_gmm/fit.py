@@ -1,0 +1,192 @@
+"""The front door: check, build, run, stack."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import warnings
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import validate
+from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence
+from gibbs_gmm.kernels.niw import Prior, log_normaliser
+from gibbs_gmm.kernels.sweep import Data, Model
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.trace import Trace
+from gibbs_gmm.weight_priors import FiniteMixture
+
+_MAX_COMPONENTS = 1 << 16  # labels are held as uint16
+
+
+def fit(
+    X: Any,
+    n_components: int | FiniteMixture,
+    *,
+    prior: NormalInverseWishart | None = None,
+    draws: int = 1000,
+    warmup: int = 1000,
+    thin: int = 1,
+    chains: int = 4,
+    rng: Any = None,
+    threads: int | None = None,
+    progress: bool = True,
+    save_assignments: bool = True,
+) -> Trace:
+    """Draw from the posterior of a Gaussian mixture with a known number of components.
+
+    Blocked Gibbs sampling (Diebolt & Robert 1994) with conjugate Normal-Inverse-Wishart components and Dirichlet
+    weights, from dispersed k-means++ starts, one per chain.
+
+    Parameters
+    ----------
+    X : array-like (N, D) or (N,)
+        Observations: an array, list, memory map, or pandas or polars data frame of finite real numbers. C-ordered
+        float32 and float64 arrays are read in place; anything else is converted once. Arithmetic is in float64.
+    n_components : int or FiniteMixture
+        The number of components, at most N; ``FiniteMixture(n, concentration)`` for a Dirichlet other than 1.
+    prior : NormalInverseWishart, optional
+        Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
+    draws, warmup : int
+        Draws to keep, and sweeps to discard before them, in each chain.
+    thin : int
+        Sweeps per kept draw.
+    chains : int
+        Independent chains.
+    rng : int, sequence of ints, SeedSequence, Generator or None
+        Seed. The same seed gives the same bytes whatever ``threads`` is, on one kind of processor.
+    threads : int, optional
+        Threads to use; by default one per available core. Chains come first; threads beyond the number of chains share the
+        rows of large data.
+    progress : bool
+        Show a progress bar when the run takes long and standard error is a terminal.
+    save_assignments : bool
+        Keep the (chains, draws, N) array of labels.
+
+    Returns
+    -------
+    Trace
+        Ctrl-C ends the run early and gives the draws so far, with a warning; before the first draw it raises
+        KeyboardInterrupt as usual.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input; the message names the argument, what was seen and what is wanted. Nothing has been sampled.
+    NumericalError
+        A scale matrix was not positive definite; the message names chain, sweep and component.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> import numpy as np
+    >>> X = np.concatenate([np.random.default_rng(0).normal(m, 1.0, (50, 2)) for m in (-3.0, 3.0)])
+    >>> trace = gg.fit(X, 2, draws=200, warmup=200, rng=1)
+    >>> trace.means.shape
+    (4, 200, 2, 2)
+    """
+    begun = time.perf_counter()
+    array, columns = validate.data(X)
+    weight_prior = _weight_prior(n_components, len(array))
+    plan = Plan(
+        warmup=validate.integer("warmup", warmup, 0),
+        draws=validate.integer("draws", draws, 1),
+        thin=validate.integer("thin", thin, 1),
+    )
+    n_chains = validate.integer("chains", chains, 1)
+    n_threads = _cores() if threads is None else validate.integer("threads", threads, 1)
+    for name, value in (("progress", progress), ("save_assignments", save_assignments)):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+    root = seed_sequence(rng)
+    loc, scale = validate.location_scale(array, columns)
+    if prior is None:
+        prior = NormalInverseWishart.from_data(X)
+    if not isinstance(prior, NormalInverseWishart):
+        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
+    if prior.n_features != len(columns):
+        raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
+
+    K, T, (N, D) = weight_prior.n_components, plan.draws, array.shape
+    data = Data(array, loc)
+    model = Model(weight_prior.concentration, _shifted(prior, loc))
+    arrays: dict[str, AnyArray] = {
+        "weights": np.empty((n_chains, T, K)),
+        "means": np.empty((n_chains, T, K, D)),
+        "covariances": np.empty((n_chains, T, K, D, D)),
+        "log_likelihood": np.empty((n_chains, T)),
+        "log_posterior": np.empty((n_chains, T)),
+        "n_clusters": np.empty((n_chains, T), np.int64),
+    }
+    labels = np.empty((n_chains, T, N), np.min_scalar_type(K - 1)) if save_assignments else None
+    all_chains = []
+    for c, seed in enumerate(root.spawn(n_chains)):
+        generator = np.random.Generator(np.random.PCG64(seed))
+        state = initial_state(generator, data, scale, K)
+        own = {name: values[c] for name, values in arrays.items()}
+        own_labels = None if labels is None else labels[c]
+        all_chains.append(Chain(c, generator, data, model, state, plan, own, own_labels))
+
+    interrupted = run(all_chains, n_threads, bool(progress))
+    kept = min(chain.draws_done for chain in all_chains)
+    if interrupted:
+        if kept == 0:
+            raise KeyboardInterrupt
+        warnings.warn(
+            f"interrupted: the trace has {kept} of {T} draws per chain; they are valid draws", stacklevel=2
+        )
+    return Trace(
+        **{name: values[:, :kept] for name, values in arrays.items()},
+        assignments=None if labels is None else labels[:, :kept],
+        n_components=np.full((n_chains, kept), K),
+        columns=columns,
+        prior=prior,
+        weight_prior=weight_prior,
+        settings={
+            "n_observations": N,
+            "draws": T,
+            "warmup": plan.warmup,
+            "thin": plan.thin,
+            "chains": n_chains,
+            "threads": n_threads,
+            "seed": root.entropy,
+            "spawn_key": list(root.spawn_key),
+            "interrupted": interrupted,
+            "seconds": time.perf_counter() - begun,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: metadata.version(name) for name in ("gibbs-gmm", "numpy", "scipy", "numba")},
+            },
+        },
+    )
+
+
+def _weight_prior(n_components: Any, N: int) -> FiniteMixture:
+    if isinstance(n_components, FiniteMixture):
+        weight_prior = n_components
+    else:
+        weight_prior = FiniteMixture(n_components)
+    limit = min(N, _MAX_COMPONENTS)
+    if weight_prior.n_components > limit:
+        raise ValueError(
+            f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}"
+        )
+    return weight_prior
+
+
+def _shifted(prior: NormalInverseWishart, loc: FloatArray) -> Prior:
+    """The prior as plain arrays, in coordinates about ``loc``."""
+    L_0 = np.linalg.cholesky(prior.Psi_0)
+    log_norm = log_normaliser(len(loc), prior.kappa_0, prior.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
+    return Prior(prior.mu_0 - loc, prior.kappa_0, prior.nu_0, prior.Psi_0.copy(), L_0, log_norm)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

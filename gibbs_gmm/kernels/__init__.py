@@ -1,0 +1,1 @@
+"""Everything compiled. Modules here import each other and nothing else of the package."""

@@ -1,0 +1,39 @@
+"""Every compiler option of the package, in one place. Nothing outside ``kernels/`` imports numba."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JIT = not numba.config.DISABLE_JIT
+"""False when NUMBA_DISABLE_JIT=1: kernels then run as plain Python (slow, debuggable)."""
+
+_OPTIONS = {
+    "nogil": True,  # chains and shards are Python threads over compiled code
+    "error_model": "numpy",  # a division by zero is inf or nan and reaches a status check, not an exception
+    "fastmath": {"contract"},  # a*b + c may be one rounding; NaN and the order of sums stay as written
+}
+
+
+def _can_cache() -> bool:
+    """Whether numba finds a folder it may write compiled code to (a read-only install has none)."""
+
+    def probe() -> None:
+        pass
+
+    try:
+        numba.njit(cache=True)(probe)
+    except RuntimeError:
+        return False
+    return True
+
+
+_CACHE = _can_cache()
+
+
+def kernel(function: F) -> F:
+    """Compile on first call, keep the result on disk, release the GIL while running."""
+    compiled: F = numba.njit(function, cache=_CACHE, **_OPTIONS)
+    return compiled

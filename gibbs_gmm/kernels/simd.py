@@ -1,0 +1,140 @@
+"""The few operations that a compiler does not vectorise by itself, written on vectors of eight doubles.
+
+LLVM cannot prove that two NumPy arrays do not overlap, so short loops that read one array and add to another stay
+scalar. These intrinsics say "load eight, then store eight" and leave the choice of registers (AVX-512, AVX2, NEON, ...)
+to LLVM. Offsets count doubles from the start of a C-contiguous array of any shape and are not checked. With the compiler off the same
+operations run on NumPy slices.
+"""
+
+import struct
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from gibbs_gmm.kernels._jit import JIT
+
+LANES = 8
+
+if JIT:
+    _I32 = ir.IntType(32)
+    _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+    _UNDEFINED = ir.Constant(_VECTOR, ir.Undefined)
+    _FIRST_LANE = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+    _FMA = ("contract",)
+
+    def _start(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+        return context.make_array(array_type)(context, builder, array).data
+
+    def _address(builder: Any, start: Any, offset: Any) -> Any:
+        return builder.bitcast(builder.gep(start, [offset]), _VECTOR.as_pointer())
+
+    def _load(builder: Any, start: Any, offset: Any) -> Any:
+        return builder.load(_address(builder, start, offset), align=8)
+
+    def _store(builder: Any, start: Any, offset: Any, value: Any) -> None:
+        builder.store(value, _address(builder, start, offset), align=8)
+
+    def _broadcast(builder: Any, start: Any, offset: Any) -> Any:
+        one = builder.load(builder.gep(start, [offset]))
+        one = builder.insert_element(_UNDEFINED, one, _I32(0))
+        return builder.shuffle_vector(one, _UNDEFINED, _FIRST_LANE)
+
+    @intrinsic
+    def bits_to_float(typingctx: Any, bits: Any) -> Any:
+        """The double whose bit pattern is this uint64."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], ir.DoubleType())
+
+        return types.float64(types.uint64), codegen
+
+    @intrinsic
+    def float_to_bits(typingctx: Any, value: Any) -> Any:
+        """The bit pattern of a double, as uint64."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], ir.IntType(64))
+
+        return types.uint64(types.float64), codegen
+
+    @intrinsic
+    def subtract_row(typingctx: Any, out: Any, i: Any, a: Any, j: Any, b: Any, k: Any) -> Any:
+        """out[i:i+8] = a[j:j+8] - b[k:k+8]."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, a, j, b, k = args
+            t_out, _, t_a, _, t_b, _ = sig.args
+            left = _load(builder, _start(context, builder, t_a, a), j)
+            right = _load(builder, _start(context, builder, t_b, b), k)
+            _store(builder, _start(context, builder, t_out, out), i, builder.fsub(left, right))
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, a, types.intp, b, types.intp), codegen
+
+    @intrinsic
+    def add_rows(typingctx: Any, out: Any, i: Any, V: Any, j: Any, stride: Any) -> Any:
+        """out[i:i+8] += the sum over r < 8 of V[j+r*stride : j+r*stride+8]."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, V, j, stride = args
+            out = _start(context, builder, sig.args[0], out)
+            V = _start(context, builder, sig.args[2], V)
+            total = _load(builder, V, j)
+            for _ in range(1, LANES):
+                j = builder.add(j, stride)
+                total = builder.fadd(total, _load(builder, V, j))
+            _store(builder, out, i, builder.fadd(_load(builder, out, i), total))
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, V, types.intp, types.intp), codegen
+
+    @intrinsic
+    def add_outer(typingctx: Any, S: Any, o: Any, V: Any, i: Any, j: Any, stride: Any) -> Any:
+        """S[o+q*stride+l] += sum over r < 8 of V[i+q+r*stride] * V[j+l+r*stride], for q < 4 and l < 8."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            S, o, V, i, j, stride = args
+            S = _start(context, builder, sig.args[0], S)
+            V = _start(context, builder, sig.args[2], V)
+            zero = ir.Constant(stride.type, 0)
+            down = [zero]
+            for _ in range(1, LANES):
+                down.append(builder.add(down[-1], stride))
+            rows = [_load(builder, V, builder.add(j, step)) for step in down]
+            sums = []
+            for q in range(4):
+                total = _load(builder, S, builder.add(o, down[q]))
+                iq = builder.add(i, ir.Constant(i.type, q))
+                for r in range(LANES):
+                    factor = _broadcast(builder, V, builder.add(iq, down[r]))
+                    total = builder.fadd(total, builder.fmul(rows[r], factor, flags=_FMA), flags=_FMA)
+                sums.append(total)
+            for q in range(4):
+                _store(builder, S, builder.add(o, down[q]), sums[q])
+            return context.get_dummy_value()
+
+        return types.void(S, types.intp, V, types.intp, types.intp, types.intp), codegen
+
+else:
+
+    def bits_to_float(bits: Any) -> Any:
+        return struct.unpack("<d", struct.pack("<Q", int(bits)))[0]
+
+    def float_to_bits(value: Any) -> Any:
+        return np.uint64(struct.unpack("<Q", struct.pack("<d", float(value)))[0])
+
+    def subtract_row(out: Any, i: Any, a: Any, j: Any, b: Any, k: Any) -> None:
+        out.reshape(-1)[i : i + LANES] = a.reshape(-1)[j : j + LANES] - b.reshape(-1)[k : k + LANES]
+
+    def add_rows(out: Any, i: Any, V: Any, j: Any, stride: Any) -> None:
+        for r in range(LANES):
+            out.reshape(-1)[i : i + LANES] += V.reshape(-1)[j + r * stride :][:LANES]
+
+    def add_outer(S: Any, o: Any, V: Any, i: Any, j: Any, stride: Any) -> None:
+        S, V = S.reshape(-1), V.reshape(-1)
+        for q in range(4):
+            for r in range(LANES):
+                S[o + q * stride :][:LANES] += V[i + q + r * stride] * V[j + r * stride :][:LANES]

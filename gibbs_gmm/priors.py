@@ -1,0 +1,118 @@
+"""The prior of the components: Normal-Inverse-Wishart."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import validate
+from gibbs_gmm.kernels.types import FloatArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NormalInverseWishart:
+    """Sigma ~ InverseWishart(nu_0, Psi_0), mu | Sigma ~ N(mu_0, Sigma / kappa_0), for each component.
+
+    E[Sigma] = Psi_0 / (nu_0 - D - 1) where nu_0 > D + 1. In one dimension Sigma is a variance with density
+    InverseGamma(nu_0 / 2, Psi_0 / 2).
+
+    Parameters
+    ----------
+    mu_0 : (D,) array-like
+        Prior mean of the component means, in the units of X.
+    kappa_0 : float > 0
+        How many observations the prior knowledge of a mean is worth.
+    nu_0 : float > D - 1
+        Degrees of freedom: how many observations the prior knowledge of a covariance is worth.
+    Psi_0 : (D, D) array-like, symmetric positive definite
+        Scale matrix, in the squared units of X.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value of the wrong kind, shape or range; the message names it.
+    """
+
+    mu_0: FloatArray
+    kappa_0: float
+    nu_0: float
+    Psi_0: FloatArray
+
+    def __init__(self, mu_0: Any, kappa_0: Any, nu_0: Any, Psi_0: Any) -> None:
+        mu_0 = validate.real_array("mu_0", np.atleast_1d(mu_0), "(D,)", 1)
+        Psi_0 = validate.real_array("Psi_0", np.atleast_2d(Psi_0), "(D, D)", 2)
+        kappa_0 = validate.positive("kappa_0", kappa_0)
+        nu_0 = validate.positive("nu_0", nu_0)
+        D = len(mu_0)
+        if D == 0:
+            raise ValueError("mu_0 must have at least one entry, got none")
+        if Psi_0.shape != (D, D):
+            raise ValueError(f"Psi_0 must have shape ({D}, {D}) to match mu_0, got {Psi_0.shape}")
+        if not nu_0 > D - 1:
+            raise ValueError(f"nu_0 must be greater than D - 1 = {D - 1}, got {nu_0}")
+        # Rounding of a computed covariance may leave it this far from symmetric.
+        if not np.allclose(Psi_0, Psi_0.T, rtol=1e-10, atol=1e-12 * np.abs(Psi_0).max()):
+            raise ValueError(f"Psi_0 must be symmetric, got a largest difference of {np.abs(Psi_0 - Psi_0.T).max():.3g}")
+        try:
+            np.linalg.cholesky(Psi_0)
+        except np.linalg.LinAlgError:
+            least = np.linalg.eigvalsh(Psi_0)[0]
+            raise ValueError(f"Psi_0 must be positive definite, got a least eigenvalue of {least:.3g}") from None
+        for name, value in (("mu_0", mu_0), ("kappa_0", kappa_0), ("nu_0", nu_0), ("Psi_0", Psi_0)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_features(self) -> int:
+        """D, the dimension of the observations it is a prior for."""
+        return len(self.mu_0)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NormalInverseWishart) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.mu_0.tobytes(), self.kappa_0, self.nu_0, self.Psi_0.tobytes()))
+
+    @classmethod
+    def from_data(cls, X: Any) -> NormalInverseWishart:
+        """The default: weak, and free of units.
+
+        mu_0 is the mean of the data and kappa_0 = 0.01, so that component means may lie anywhere in their range;
+        nu_0 = D + 2, the least for which E[Sigma] exists with an integer; E[Sigma] = Psi_0 is diagonal with one fifth
+        of each column's variance: clusters are expected to be narrower than all of the data together.
+
+        Parameters
+        ----------
+        X : array-like (N, D) or (N,)
+            The observations.
+
+        Raises
+        ------
+        ValueError
+            A column is constant, so that it has no scale of its own.
+        """
+        array, columns = validate.data(X)
+        mean, scale = validate.location_scale(array, columns)
+        constant = [name for name, value in zip(columns, scale, strict=True) if not value > 0.0]
+        if constant:
+            raise ValueError(
+                f"X has constant columns {constant}: they say nothing about clusters and give the default prior no "
+                "scale. Drop them, or pass prior=NormalInverseWishart(...) with a scale of your own"
+            )
+        D = len(columns)
+        return cls(mu_0=mean, kappa_0=0.01, nu_0=D + 2, Psi_0=np.diag(0.2 * scale**2))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its parameters as plain lists and numbers, for JSON."""
+        return {
+            "mu_0": self.mu_0.tolist(),
+            "kappa_0": self.kappa_0,
+            "nu_0": self.nu_0,
+            "Psi_0": self.Psi_0.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NormalInverseWishart:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**values)

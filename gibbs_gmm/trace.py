@@ -1,0 +1,157 @@
+"""The result of a fit: arrays of draws, and what it takes to reproduce them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.weight_priors import FiniteMixture
+
+if TYPE_CHECKING:
+    from gibbs_gmm.summary import Summary
+
+_FORMAT = "gibbs_gmm trace 1"
+_ARRAYS = (
+    "weights",
+    "means",
+    "covariances",
+    "assignments",
+    "n_components",
+    "n_clusters",
+    "log_likelihood",
+    "log_posterior",
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trace:
+    """Draws from the posterior of a Gaussian mixture, for C chains of T draws each, K components in D dimensions.
+
+    All arrays are read-only. Component labels mean nothing across draws and chains: compare components only after
+    matching them (:meth:`summary` does), or use quantities that do not depend on labels.
+
+    Attributes
+    ----------
+    weights : (C, T, K) float64
+        Component probabilities; each draw sums to 1.
+    means : (C, T, K, D) float64
+        Component means, in the units of X.
+    covariances : (C, T, K, D, D) float64
+        Component covariance matrices, in the squared units of X.
+    assignments : (C, T, N) unsigned integers, or None
+        Component of each observation, 0..K-1, in the smallest type that holds K; None with ``save_assignments=False``.
+    n_components, n_clusters : (C, T) int64
+        Components of the mixture, and those of them that own at least one observation.
+    log_likelihood : (C, T) float64
+        sum_i log sum_k w_k N(x_i | mu_k, Sigma_k): the density of the data, in units of X, labels summed out.
+    log_posterior : (C, T) float64
+        log_likelihood + log prior density of weights, means and covariances (the posterior density up to a constant).
+    columns : tuple of str
+        Names of the D columns of X ("x0", "x1", ... if it had none).
+    prior : NormalInverseWishart
+        Prior of the components, as used.
+    weight_prior : FiniteMixture
+        Prior of the weights.
+    settings : dict
+        n_observations, draws, warmup, thin, chains, seed (entropy of the SeedSequence), seconds, versions,
+        interrupted.
+    """
+
+    weights: FloatArray
+    means: FloatArray
+    covariances: FloatArray
+    assignments: AnyArray | None
+    n_components: IntArray
+    n_clusters: IntArray
+    log_likelihood: FloatArray
+    log_posterior: FloatArray
+    columns: tuple[str, ...]
+    prior: NormalInverseWishart
+    weight_prior: FiniteMixture
+    settings: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for name in _ARRAYS:
+            array = getattr(self, name)
+            if array is not None:
+                view = array.view()
+                view.flags.writeable = False
+                object.__setattr__(self, name, view)
+
+    def __repr__(self) -> str:
+        C, T, K, D = self.means.shape
+        N = self.settings["n_observations"]
+        return f"<Trace: {C} chains x {T} draws, {K} components, {N} observations x {D} columns>"
+
+    def summary(self) -> Summary:
+        """Table of weights, means and covariances per component, with R-hat and effective sample sizes.
+
+        Components are matched across draws and chains first; label-invariant quantities come with it, and a plain
+        warning where the chains disagree. See :class:`gibbs_gmm.summary.Summary`.
+        """
+        from gibbs_gmm.summary import summarize
+
+        return summarize(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trace to one ``.npz`` file: plain arrays and a JSON text, no pickle.
+
+        The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
+        """
+        path = Path(path)
+        metadata = {
+            "format": _FORMAT,
+            "columns": list(self.columns),
+            "prior": self.prior.to_dict(),
+            "weight_prior": self.weight_prior.to_dict(),
+            "settings": self.settings,
+        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, path)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+
+
+def load(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace written by :meth:`Trace.save`. Loading never runs code from the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is not a trace, is damaged, or was written by an incompatible version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            metadata = json.loads(str(file["metadata"]))
+            if metadata.get("format") != _FORMAT:
+                raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
+            arrays = {name: file[name] if name in file.files else None for name in _ARRAYS}
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm trace: {error}") from error
+    return Trace(
+        **arrays,
+        columns=tuple(metadata["columns"]),
+        prior=NormalInverseWishart.from_dict(metadata["prior"]),
+        weight_prior=FiniteMixture.from_dict(metadata["weight_prior"]),
+        settings=metadata["settings"],
+    )

@@ -1,0 +1,151 @@
+"""Checks of arguments at the boundary. Each message names the argument, what was seen and what is wanted."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
+
+_CHUNK = 1 << 16
+_LARGEST, _SMALLEST = 1e140, 1e-140
+
+
+def integer(name: str, value: Any, minimum: int) -> int:
+    """``value`` as an int of at least ``minimum``. Booleans and floats are refused."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got the boolean {value}")
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
+    if result < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {result}")
+    return result
+
+
+def positive(name: str, value: Any) -> float:
+    """``value`` as a finite float above 0."""
+    result = real(name, value)
+    if not result > 0.0:
+        raise ValueError(f"{name} must be positive, got {result}")
+    return result
+
+
+def real(name: str, value: Any) -> float:
+    """``value`` as a finite float."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, got the boolean {value}")
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
+    result = float(value)
+    if not math.isfinite(result):
+        raise ValueError(f"{name} must be finite, got {result}")
+    return result
+
+
+def real_array(name: str, value: Any, shape_text: str, ndim: int) -> FloatArray:
+    """``value`` as a new finite float64 array of ``ndim`` dimensions."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers of shape {shape_text}, got dtype {array.dtype}")
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have shape {shape_text}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {array}")
+    result = np.array(array, dtype=np.float64, order="C")
+    result.flags.writeable = False
+    return result
+
+
+def data(X: Any) -> tuple[AnyArray, tuple[str, ...]]:
+    """X as a C-ordered (N, D) array of float32 or float64, and the names of its columns.
+
+    Such an array (a memory map too) is used in place; anything else is converted once. Data frames keep their column
+    names; one-dimensional input is one column.
+    """
+    names = getattr(X, "columns", None)
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("X must not be a masked array: missing values are not supported; drop those rows")
+    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                "X must hold real numbers of shape (N, D), got objects that are not numbers (text, ragged rows?)"
+            ) from None
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"X must hold real numbers of shape (N, D), got dtype {array.dtype}")
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise ValueError(f"X must have shape (N, D) or (N,), got {array.shape}")
+    N, D = array.shape
+    if D == 0:
+        raise ValueError(f"X must have at least one column, got shape {array.shape}")
+    if N < 2:
+        raise ValueError(f"X must have at least 2 rows, got shape {array.shape}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
+        array = np.require(array.astype(array.dtype.newbyteorder("=")), requirements=["C", "A"])
+    columns = tuple(f"x{d}" for d in range(D)) if names is None else tuple(str(name) for name in names)
+    _finite(array, columns)
+    return np.asarray(array), columns
+
+
+def _finite(X: AnyArray, columns: tuple[str, ...]) -> None:
+    """Refuse NaN and infinite values, saying how many and where the first is."""
+    for what, test in (("missing values (NaN)", np.isnan), ("infinite values", np.isinf)):
+        count, first = 0, None
+        for start in range(0, X.shape[0], _CHUNK):
+            bad = test(X[start : start + _CHUNK])
+            if bad.any():
+                if first is None:
+                    row, column = np.argwhere(bad)[0]
+                    first = (start + int(row), columns[int(column)])
+                count += int(bad.sum())
+        if first is not None:
+            raise ValueError(
+                f"X must be finite, got {count} {what}, the first in row {first[0]}, column {first[1]!r}; "
+                "drop or impute those rows"
+            )
+
+
+def location_scale(X: AnyArray, columns: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation (ddof=1) of each column, by chunks and about the first row so that no digit is lost.
+
+    Raises ValueError where squares of the data leave the range of doubles.
+    """
+    origin = X[0].astype(np.float64)
+    shift, n = np.zeros(X.shape[1]), X.shape[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, n, _CHUNK):
+            shift += (X[start : start + _CHUNK] - origin).sum(0) / n
+        mean = origin + shift
+        squares = np.zeros(X.shape[1])
+        for start in range(0, n, _CHUNK):
+            deviation = (X[start : start + _CHUNK] - origin) - shift
+            squares += np.square(deviation).sum(0)
+        scale = np.sqrt(squares / (n - 1))
+        spread = np.abs(shift) + scale
+    for name, value, size in zip(columns, spread, np.abs(mean), strict=True):
+        if not (value < _LARGEST and size < _LARGEST):
+            raise ValueError(
+                f"X column {name!r} is too large for covariances in double precision (about {max(size, value):.0e}); "
+                f"divide it so that its values stay below {_LARGEST:.0e}"
+            )
+    for name, column, value in zip(columns, X.T, scale, strict=True):
+        if value < _SMALLEST and column.min() != column.max():
+            raise ValueError(
+                f"X column {name!r} varies too little for covariances in double precision (by less than "
+                f"{_SMALLEST:.0e}); multiply it so that its standard deviation is above {_SMALLEST:.0e}"
+            )
+    return mean, scale
