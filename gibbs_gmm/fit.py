@@ -13,9 +13,8 @@ import numpy as np
 
 from gibbs_gmm import validate
 from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence
-from gibbs_gmm.kernels.niw import Prior, log_normaliser
 from gibbs_gmm.kernels.sweep import Data, Model
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.priors import NormalInverseWishart
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import FiniteMixture
@@ -113,7 +112,7 @@ def fit(
 
     K, T, (N, D) = weight_prior.n_components, plan.draws, array.shape
     data = Data(array, loc)
-    model = Model(weight_prior.concentration, _shifted(prior, loc))
+    model = Model(weight_prior.concentration, prior.as_kernel(loc))
     arrays: dict[str, AnyArray] = {
         "weights": np.empty((n_chains, T, K)),
         "means": np.empty((n_chains, T, K, D)),
@@ -136,9 +135,7 @@ def fit(
     if interrupted:
         if kept == 0:
             raise KeyboardInterrupt
-        warnings.warn(
-            f"interrupted: the trace has {kept} of {T} draws per chain; they are valid draws", stacklevel=2
-        )
+        warnings.warn(f"interrupted: the trace has {kept} of {T} draws per chain; they are valid draws", stacklevel=2)
     return Trace(
         **{name: values[:, :kept] for name, values in arrays.items()},
         assignments=None if labels is None else labels[:, :kept],
@@ -172,17 +169,8 @@ def _weight_prior(n_components: Any, N: int) -> FiniteMixture:
         weight_prior = FiniteMixture(n_components)
     limit = min(N, _MAX_COMPONENTS)
     if weight_prior.n_components > limit:
-        raise ValueError(
-            f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}"
-        )
+        raise ValueError(f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}")
     return weight_prior
-
-
-def _shifted(prior: NormalInverseWishart, loc: FloatArray) -> Prior:
-    """The prior as plain arrays, in coordinates about ``loc``."""
-    L_0 = np.linalg.cholesky(prior.Psi_0)
-    log_norm = log_normaliser(len(loc), prior.kappa_0, prior.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
-    return Prior(prior.mu_0 - loc, prior.kappa_0, prior.nu_0, prior.Psi_0.copy(), L_0, log_norm)
 
 
 def _cores() -> int:

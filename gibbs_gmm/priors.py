@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import validate
+from gibbs_gmm.kernels.niw import Prior, log_normaliser
 from gibbs_gmm.kernels.types import FloatArray
 
 
@@ -54,7 +55,9 @@ class NormalInverseWishart:
             raise ValueError(f"nu_0 must be greater than D - 1 = {D - 1}, got {nu_0}")
         # Rounding of a computed covariance may leave it this far from symmetric.
         if not np.allclose(Psi_0, Psi_0.T, rtol=1e-10, atol=1e-12 * np.abs(Psi_0).max()):
-            raise ValueError(f"Psi_0 must be symmetric, got a largest difference of {np.abs(Psi_0 - Psi_0.T).max():.3g}")
+            raise ValueError(
+                f"Psi_0 must be symmetric, got a largest difference of {np.abs(Psi_0 - Psi_0.T).max():.3g}"
+            )
         try:
             np.linalg.cholesky(Psi_0)
         except np.linalg.LinAlgError:
@@ -102,6 +105,12 @@ class NormalInverseWishart:
             )
         D = len(columns)
         return cls(mu_0=mean, kappa_0=0.01, nu_0=D + 2, Psi_0=np.diag(0.2 * scale**2))
+
+    def as_kernel(self, loc: FloatArray) -> Prior:
+        """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
+        L_0 = np.linalg.cholesky(self.Psi_0)
+        log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
+        return Prior(self.mu_0 - loc, self.kappa_0, self.nu_0, self.Psi_0.copy(), L_0, log_norm)
 
     def to_dict(self) -> dict[str, Any]:
         """Its parameters as plain lists and numbers, for JSON."""

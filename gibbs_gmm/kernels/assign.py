@@ -15,7 +15,7 @@ import numpy as np
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.random import uniform
 from gibbs_gmm.kernels.simd import LANES, add_outer, add_rows, bits_to_float, float_to_bits, subtract_row
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TILE = 128
 """Rows per tile: 64 spends more on loop starts, 256 falls out of the first-level cache at D = 32."""
@@ -138,74 +138,70 @@ def load_tile(X: AnyArray, loc: FloatArray, first: int, size: int, Xt: FloatArra
 
 
 @kernel
-def mahalanobis(Xt: FloatArray, W: FloatArray, c: FloatArray, k: int, q: FloatArray, acc: FloatArray) -> None:
-    """q[b] <- |W_k x_b + c_k|^2 for the tile's observations x_b, W_k lower triangular.
+def log_weights(K: int, components: Components, work: Workspace) -> None:
+    """lw[k, b] <- log2 of w_k N(x_b | mu_k, Sigma_k), and top[b] <- its largest value over k.
 
-    W is used in 4 x 4 blocks held in registers; every inner loop runs over the observations. Rows beyond the last
-    multiple of four go one at a time.
+    The quadratic form is |W_k x_b + c_k|^2, summed by rows of the lower triangular W_k. W is used in 4 x 4 blocks held
+    in registers; every inner loop runs over the observations of the tile. Rows beyond the last multiple of four go one
+    at a time.
     """
+    W, c = components.W, components.c
+    Xt, lw, top, q, acc = work.Xt, work.lw, work.top, work.q, work.acc
     D = Xt.shape[0]
     blocked = D - D % 4
-    for b in range(TILE):
-        q[b] = 0.0
-    for i in range(0, blocked, 4):
-        c0, c1, c2, c3 = c[k, i], c[k, i + 1], c[k, i + 2], c[k, i + 3]
-        for j in range(0, i, 4):
-            a00, a01, a02, a03 = W[k, i, j], W[k, i, j + 1], W[k, i, j + 2], W[k, i, j + 3]
-            a10, a11, a12, a13 = W[k, i + 1, j], W[k, i + 1, j + 1], W[k, i + 1, j + 2], W[k, i + 1, j + 3]
-            a20, a21, a22, a23 = W[k, i + 2, j], W[k, i + 2, j + 1], W[k, i + 2, j + 2], W[k, i + 2, j + 3]
-            a30, a31, a32, a33 = W[k, i + 3, j], W[k, i + 3, j + 1], W[k, i + 3, j + 2], W[k, i + 3, j + 3]
-            if j == 0:
+    for k in range(K):
+        for b in range(TILE):
+            q[b] = 0.0
+        for i in range(0, blocked, 4):
+            c0, c1, c2, c3 = c[k, i], c[k, i + 1], c[k, i + 2], c[k, i + 3]
+            for j in range(0, i, 4):
+                a00, a01, a02, a03 = W[k, i, j], W[k, i, j + 1], W[k, i, j + 2], W[k, i, j + 3]
+                a10, a11, a12, a13 = W[k, i + 1, j], W[k, i + 1, j + 1], W[k, i + 1, j + 2], W[k, i + 1, j + 3]
+                a20, a21, a22, a23 = W[k, i + 2, j], W[k, i + 2, j + 1], W[k, i + 2, j + 2], W[k, i + 2, j + 3]
+                a30, a31, a32, a33 = W[k, i + 3, j], W[k, i + 3, j + 1], W[k, i + 3, j + 2], W[k, i + 3, j + 3]
+                if j == 0:
+                    for b in range(TILE):
+                        x0, x1, x2, x3 = Xt[0, b], Xt[1, b], Xt[2, b], Xt[3, b]
+                        acc[0, b] = c0 + a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
+                        acc[1, b] = c1 + a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
+                        acc[2, b] = c2 + a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
+                        acc[3, b] = c3 + a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
+                else:
+                    for b in range(TILE):
+                        x0, x1, x2, x3 = Xt[j, b], Xt[j + 1, b], Xt[j + 2, b], Xt[j + 3, b]
+                        acc[0, b] += a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
+                        acc[1, b] += a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
+                        acc[2, b] += a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
+                        acc[3, b] += a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
+            d00, d10, d11 = W[k, i, i], W[k, i + 1, i], W[k, i + 1, i + 1]
+            d20, d21, d22 = W[k, i + 2, i], W[k, i + 2, i + 1], W[k, i + 2, i + 2]
+            d30, d31, d32, d33 = W[k, i + 3, i], W[k, i + 3, i + 1], W[k, i + 3, i + 2], W[k, i + 3, i + 3]
+            if i == 0:
                 for b in range(TILE):
                     x0, x1, x2, x3 = Xt[0, b], Xt[1, b], Xt[2, b], Xt[3, b]
-                    acc[0, b] = c0 + a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
-                    acc[1, b] = c1 + a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
-                    acc[2, b] = c2 + a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
-                    acc[3, b] = c3 + a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
+                    y0 = c0 + d00 * x0
+                    y1 = c1 + d10 * x0 + d11 * x1
+                    y2 = c2 + d20 * x0 + d21 * x1 + d22 * x2
+                    y3 = c3 + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
+                    q[b] = y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
             else:
                 for b in range(TILE):
-                    x0, x1, x2, x3 = Xt[j, b], Xt[j + 1, b], Xt[j + 2, b], Xt[j + 3, b]
-                    acc[0, b] += a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
-                    acc[1, b] += a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
-                    acc[2, b] += a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
-                    acc[3, b] += a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
-        d00, d10, d11 = W[k, i, i], W[k, i + 1, i], W[k, i + 1, i + 1]
-        d20, d21, d22 = W[k, i + 2, i], W[k, i + 2, i + 1], W[k, i + 2, i + 2]
-        d30, d31, d32, d33 = W[k, i + 3, i], W[k, i + 3, i + 1], W[k, i + 3, i + 2], W[k, i + 3, i + 3]
-        if i == 0:
+                    x0, x1, x2, x3 = Xt[i, b], Xt[i + 1, b], Xt[i + 2, b], Xt[i + 3, b]
+                    y0 = acc[0, b] + d00 * x0
+                    y1 = acc[1, b] + d10 * x0 + d11 * x1
+                    y2 = acc[2, b] + d20 * x0 + d21 * x1 + d22 * x2
+                    y3 = acc[3, b] + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
+                    q[b] += y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
+        for i in range(blocked, D):
+            c0, a00 = c[k, i], W[k, i, 0]
             for b in range(TILE):
-                x0, x1, x2, x3 = Xt[0, b], Xt[1, b], Xt[2, b], Xt[3, b]
-                y0 = c0 + d00 * x0
-                y1 = c1 + d10 * x0 + d11 * x1
-                y2 = c2 + d20 * x0 + d21 * x1 + d22 * x2
-                y3 = c3 + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
-                q[b] = y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
-        else:
+                acc[0, b] = c0 + a00 * Xt[0, b]
+            for j in range(1, i + 1):
+                a00 = W[k, i, j]
+                for b in range(TILE):
+                    acc[0, b] += a00 * Xt[j, b]
             for b in range(TILE):
-                x0, x1, x2, x3 = Xt[i, b], Xt[i + 1, b], Xt[i + 2, b], Xt[i + 3, b]
-                y0 = acc[0, b] + d00 * x0
-                y1 = acc[1, b] + d10 * x0 + d11 * x1
-                y2 = acc[2, b] + d20 * x0 + d21 * x1 + d22 * x2
-                y3 = acc[3, b] + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
-                q[b] += y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
-    for i in range(blocked, D):
-        c0, a00 = c[k, i], W[k, i, 0]
-        for b in range(TILE):
-            acc[0, b] = c0 + a00 * Xt[0, b]
-        for j in range(1, i + 1):
-            a00 = W[k, i, j]
-            for b in range(TILE):
-                acc[0, b] += a00 * Xt[j, b]
-        for b in range(TILE):
-            q[b] += acc[0, b] * acc[0, b]
-
-
-@kernel
-def log_weights(K: int, components: Components, work: Workspace) -> None:
-    """lw[k, b] <- log2 of w_k N(x_b | mu_k, Sigma_k), and top[b] <- its largest value over k."""
-    lw, top, q = work.lw, work.top, work.q
-    for k in range(K):
-        mahalanobis(work.Xt, components.W, components.c, k, q, work.acc)
+                q[b] += acc[0, b] * acc[0, b]
         log_c = components.log_c[k]
         if k == 0:
             for b in range(TILE):
@@ -309,41 +305,3 @@ def flush(K: int, work: Workspace, n: FloatArray, s: FloatArray, S: FloatArray) 
         n[k] += waiting[k]
         waiting[k] = 0
         _fold(work.Xt.shape[0], k, size, pending, s, S)
-
-
-@kernel
-def assign_rows(
-    X: AnyArray,
-    loc: FloatArray,
-    first: int,
-    last: int,
-    K: int,
-    components: Components,
-    key: np.uint64,
-    work: Workspace,
-    z: LabelArray,
-    n: FloatArray,
-    s: FloatArray,
-    S: FloatArray,
-) -> float:
-    """Draw z_i | w, mu, Sigma for rows first .. last of X and collect their statistics about the components' centres.
-
-    Leaves p(z | w, mu, Sigma, X) invariant (it draws from it). Overwrites z[first:last], n (K,), s (K, P), S (K, P, P);
-    returns the log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k), of these rows.
-    """
-    n[:K] = 0.0
-    s[:K] = 0.0
-    S[:K] = 0.0
-    total = 0.0
-    for start in range(first, last, TILE):
-        size = min(TILE, last - start)
-        load_tile(X, loc, start, size, work.Xt, work.rows)
-        log_weights(K, components, work)
-        draw_labels(K, key, start, work)
-        labels = z[start : start + size]  # a slice: an index that cannot be negative vectorises
-        for b in range(size):
-            labels[b] = work.label[b]
-        accumulate(size, components, work, n, s, S)
-        total += log_likelihood(size, work)
-    flush(K, work, n, s, S)
-    return total / LOG2_E

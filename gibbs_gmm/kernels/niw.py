@@ -1,7 +1,7 @@
 """The Normal-Inverse-Wishart conjugate pair: update, draw, log density. All in coordinates shifted by ``loc``.
 
-Sigma ~ InverseWishart(nu_0, Psi_0), mu | Sigma ~ N(mu_0, Sigma / kappa_0). A component is held as the lower triangular W
-with W'W = Sigma^-1, so that densities need neither Sigma nor its inverse.
+Sigma ~ InverseWishart(nu_0, Psi_0), mu | Sigma ~ N(mu_0, Sigma / kappa_0). A component is held as the lower triangular
+W with W'W = Sigma^-1, so that densities need neither Sigma nor its inverse.
 """
 
 import math
@@ -35,9 +35,7 @@ def log_normaliser(D: int, kappa_0: float, nu_0: float, log_det_Psi_0: float) ->
     for j in range(D):
         log_gamma_D += math.lgamma(0.5 * (nu_0 - j))
     return (
-        0.5 * nu_0 * (log_det_Psi_0 - D * math.log(2.0))
-        - log_gamma_D
-        + 0.5 * D * math.log(kappa_0 / (2.0 * math.pi))
+        0.5 * nu_0 * (log_det_Psi_0 - D * math.log(2.0)) - log_gamma_D + 0.5 * D * math.log(kappa_0 / (2.0 * math.pi))
     )
 
 
@@ -80,8 +78,9 @@ def draw_component(
 ) -> int:
     """(mu, Sigma) ~ NIW(mu_n, kappa_n, nu_n, Psi_n), as mu (at least D,) and W (D, D) with W'W = Sigma^-1.
 
-    With Psi_n = L L', W = A' L^-1 for A upper triangular, A_jj^2 ~ chi^2(nu_n - D + j), j = 1..D, and standard normals above
-    the diagonal (Bartlett's decomposition, reversed so that W is lower triangular); mu = mu_n + W^-1 eps / sqrt(kappa_n).
+    With Psi_n = L L', W = A' L^-1 for A upper triangular, A_jj^2 ~ chi^2(nu_n - D + j), j = 1..D, and standard normals
+    above the diagonal (Bartlett's decomposition, reversed so that W is lower triangular); mu = mu_n + W^-1 eps /
+    sqrt(kappa_n).
     Psi_n is overwritten. Returns 0, or the number of the pivot at which Psi_n is not positive definite.
     """
     D = mu_n.shape[0]

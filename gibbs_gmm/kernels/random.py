@@ -43,7 +43,8 @@ def draw_key(rng: np.random.Generator) -> np.uint64:
 def draw_log_gamma(rng: np.random.Generator, shape: float) -> float:
     """The logarithm of a Gamma(shape, 1) draw, finite however small the shape.
 
-    Below shape 1 it uses Gamma(a) = Gamma(a + 1) U^(1/a) (Devroye 1986, IX.3), in logarithms, where a = 0.001 would underflow.
+    Below shape 1 it uses Gamma(a) = Gamma(a + 1) U^(1/a) (Devroye 1986, IX.3), in logarithms, where a = 0.001 would
+    underflow.
     """
     if shape >= 1.0:
         return math.log(rng.standard_gamma(shape))

@@ -2,8 +2,8 @@
 
 LLVM cannot prove that two NumPy arrays do not overlap, so short loops that read one array and add to another stay
 scalar. These intrinsics say "load eight, then store eight" and leave the choice of registers (AVX-512, AVX2, NEON, ...)
-to LLVM. Offsets count doubles from the start of a C-contiguous array of any shape and are not checked. With the compiler off the same
-operations run on NumPy slices.
+to LLVM. Offsets count doubles from the start of a C-contiguous array of any shape and are not checked. With the
+compiler off the same operations run on NumPy slices.
 """
 
 import struct

@@ -6,9 +6,9 @@ A sweep is, in this order (Diebolt & Robert 1994):
 2. ``assign_shards``: z | w, mu, Sigma for all rows, and the statistics of the new clusters;
 3. ``reduce_shards``: the shards' statistics summed, in their order.
 
-Each leaves the posterior invariant. What is recorded after a sweep, (w, mu, Sigma, z) and the log likelihood of (w, mu, Sigma), is
-therefore one draw from the joint posterior. Running 1-3 from Python with the shards of 2 spread over threads gives the
-same bytes as ``run_sweeps``: the cut into shards depends on N only.
+Each leaves the posterior invariant. What is recorded after a sweep, (w, mu, Sigma, z) and the log likelihood of
+(w, mu, Sigma), is therefore one draw from the joint posterior. Running 1-3 from Python with the shards of 2 spread over
+threads gives the same bytes as ``run_sweeps``: the cut into shards depends on N only.
 """
 
 import math
@@ -17,7 +17,20 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.assign import LOG2_E, Components, Statistics, Workspace, assign_rows, new_workspace
+from gibbs_gmm.kernels.assign import (
+    LOG2_E,
+    TILE,
+    Components,
+    Statistics,
+    Workspace,
+    accumulate,
+    draw_labels,
+    flush,
+    load_tile,
+    log_likelihood,
+    log_weights,
+    new_workspace,
+)
 from gibbs_gmm.kernels.linalg import invert_lower, log_diagonal, outer_lower
 from gibbs_gmm.kernels.niw import Prior, draw_component, log_niw, update_posterior
 from gibbs_gmm.kernels.random import draw_key
@@ -105,42 +118,62 @@ def draw_parameters(rng: np.random.Generator, model: Model, state: State) -> int
 
 @kernel
 def assign_shards(data: Data, state: State, work: Workspace, first: int, last: int) -> None:
-    """z | w, mu, Sigma for the rows of shards first .. last, and each shard's statistics and log likelihood."""
+    """Draw z_i | w, mu, Sigma for the rows of shards first .. last, and collect their statistics.
+
+    Leaves p(z | w, mu, Sigma, X) invariant (it draws from it). Overwrites z for these rows, and each shard's statistics
+    about the components' centres and its log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k).
+    """
     N, K, n_cut = data.X.shape[0], state.W.shape[0], state.shard_log_likelihood.shape[0]
+    P = work.rows.shape[1]
     for shard in range(first, last):
-        state.shard_log_likelihood[shard] = assign_rows(
-            data.X,
-            data.loc,
-            shard * N // n_cut,
-            (shard + 1) * N // n_cut,
-            K,
-            state.components,
-            state.key[0],
-            work,
-            state.z,
-            state.shards.n[shard],
-            state.shards.s[shard],
-            state.shards.S[shard],
-        )
+        n, s, S = state.shards.n[shard], state.shards.s[shard], state.shards.S[shard]
+        for k in range(K):
+            n[k] = 0.0
+            for i in range(P):
+                s[k, i] = 0.0
+                for j in range(P):
+                    S[k, i, j] = 0.0
+        total = 0.0
+        end = (shard + 1) * N // n_cut
+        for start in range(shard * N // n_cut, end, TILE):
+            size = min(TILE, end - start)
+            load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
+            log_weights(K, state.components, work)
+            draw_labels(K, state.key[0], start, work)
+            labels = state.z[start : start + size]  # a slice: an index that cannot be negative vectorises
+            for b in range(size):
+                labels[b] = work.label[b]
+            accumulate(size, state.components, work, n, s, S)
+            total += log_likelihood(size, work)
+        flush(K, work, n, s, S)
+        state.shard_log_likelihood[shard] = total / LOG2_E
+
+
+@kernel
+def _add(total: FloatArray, part: FloatArray, first: bool) -> None:
+    """total <- part at first, else total + part, for one-dimensional arrays (a loop compiles faster than slices)."""
+    for i in range(total.shape[0]):
+        total[i] = part[i] if first else total[i] + part[i]
 
 
 @kernel
 def reduce_shards(state: State) -> float:
     """Sum the shards' statistics in order into ``state.total``; returns the log likelihood of (w, mu, Sigma)."""
-    state.total.n[:] = 0.0
-    state.total.s[:] = 0.0
-    state.total.S[:] = 0.0
-    log_likelihood = 0.0
+    total, shards = state.total, state.shards
+    result = 0.0
     for shard in range(state.shard_log_likelihood.shape[0]):
-        state.total.n[:] += state.shards.n[shard]
-        state.total.s[:] += state.shards.s[shard]
-        state.total.S[:] += state.shards.S[shard]
-        log_likelihood += state.shard_log_likelihood[shard]
-    return log_likelihood
+        first = shard == 0
+        _add(total.n, shards.n[shard], first)
+        for k in range(total.n.shape[0]):
+            _add(total.s[k], shards.s[shard, k], first)
+            for i in range(total.S.shape[1]):
+                _add(total.S[k, i], shards.S[shard, k, i], first)
+        result += state.shard_log_likelihood[shard]
+    return result
 
 
 @kernel
-def record(data: Data, model: Model, state: State, log_likelihood: float, draws: Draws, t: int) -> None:
+def record(data: Data, model: Model, state: State, total: float, draws: Draws, t: int) -> None:
     """Write the state into row t of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
 
     log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to the constant log p(X).
@@ -157,11 +190,13 @@ def record(data: Data, model: Model, state: State, log_likelihood: float, draws:
         invert_lower(state.W[k], V)
         outer_lower(V, draws.covariances[t, k])
         clusters += 1 if state.total.n[k] > 0.0 else 0
-    draws.log_likelihood[t] = log_likelihood
-    draws.log_posterior[t] = log_likelihood + log_prior
+    draws.log_likelihood[t] = total
+    draws.log_posterior[t] = total + log_prior
     draws.n_clusters[t] = clusters
     if draws.z.shape[0] > 0:
-        draws.z[t, :] = state.z
+        z = draws.z[t]
+        for i in range(z.shape[0]):
+            z[i] = state.z[i]
 
 
 @kernel
@@ -185,7 +220,7 @@ def run_sweeps(
         if status != 0:
             return sweep * (K + 1) + status
         assign_shards(data, state, work, 0, state.shard_log_likelihood.shape[0])
-        log_likelihood = reduce_shards(state)
+        total = reduce_shards(state)
         if thin > 0 and (sweep + 1) % thin == 0:
-            record(data, model, state, log_likelihood, draws, (sweep + 1) // thin - 1)
+            record(data, model, state, total, draws, (sweep + 1) // thin - 1)
     return 0

@@ -1,0 +1,93 @@
+"""Matching components across draws and chains: labels mean nothing until this is done."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.trace import Trace
+
+
+def match_components(trace: Trace) -> IntArray:
+    """A permutation of the components of each draw, so that component k is the same one in every draw and chain.
+
+    The pivot is the draw with the highest log_posterior over all chains, its components in order of decreasing weight.
+    Every draw is permuted so as to minimise the sum over pairs (k of the draw, j of the pivot) of the symmetric
+    Kullback-Leibler (Jeffreys) divergence of w_k N_k and w_j N_j, weights included:
+
+        (w_k - w_j) log(w_k / w_j) + w_k KL(N_k, N_j) + w_j KL(N_j, N_k).
+
+    By the log-sum inequality the sum bounds the Jeffreys divergence of the two whole mixtures, so this is the labelling
+    under which they are seen to be alike. The weights matter: without them a component that owns no observation, and is
+    drawn from the prior, has divergences so large that it alone decides where all others go.
+
+    Parameters
+    ----------
+    trace : Trace
+        C chains of T draws of K components.
+
+    Returns
+    -------
+    (C, T, K) int64
+        ``perm[c, t, j]`` is the component of draw t of chain c that matches component j of the pivot:
+        ``np.take_along_axis(trace.weights, perm, -1)`` is matched. It does not depend on the order of the chains.
+    """
+    C, T, K = trace.weights.shape
+    pivot = np.unravel_index(np.argmax(trace.log_posterior), (C, T))
+    order = np.argsort(-trace.weights[pivot], kind="stable")
+    pivot_mixture = (trace.weights[pivot][order], trace.means[pivot][order], trace.covariances[pivot][order])
+    perm = np.empty((C, T, K), dtype=np.int64)
+    for c in range(C):
+        cost = _divergences(trace.weights[c], trace.means[c], trace.covariances[c], *pivot_mixture)
+        for t in range(T):
+            perm[c, t] = linear_sum_assignment(cost[t])[1]
+    return perm
+
+
+def _divergences(
+    weights: FloatArray,
+    means: FloatArray,
+    covariances: FloatArray,
+    pivot_weights: FloatArray,
+    pivot_means: FloatArray,
+    pivot_covariances: FloatArray,
+) -> FloatArray:
+    """Jeffreys divergences of weighted Gaussians, each of K components in T draws against each of K of a pivot.
+
+    Parameters
+    ----------
+    weights, means, covariances : (T, K), (T, K, D), (T, K, D, D)
+        The draws.
+    pivot_weights, pivot_means, pivot_covariances : (K,), (K, D), (K, D, D)
+        The pivot.
+
+    Returns
+    -------
+    (T, K, K) float64
+        ``[t, j, k]``: component j of the pivot against component k of draw t.
+    """
+    D = means.shape[-1]
+    # A weight may have underflowed to zero.
+    w = np.maximum(weights, np.finfo(float).tiny)
+    precisions, log_dets = np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
+    cost = np.empty((len(w), len(pivot_weights), w.shape[1]))
+    for j, (v, mean, covariance) in enumerate(
+        zip(pivot_weights, pivot_means, pivot_covariances, strict=True)
+    ):
+        v = max(float(v), np.finfo(float).tiny)
+        precision, log_det = np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]
+        d = means - mean
+        # Twice the Kullback-Leibler divergences, from the draw to the pivot and back.
+        forth = _trace(covariances, precision) + np.einsum("tki,ij,tkj->tk", d, precision, d, optimize=True)
+        back = _trace(precisions, covariance) + (np.matmul(precisions, d[..., None])[..., 0] * d).sum(-1)
+        forth += log_det - log_dets - D
+        back += log_dets - log_det - D
+        cost[:, j] = (w - v) * np.log(w / v) + 0.5 * (w * forth + v * back)
+    return cost
+
+
+def _trace(A: FloatArray, B: FloatArray) -> FloatArray:
+    """trace(A B) of symmetric A (T, K, D, D) and B (D, D), as one matrix-vector product."""
+    result: FloatArray = A.reshape(*A.shape[:2], -1) @ B.ravel()
+    return result

@@ -1,0 +1,293 @@
+"""The table a user reads first: what the posterior says about each component, and whether the chains can be trusted."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import math
+import os
+import textwrap
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.relabel import match_components
+from gibbs_gmm.trace import Trace
+
+_R_HAT_LIMIT = 1.05
+_ESS_PER_CHAIN = 100
+_MIN_DRAWS = 4  # arviz-stats' own limit for R-hat and effective sample sizes
+_MIN_DRAWS_RANGES = (
+    10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
+)
+_LONGEST_PRINT = 100
+_STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Summary:
+    """Posterior summary of a trace, one row per quantity.
+
+    Components are matched across draws and chains (:func:`gibbs_gmm.relabel.match_components`) and numbered from 0, the
+    heaviest in the draw of highest posterior density. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
+    weight of a draw) and ``n_clusters`` do not depend on labels: they tell whether the chains agree.
+
+    Attributes
+    ----------
+    name : tuple of str
+        ``weight[k]``, ``mean[k, column]``, ``covariance[k, column, column]`` (upper triangle), then the label-invariant
+        quantities. ``summary["weight[0]"]`` is one row, as a dict.
+    mean, sd, q05, q95 : (R,) float64
+        Posterior mean, standard deviation and 90% interval, over all chains.
+    r_hat : (R,) float64
+        Rank-normalised split R-hat (Vehtari et al. 2021), 1 where chains agree; NaN for one chain, fewer than 4 draws
+        or a quantity that never changes, infinite where it differs between chains and never changes within one.
+    ess_bulk, ess_tail : (R,) float64
+        Effective sample sizes over all chains, for the mean and for the 90% interval; NaN as for r_hat, but defined for one chain.
+    messages : tuple of str
+        What a reader must know before using the numbers; empty when nothing is wrong.
+    """
+
+    name: tuple[str, ...]
+    mean: FloatArray
+    sd: FloatArray
+    q05: FloatArray
+    q95: FloatArray
+    r_hat: FloatArray
+    ess_bulk: FloatArray
+    ess_tail: FloatArray
+    messages: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    def __getitem__(self, name: str) -> dict[str, float]:
+        try:
+            row = self.name.index(name)
+        except ValueError:
+            raise KeyError(f"no row {name!r}; the names are in .name, such as {self.name[0]!r}") from None
+        return {statistic: float(getattr(self, statistic)[row]) for statistic in _STATISTICS}
+
+    def __repr__(self) -> str:
+        header, rows = self._text()
+        width = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = [
+            "  ".join(
+                [row[0].ljust(width[0]), *(cell.rjust(w) for cell, w in zip(row[1:], width[1:], strict=True))]
+            )
+            for row in (header, *rows)
+        ]
+        messages = (textwrap.fill(message, max(80, len(lines[0]))) for message in self.messages)
+        return "\n".join([*(line.rstrip() for line in lines), *(f"\n{message}" for message in messages)])
+
+    def _repr_html_(self) -> str:
+        header, rows = self._text()
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+        body = "".join(
+            f"<tr><th>{html.escape(row[0])}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+            for row in rows
+        )
+        notes = "".join(f"<p>{html.escape(message)}</p>" for message in self.messages)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to a CSV file, every digit of it; undefined values are empty."""
+        columns = [[_plain(value) for value in getattr(self, statistic)] for statistic in _STATISTICS]
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["name", *_STATISTICS])
+            writer.writerows(zip(self.name, *columns, strict=True))
+
+    def to_dataframe(self) -> Any:
+        """The table as a pandas DataFrame, indexed by name."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        return pd.DataFrame(
+            {statistic: getattr(self, statistic) for statistic in _STATISTICS},
+            index=pd.Index(self.name, name="name"),
+        )
+
+    def _text(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Header and rows as text; the middle of a long table is left out."""
+        show = list(range(len(self)))
+        if len(self) > _LONGEST_PRINT:
+            tail = len(self) - self.name.index("log_likelihood")
+            head = max(_LONGEST_PRINT - tail, 20)
+            show = [*show[:head], -1, *show[-tail:]]
+        rows = []
+        for r in show:
+            if r < 0:
+                rows.append(
+                    (f"... {len(self) - len(show) + 1} more rows, in to_csv()", *[""] * len(_STATISTICS))
+                )
+                continue
+            numbers = _format((self.mean[r], self.sd[r], self.q05[r], self.q95[r]), self.sd[r])
+            ess = (f"{value:.0f}" for value in (self.ess_bulk[r], self.ess_tail[r]))
+            r_hat = f"{self.r_hat[r]:.3f}" if self.r_hat[r] < 100 else f"{self.r_hat[r]:.0e}"
+            rows.append((self.name[r], *numbers, r_hat, *ess))
+        return ("", "mean", "sd", "5%", "95%", "r_hat", "ess_bulk", "ess_tail"), [
+            tuple("-" if cell == "nan" else cell for cell in row) for row in rows
+        ]
+
+
+def summarize(trace: Trace) -> Summary:
+    """Summarise a trace: per component after matching, and in quantities that do not depend on labels.
+
+    Parameters
+    ----------
+    trace : Trace
+        Any trace, down to one chain, one draw, one component and one column.
+
+    Returns
+    -------
+    Summary
+        Its ``messages`` say in plain words what is wrong, if anything.
+
+    Warns
+    -----
+    UserWarning
+        The chains have not met: their label-invariant quantities disagree.
+    """
+    names: list[str] = []
+    blocks: list[FloatArray] = []
+    for block_names, values in _quantities(trace):
+        names += block_names
+        blocks.append(_statistics(values))
+    table = np.concatenate(blocks, axis=1)
+    invariant = len(names) - names.index("log_likelihood")
+    split = [np.split(row, [len(names) - invariant]) for row in table]
+    messages, unmet = _messages(trace, names[-invariant:], *split[4:])
+    if unmet is not None:
+        warnings.warn(unmet, UserWarning, stacklevel=3)  # 3: the caller of Trace.summary
+    return Summary(tuple(names), *table, messages=tuple(messages))
+
+
+def _quantities(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
+    """Names and values (R, C, T) of the rows, a block at a time so that no copy of all covariances is made."""
+    perm, columns, D = match_components(trace), trace.columns, trace.means.shape[-1]
+    K, upper = perm.shape[-1], np.triu_indices(D)
+    yield [f"weight[{k}]" for k in range(K)], np.moveaxis(np.take_along_axis(trace.weights, perm, -1), -1, 0)
+    for k in range(K):
+        mean = np.take_along_axis(trace.means, perm[:, :, k, None, None], 2)[:, :, 0]
+        yield [f"mean[{k}, {column}]" for column in columns], np.moveaxis(mean, -1, 0)
+    for k in range(K):
+        covariance = np.take_along_axis(trace.covariances, perm[:, :, k, None, None, None], 2)[:, :, 0]
+        pairs = [f"covariance[{k}, {columns[i]}, {columns[j]}]" for i, j in zip(*upper, strict=True)]
+        yield pairs, np.moveaxis(covariance[:, :, *upper], -1, 0)
+    yield ["log_likelihood", "log_posterior"], np.stack([trace.log_likelihood, trace.log_posterior])
+    descending = np.sort(trace.weights, axis=-1)[..., ::-1]
+    yield [f"sorted_weight[{j}]" for j in range(K)], np.moveaxis(descending, -1, 0)
+    yield ["n_clusters"], trace.n_clusters[None].astype(np.float64)
+
+
+def _statistics(values: FloatArray) -> FloatArray:
+    """The seven statistics, (7, R), of R quantities in C chains of T draws."""
+    from arviz_stats.base import array_stats
+
+    R, C, T = values.shape
+    flat = values.reshape(R, C * T)
+    result = np.full((len(_STATISTICS), R), np.nan)
+    result[0] = flat.mean(1)
+    if C * T > 1:
+        result[1] = flat.std(1, ddof=1)
+    result[2:4] = np.quantile(flat, [0.05, 0.95], axis=1)
+    varies = flat.min(1) < flat.max(1)
+    if T >= _MIN_DRAWS and varies.any():
+        x = np.ascontiguousarray(values[varies])
+        # A half of a chain may be constant, as n_clusters often is: an infinite R-hat is what it should be then.
+        with np.errstate(all="ignore"):
+            if C > 1:
+                r_hat = array_stats.rhat(x)
+                stuck = (x.min(2) == x.max(2)).all(1)
+                result[4, varies] = np.where(stuck, np.inf, r_hat)
+            result[5, varies] = array_stats.ess(x)
+            result[6, varies] = array_stats.ess(x, method="tail", prob=(0.05, 0.95))
+    return result
+
+
+def _messages(
+    trace: Trace,
+    invariants: list[str],
+    r_hat: list[FloatArray],
+    ess_bulk: list[FloatArray],
+    ess_tail: list[FloatArray],
+) -> tuple[list[str], str | None]:
+    """What to say, and which of it is worth a warning. Each list holds component-wise and label-invariant values."""
+    C, T = trace.log_likelihood.shape
+    messages: list[str] = []
+    unmet = None
+    if trace.settings.get("interrupted"):
+        messages.append(f"The run was interrupted: these are the {T} draws per chain that it had kept.")
+    apart = {name: value for name, value in zip(invariants, r_hat[1], strict=True) if value > _R_HAT_LIMIT}
+    switching = False
+    if apart or _disjoint(trace.log_likelihood):
+        if apart:
+            worst = sorted(apart, key=lambda name: -apart[name])
+            listed = ", ".join(f"{name} ({_r_hat_text(apart[name])})" for name in worst[:3])
+            more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
+            why = f"R-hat is above {_R_HAT_LIMIT} for {listed}{more}"
+        else:
+            why = "one chain's log_likelihood never comes near another's"
+        levels = ", ".join(f"{value:.1f}" for value in trace.log_likelihood.mean(1)[:8])
+        unmet = (
+            f"The chains have not met: {why}. The mean log_likelihood of each chain is {levels}"
+            f"{', ...' if C > 8 else ''}. They are in different parts of the posterior, and this table mixes them: run longer "
+            "(a larger warmup and draws) and with more chains, and do not use these numbers before the chains agree."
+        )
+        messages.append(unmet)
+    elif (r_hat[0] > _R_HAT_LIMIT).any():
+        switching = True
+        messages.append(
+            "The chains agree on everything that does not depend on labels, but component-wise R-hat reaches "
+            f"{np.nanmax(r_hat[0]):.2f}: labels switch, because components overlap or more than one matching fits. Do not read "
+            "the rows of single components (weight, mean, covariance); the last rows, and densities and partitions, are sound."
+        )
+    if C == 1:
+        messages.append(
+            "There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4."
+        )
+    if T < _MIN_DRAWS:
+        messages.append(
+            f"R-hat and effective sample sizes need at least {_MIN_DRAWS} draws per chain; there are {T}."
+        )
+    trusted = [np.concatenate(ess[int(switching) :]) for ess in (ess_bulk, ess_tail)]
+    least = np.nanmin(np.append(np.concatenate(trusted), np.inf))
+    if unmet is None and least < _ESS_PER_CHAIN * C:
+        messages.append(
+            f"There are few effective draws: the lowest effective sample size is {least:.0f}, below {_ESS_PER_CHAIN} per "
+            f"chain ({_ESS_PER_CHAIN * C}). Means and intervals of such rows are rough: run more draws."
+        )
+    return messages, unmet
+
+
+def _disjoint(values: AnyArray) -> bool:
+    """Whether the range of some chain (C, T) does not touch that of another."""
+    if values.shape[0] < 2 or values.shape[1] < _MIN_DRAWS_RANGES:
+        return False
+    return bool(values.max(1).min() < values.min(1).max())
+
+
+def _r_hat_text(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else "stuck at different values"
+
+
+def _format(values: tuple[float, ...], scale: float) -> list[str]:
+    """Numbers to two significant digits of ``scale`` (a standard deviation); four digits where it says nothing."""
+    largest = max(abs(value) for value in values)
+    if not (math.isfinite(scale) and scale > 0.0):
+        return [f"{value:z.4g}" for value in values]
+    decimals = 1 - math.floor(math.log10(scale))
+    if largest >= 1e7 or decimals > 6:
+        digits = min(max(1, math.floor(math.log10(max(largest, scale))) + decimals), 15)
+        return [f"{value:.{digits}e}" for value in values]
+    return [f"{value:z.{max(decimals, 0)}f}" for value in values]
+
+
+def _plain(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))
