@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -16,13 +17,18 @@ from tqdm import tqdm
 from gibbs_gmm import validate
 from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.assign import Components, Statistics
+from gibbs_gmm.kernels.moves import Library, Moves
 from gibbs_gmm.kernels.simd import LANES
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.split_merge import Pair
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, LabelArray
 from gibbs_gmm.starts import kmeans_plus_plus
+from gibbs_gmm.tuning import Tuner
 
 _BATCH_SECONDS = 0.05  # how long compiled code runs before control returns to Python
 _BATCH_LABELS = 1 << 22  # labels that one batch may hold before they are narrowed into the trace
 _SHARE_SECONDS = 0.004  # a sweep longer than this is worth spreading over idle threads
+_LIBRARY = 128  # learned launches kept
+_SLOTS = 8  # component slots a trace of unknown n begins with
 _TASKS_PER_THREAD = 4  # more tasks than threads even out cores that are busy with something else
 
 
@@ -73,29 +79,117 @@ def _padded(*shape: int) -> FloatArray:
     return raw[skip : skip + math.prod(shape)].reshape(shape)
 
 
-def initial_state(rng: np.random.Generator, data: kernels.Data, scale: FloatArray, K: int) -> kernels.State:
-    """A chain's state before its first sweep: the statistics of a k-means++ clustering, about each cluster's mean."""
+def initial_state(
+    rng: np.random.Generator, data: kernels.Data, model: kernels.Model, alpha: float, K: int, capacity: int
+) -> kernels.State:
+    """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
+
+    ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
+    """
     N, D = data.X.shape
     P, shards = -(-D // LANES) * LANES, kernels.n_shards(N)
+    prior = model.components
     state = kernels.State(
         z=np.zeros(N, np.uint16),
-        total=Statistics(np.zeros(K), _padded(K, P), _padded(K, P, P)),
-        log_w=np.zeros(K),
-        W=np.zeros((K, D, D)),
-        components=Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), _padded(K, P)),
-        shards=Statistics(np.zeros((shards, K)), _padded(shards, K, P), _padded(shards, K, P, P)),
+        total=_statistics(capacity, P),
+        log_w=np.zeros(capacity),
+        W=np.zeros((capacity, D, D)),
+        components=_components(capacity, D),
+        shards=_statistics(shards, capacity, P),
         shard_log_likelihood=np.zeros(shards),
-        key=np.zeros(1, np.uint64),
+        key=np.zeros(2, np.uint64),
+        hyper=np.array([alpha, prior.kappa_0, prior.log_norm]),
+        Psi_0=prior.Psi_0.copy(),
+        L_0=prior.L_0.copy(),
+        size=np.array([K, 0]),
+        report=np.zeros(3, np.int64),
     )
-    rows, labels = kmeans_plus_plus(rng, data.X, data.loc, scale, K)
+    rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)
+    t = 0
     for k in range(K):
         own = rows[labels == k]
         if len(own) > 0:
             centre = own.mean(0)
-            state.total.n[k] = len(own)
-            state.components.centre[k, :D] = centre
-            state.total.S[k, :D, :D] = (own - centre).T @ (own - centre)
+            state.total.n[t] = len(own)
+            state.components.centre[t, :D] = centre
+            state.total.S[t, :D, :D] = (own - centre).T @ (own - centre)
+            t += 1
+    state.size[kernels.N_CLUSTERS] = t
     return state
+
+
+def new_moves(data: kernels.Data, capacity: int) -> Moves:
+    """Buffers of split-merge moves, and an empty library."""
+    D = data.X.shape[1]
+    P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(data.X))
+    pair = Pair(
+        components=_components(2, D),
+        task=np.zeros(5, np.int64),
+        key=np.zeros(1, np.uint64),
+        groups=_statistics(shards, 2, P),
+        log_q=np.zeros(shards),
+    )
+    library = Library(
+        W=np.zeros((_LIBRARY, 2, D, D)),
+        c=np.zeros((_LIBRARY, 2, D)),
+        log_c=np.zeros((_LIBRARY, 2)),
+        centre=np.zeros((_LIBRARY, 2, P)),
+        mean=np.zeros((_LIBRARY, D)),
+        count=np.zeros(1, np.int64),
+    )
+    return Moves(
+        pair=pair,
+        groups=_statistics(2, P),
+        union=_statistics(1, P),
+        union_centre=np.zeros(P),
+        sizes=np.zeros(capacity + 1),
+        mu_n=np.zeros(D),
+        Psi_n=np.zeros((D, D)),
+        W=np.zeros((D, D)),
+        score=np.zeros(_LIBRARY),
+        counts=np.zeros((3, 2), np.int64),
+        rows=np.zeros(1, np.int64),
+        library=library,
+    )
+
+
+def _statistics(*shape: int) -> Statistics:
+    """Empty statistics: shape (..., K, P)."""
+    *lead, P = shape
+    return Statistics(np.zeros(lead), _padded(*lead, P), _padded(*lead, P, P))
+
+
+def _components(K: int, D: int) -> Components:
+    """Room for K components in the label pass's form."""
+    return Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), _padded(K, -(-D // LANES) * LANES))
+
+
+class Shared:
+    """The passes of a sweep spread over threads: what an interpreted sweep calls in place of compiled passes."""
+
+    def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
+        self._helpers, self._tasks = helpers, tasks
+        self.calls = kernels.Calls(
+            _plain(kernels.split_merge), self._restricted, kernels.draw_parameters, self._assign, kernels.record
+        )
+
+    def _assign(self, data: kernels.Data, state: kernels.State, sliced: bool, work: Any) -> None:
+        self._spread(kernels.assign_task, len(state.shard_log_likelihood), data, state, sliced)
+
+    def _restricted(self, X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, work: Any) -> None:
+        self._spread(kernels.restricted_task, len(pair.log_q), X, loc, z, pair)
+
+    def _spread(self, task: Callable[..., None], shards: int, *arguments: Any) -> None:
+        """Run ``task(*arguments, first, last)`` for consecutive ranges of shards, and wait for all."""
+        cuts = np.unique(np.linspace(0, shards, min(self._tasks, shards) + 1).astype(int))
+        parts = [self._helpers.submit(task, *arguments, int(a), int(b)) for a, b in itertools.pairwise(cuts)]
+        for part in parts:
+            part.result()
+
+
+def _plain(kernel: Any) -> Any:
+    """The Python function of a kernel, to be interpreted."""
+    return getattr(kernel, "py_func", kernel)
 
 
 class Chain:
@@ -109,11 +203,18 @@ class Chain:
         model: kernels.Model,
         state: kernels.State,
         plan: Plan,
-        draws: dict[str, AnyArray],
-        labels: AnyArray | None,
+        save_assignments: bool,
     ) -> None:
-        self.number, self.rng, self.data, self.model, self.state = number, rng, data, model, state
-        self.plan, self.draws, self.labels = plan, draws, labels
+        self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
+        capacity, (N, D) = len(state.log_w), data.X.shape
+        self.moves = new_moves(data, capacity)
+        self.tuner = Tuner(plan.warmup, model, N)
+        self._scratch = kernels.Scratch(np.zeros(len(model.weights.log_p)), np.zeros(capacity, np.int64))
+        self.arrays = _trace_arrays(plan.draws, capacity if model.weights.known else min(capacity, _SLOTS), D)
+        labels = np.uint8 if capacity <= 256 else np.uint16
+        self.labels = np.empty((plan.draws, N), labels) if save_assignments else None
+        draws = self._rows(0, 0, np.empty((0, N), np.uint16))
+        self._calls = kernels.compiled_calls(rng, data, model, state, self.moves, draws)
         self.sweeps_done = 0
         self._seconds_per_sweep = math.inf
 
@@ -127,60 +228,99 @@ class Chain:
         """Whether no sweep is left."""
         return self.sweeps_done == self.plan.sweeps
 
-    def advance(self, helpers: ThreadPoolExecutor | None, tasks: int) -> int:
+    def advance(self, shared: Shared | None) -> int:
         """Run about 50 ms of warm-up sweeps or of draws, at least one; returns how many sweeps.
 
-        With ``helpers``, a sweep that takes long enough has its shards spread over them; the draws do not depend on it.
+        With ``shared``, a sweep that takes long enough has its passes spread over threads; the draws do not depend on it.
         """
         begun = time.perf_counter()
         wanted = max(1, int(_BATCH_SECONDS / self._seconds_per_sweep))
-        N = self.data.X.shape[0]
+        N, first = len(self.data.X), self.draws_done
+        tuning, left = self.tuner.at(self.sweeps_done, self.moves)
         if self.sweeps_done < self.plan.warmup:
             thin, kept = 0, 0
-            sweeps = min(wanted, self.plan.warmup - self.sweeps_done)
+            sweeps = min(wanted, left)
         else:
             thin = self.plan.thin
-            kept = min(max(1, wanted // thin), max(1, _BATCH_LABELS // N), self.plan.draws - self.draws_done)
+            kept = min(max(1, wanted // thin), max(1, _BATCH_LABELS // N), self.plan.draws - first)
             sweeps = kept * thin
-        first = self.draws_done
         labels = np.empty((kept if self.labels is not None else 0, N), np.uint16)
-        draws = kernels.Draws(**{name: array[first : first + kept] for name, array in self.draws.items()}, z=labels)
-        if helpers is not None and _SHARE_SECONDS < self._seconds_per_sweep < math.inf:
-            self._run_shared(sweeps, thin, draws, helpers, tasks)
-        else:
-            status = kernels.run_sweeps(self.rng, self.data, self.model, self.state, sweeps, thin, draws)
-            self._check(*divmod(status, self.state.W.shape[0] + 1))
+        draws = self._rows(first, kept, labels)
+        state, report = self.state, self.state.report
+        spread = shared is not None and _SHARE_SECONDS < self._seconds_per_sweep < math.inf
+        run_sweeps = _plain(kernels.run_sweeps) if spread else kernels.run_sweeps
+        calls = shared.calls if shared is not None and spread else self._calls
+        total = run_sweeps(
+            self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, sweeps, thin, draws
+        )
+        done = int(report[kernels.DONE])
+        self._check(done)
+        self.sweeps_done += done
+        kept = done // thin if thin > 0 else 0
+        if report[kernels.UNRECORDED]:
+            self.arrays = {name: _with_slots(name, a, 2 * self._slots) for name, a in self.arrays.items()}
+            last = self._rows(first, kept, labels)
+            kernels.record(self.data, self.model, state, total, last, kept - 1)
         if self.labels is not None:
-            self.labels[first : first + len(labels)] = labels
-        self.sweeps_done += sweeps
-        self._seconds_per_sweep = (time.perf_counter() - begun) / sweeps
-        return sweeps
+            self.labels[first : first + kept] = labels[:kept]
+        self._seconds_per_sweep = (time.perf_counter() - begun) / done
+        return done
 
-    def _run_shared(
-        self, sweeps: int, thin: int, draws: kernels.Draws, helpers: ThreadPoolExecutor, tasks: int
-    ) -> None:
-        """The same as ``run_sweeps``, with the shards of each sweep in ``tasks`` tasks."""
-        shards = len(self.state.shard_log_likelihood)
-        cuts = np.unique(np.linspace(0, shards, min(tasks, shards) + 1).astype(int))
-        for sweep in range(sweeps):
-            self._check(sweep, kernels.draw_parameters(self.rng, self.model, self.state))
-            parts = [
-                helpers.submit(kernels.assign_task, self.data, self.state, int(a), int(b))
-                for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-            ]
-            for part in parts:
-                part.result()
-            log_likelihood = kernels.reduce_shards(self.state)
-            if thin > 0 and (sweep + 1) % thin == 0:
-                row = (sweep + 1) // thin - 1
-                kernels.record(self.data, self.model, self.state, log_likelihood, draws, row)
+    @property
+    def _slots(self) -> int:
+        return self.arrays["weights"].shape[1]
 
-    def _check(self, sweep: int, failed: int) -> None:
+    def _rows(self, first: int, kept: int, labels: LabelArray) -> kernels.Draws:
+        """The rows of the trace that the next draws go to."""
+        return kernels.Draws(**{name: array[first : first + kept] for name, array in self.arrays.items()}, z=labels)
+
+    def _check(self, done: int) -> None:
+        failed = int(self.state.report[kernels.FAILED])
+        where = f"chain {self.number}, sweep {self.sweeps_done + done}"
         if failed != 0:
             raise NumericalError(
-                f"chain {self.number}, sweep {self.sweeps_done + sweep}: the scale matrix of component {failed - 1} is "
-                "not positive definite; the prior's Psi_0 is too small for the rounding errors of these data"
+                f"{where}: the scale matrix of component {failed - 1} is not positive definite; the prior's Psi_0 is too "
+                "small for the rounding errors of these data"
             )
+
+
+def _trace_arrays(draws: int, slots: int, D: int) -> dict[str, AnyArray]:
+    """Room for the draws of one chain, with ``slots`` components each."""
+    return {
+        "weights": np.empty((draws, slots)),
+        "means": np.empty((draws, slots, D)),
+        "covariances": np.empty((draws, slots, D, D)),
+        "log_likelihood": np.empty(draws),
+        "log_posterior": np.empty(draws),
+        "n_components": np.empty(draws, np.int64),
+        "n_clusters": np.empty(draws, np.int64),
+        "concentration": np.empty(draws),
+        "kappa_0": np.empty(draws),
+        "Psi_0": np.empty((draws, D, D)),
+    }
+
+
+def _with_slots(name: str, array: AnyArray, slots: int) -> AnyArray:
+    """The array with this many component slots, cut or filled up with NaN (weights: 0)."""
+    if name not in ("weights", "means", "covariances") or array.shape[1] == slots:
+        return array
+    result = np.full((len(array), slots, *array.shape[2:]), 0.0 if name == "weights" else np.nan)
+    common = min(slots, array.shape[1])
+    result[:, :common] = array[:, :common]
+    return result
+
+
+def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
+    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used."""
+    known = chains[0].model.weights.known
+    if known:
+        slots = chains[0]._slots
+    else:
+        slots = max(int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
+    return {
+        name: np.stack([_with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
+        for name in chains[0].arrays
+    }
 
 
 def run(chains: list[Chain], threads: int, progress: bool) -> bool:
@@ -192,10 +332,10 @@ def run(chains: list[Chain], threads: int, progress: bool) -> bool:
     plan = chains[0].plan
     spare = threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = ThreadPoolExecutor(threads) if spare else None
-    tasks = _TASKS_PER_THREAD * threads
+    shared = None if helpers is None else Shared(helpers, _TASKS_PER_THREAD * threads)
 
     def step(chain: Chain) -> tuple[Chain, int]:
-        return chain, 0 if stop.is_set() else chain.advance(helpers, tasks)
+        return chain, 0 if stop.is_set() else chain.advance(shared)
 
     bar = tqdm(
         total=len(chains) * plan.sweeps,

@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import validate
-from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence
-from gibbs_gmm.kernels.sweep import Data, Model
-from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, stack
+from gibbs_gmm.kernels.partition import PROCESS
+from gibbs_gmm.kernels.state import Data, Model
+from gibbs_gmm.kernels.types import FloatArray
 from gibbs_gmm.priors import NormalInverseWishart
 from gibbs_gmm.trace import Trace
-from gibbs_gmm.weight_priors import FiniteMixture
+from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 
-_MAX_COMPONENTS = 1 << 16  # labels are held as uint16
+_PROCESS_CAPACITY = 4096
+_MAX_COMPONENTS = (1 << 16) - 1  # labels are held as uint16
 
 
 def fit(
     X: Any,
-    n_components: int | FiniteMixture,
+    n_components: int | WeightPrior | None = None,
     *,
     prior: NormalInverseWishart | None = None,
     draws: int = 1000,
@@ -110,25 +112,19 @@ def fit(
     if prior.n_features != len(columns):
         raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
 
-    K, T, (N, D) = weight_prior.n_components, plan.draws, array.shape
-    data = Data(array, loc)
-    model = Model(weight_prior.concentration, prior.as_kernel(loc))
-    arrays: dict[str, AnyArray] = {
-        "weights": np.empty((n_chains, T, K)),
-        "means": np.empty((n_chains, T, K, D)),
-        "covariances": np.empty((n_chains, T, K, D, D)),
-        "log_likelihood": np.empty((n_chains, T)),
-        "log_posterior": np.empty((n_chains, T)),
-        "n_clusters": np.empty((n_chains, T), np.int64),
-    }
-    labels = np.empty((n_chains, T, N), np.min_scalar_type(K - 1)) if save_assignments else None
+    (N, D), T = array.shape, plan.draws
+    data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+    model, alpha = as_model(prior, weight_prior, loc)
+    known = weight_prior.n_components if isinstance(weight_prior, FiniteMixture) else None
+    if known is not None:
+        capacity = known
+    else:  # memory is touched only where components are in use
+        capacity = _PROCESS_CAPACITY if model.weights.kind == PROCESS else len(model.weights.log_p)
     all_chains = []
     for c, seed in enumerate(root.spawn(n_chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
-        state = initial_state(generator, data, scale, K)
-        own = {name: values[c] for name, values in arrays.items()}
-        own_labels = None if labels is None else labels[c]
-        all_chains.append(Chain(c, generator, data, model, state, plan, own, own_labels))
+        state = initial_state(generator, data, model, alpha, known or _start(c, N), capacity)
+        all_chains.append(Chain(c, generator, data, model, state, plan, bool(save_assignments)))
 
     interrupted = run(all_chains, n_threads, bool(progress))
     kept = min(chain.draws_done for chain in all_chains)
@@ -136,10 +132,19 @@ def fit(
         if kept == 0:
             raise KeyboardInterrupt
         warnings.warn(f"interrupted: the trace has {kept} of {T} draws per chain; they are valid draws", stacklevel=2)
+    arrays = stack(all_chains, kept)
+    learned = {
+        "concentration": len(model.weights.grid) > 0,
+        "kappa_0": model.kappa_shape > 0.0,
+        "Psi_0": model.nu_h > 0.0,
+    }
+    labels = None
+    if save_assignments:
+        labels = np.stack([chain.labels[:kept] for chain in all_chains if chain.labels is not None])
+        labels = labels.astype(np.min_scalar_type(arrays["weights"].shape[2] - 1), copy=False)
     return Trace(
-        **{name: values[:, :kept] for name, values in arrays.items()},
-        assignments=None if labels is None else labels[:, :kept],
-        n_components=np.full((n_chains, kept), K),
+        **{name: values if learned.get(name, True) else None for name, values in arrays.items()},
+        assignments=labels,
         columns=columns,
         prior=prior,
         weight_prior=weight_prior,
@@ -150,8 +155,8 @@ def fit(
             "thin": plan.thin,
             "chains": n_chains,
             "threads": n_threads,
-            "seed": root.entropy,
-            "spawn_key": list(root.spawn_key),
+            "seed": _plain(root.entropy),
+            "spawn_key": _plain(root.spawn_key),
             "interrupted": interrupted,
             "seconds": time.perf_counter() - begun,
             "versions": {
@@ -162,15 +167,41 @@ def fit(
     )
 
 
-def _weight_prior(n_components: Any, N: int) -> FiniteMixture:
-    if isinstance(n_components, FiniteMixture):
-        weight_prior = n_components
-    else:
-        weight_prior = FiniteMixture(n_components)
+def _weight_prior(n_components: Any, N: int) -> WeightPrior:
+    """The weight prior that was asked for, checked against the number of rows."""
+    if n_components is None:
+        n_components = MixtureOfFiniteMixtures()
+    weight_prior = n_components if isinstance(n_components, WeightPrior) else FiniteMixture(n_components)
     limit = min(N, _MAX_COMPONENTS)
-    if weight_prior.n_components > limit:
-        raise ValueError(f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}")
+    if isinstance(weight_prior, FiniteMixture) and weight_prior.n_components > limit:
+        raise ValueError(
+            f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}"
+        )
+    if isinstance(weight_prior, MixtureOfFiniteMixtures):
+        least = int(np.argmax(np.isfinite(weight_prior.log_n_prior()[0])))
+        if least > N:
+            raise ValueError(f"n_prior must allow n <= {N} for X with {N} rows, got a least n of {least}")
     return weight_prior
+
+
+def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
+    """Both priors as numbers for the kernels, in coordinates about ``loc``, and a starting concentration."""
+    weights, alpha = weight_prior.as_kernel()
+    D = len(loc)
+    nu_h = prior.Psi_0_df or 0.0
+    shape = prior.kappa_0_shape or 0.0
+    inverse = np.linalg.inv(prior.Psi_0 / nu_h) if nu_h else np.zeros((D, D))
+    return Model(weights, prior.as_kernel(loc), nu_h, inverse, shape, shape / prior.kappa_0), alpha
+
+
+def _start(chain: int, N: int) -> int:
+    """How many clusters a chain of unknown n starts from: one, many, and in between."""
+    return min(N, (1, 20, 4, 10)[chain % 4])
+
+
+def _plain(entropy: Any) -> int | list[int]:
+    """The entropy of a SeedSequence (an int or a sequence of ints, of NumPy's too) as JSON can hold it."""
+    return int(entropy) if np.ndim(entropy) == 0 else [int(word) for word in entropy]
 
 
 def _cores() -> int:

@@ -29,6 +29,11 @@ class NormalInverseWishart:
         Degrees of freedom: how many observations the prior knowledge of a covariance is worth.
     Psi_0 : (D, D) array-like, symmetric positive definite
         Scale matrix, in the squared units of X.
+    Psi_0_df : float > D - 1, optional
+        Makes the scale itself unknown: Psi_0 ~ Wishart(Psi_0_df, Psi_0 / Psi_0_df), whose mean is the given Psi_0. The
+        fewer degrees of freedom, the less is assumed about it.
+    kappa_0_shape : float > 0, optional
+        Makes kappa_0 unknown: kappa_0 ~ Gamma with this shape and the given kappa_0 as its mean.
 
     Raises
     ------
@@ -40,8 +45,19 @@ class NormalInverseWishart:
     kappa_0: float
     nu_0: float
     Psi_0: FloatArray
+    Psi_0_df: float | None
+    kappa_0_shape: float | None
 
-    def __init__(self, mu_0: Any, kappa_0: Any, nu_0: Any, Psi_0: Any) -> None:
+    def __init__(
+        self,
+        mu_0: Any,
+        kappa_0: Any,
+        nu_0: Any,
+        Psi_0: Any,
+        *,
+        Psi_0_df: float | None = None,
+        kappa_0_shape: float | None = None,
+    ) -> None:
         mu_0 = validate.real_array("mu_0", np.atleast_1d(mu_0), "(D,)", 1)
         Psi_0 = validate.real_array("Psi_0", np.atleast_2d(Psi_0), "(D, D)", 2)
         kappa_0 = validate.positive("kappa_0", kappa_0)
@@ -63,8 +79,15 @@ class NormalInverseWishart:
         except np.linalg.LinAlgError:
             least = np.linalg.eigvalsh(Psi_0)[0]
             raise ValueError(f"Psi_0 must be positive definite, got a least eigenvalue of {least:.3g}") from None
-        for name, value in (("mu_0", mu_0), ("kappa_0", kappa_0), ("nu_0", nu_0), ("Psi_0", Psi_0)):
-            object.__setattr__(self, name, value)
+        if Psi_0_df is not None:
+            Psi_0_df = validate.positive("Psi_0_df", Psi_0_df)
+            if not Psi_0_df > D - 1:
+                raise ValueError(f"Psi_0_df must be greater than D - 1 = {D - 1}, got {Psi_0_df}")
+        if kappa_0_shape is not None:
+            kappa_0_shape = validate.positive("kappa_0_shape", kappa_0_shape)
+        values = (mu_0, kappa_0, nu_0, Psi_0, Psi_0_df, kappa_0_shape)
+        for field, value in zip(dataclasses.fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
 
     @property
     def n_features(self) -> int:
@@ -119,6 +142,8 @@ class NormalInverseWishart:
             "kappa_0": self.kappa_0,
             "nu_0": self.nu_0,
             "Psi_0": self.Psi_0.tolist(),
+            "Psi_0_df": self.Psi_0_df,
+            "kappa_0_shape": self.kappa_0_shape,
         }
 
     @classmethod

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.trace import Trace
 
 
 def match_components(trace: Trace) -> IntArray:
-    """A permutation of the components of each draw, so that component k is the same one in every draw and chain.
+    """A permutation of the components of each draw, so that component k is the same in every draw and chain.
 
-    The pivot is the draw with the highest log_posterior over all chains, its components in order of decreasing weight.
-    Every draw is permuted so as to minimise the sum over pairs (k of the draw, j of the pivot) of the symmetric
-    Kullback-Leibler (Jeffreys) divergence of w_k N_k and w_j N_j, weights included:
+    The pivot is the draw with the highest log_posterior over all chains, its components in order of decreasing
+    weight. Every draw is permuted so as to minimise the sum over pairs (k of the draw, j of the pivot) of the
+    symmetric Kullback-Leibler (Jeffreys) divergence of w_k N_k and w_j N_j, weights included:
 
         (w_k - w_j) log(w_k / w_j) + w_k KL(N_k, N_j) + w_j KL(N_j, N_k).
 
-    By the log-sum inequality the sum bounds the Jeffreys divergence of the two whole mixtures, so this is the labelling
-    under which they are seen to be alike. The weights matter: without them a component that owns no observation, and is
-    drawn from the prior, has divergences so large that it alone decides where all others go.
+    By the log-sum inequality the sum bounds the Jeffreys divergence of the two whole mixtures from above; this is
+    the labelling with the least such bound. The weights matter: without them a component that owns no observation,
+    and is drawn from the prior, has divergences so large that it alone decides where the others go.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def match_components(trace: Trace) -> IntArray:
     -------
     (C, T, K) int64
         ``perm[c, t, j]`` is the component of draw t of chain c that matches component j of the pivot:
-        ``np.take_along_axis(trace.weights, perm, -1)`` is matched. It does not depend on the order of the chains.
+        ``np.take_along_axis(trace.weights, perm, -1)`` is matched. The order of the chains does not matter.
     """
     C, T, K = trace.weights.shape
     pivot = np.unravel_index(np.argmax(trace.log_posterior), (C, T))
@@ -53,7 +53,7 @@ def _divergences(
     pivot_means: FloatArray,
     pivot_covariances: FloatArray,
 ) -> FloatArray:
-    """Jeffreys divergences of weighted Gaussians, each of K components in T draws against each of K of a pivot.
+    """Jeffreys divergences of weighted Gaussians: K components in each of T draws against K of a pivot.
 
     Parameters
     ----------
@@ -72,9 +72,7 @@ def _divergences(
     w = np.maximum(weights, np.finfo(float).tiny)
     precisions, log_dets = np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
     cost = np.empty((len(w), len(pivot_weights), w.shape[1]))
-    for j, (v, mean, covariance) in enumerate(
-        zip(pivot_weights, pivot_means, pivot_covariances, strict=True)
-    ):
+    for j, (v, mean, covariance) in enumerate(zip(pivot_weights, pivot_means, pivot_covariances, strict=True)):
         v = max(float(v), np.finfo(float).tiny)
         precision, log_det = np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]
         d = means - mean
@@ -87,7 +85,6 @@ def _divergences(
     return cost
 
 
-def _trace(A: FloatArray, B: FloatArray) -> FloatArray:
+def _trace(A: AnyArray, B: AnyArray) -> AnyArray:
     """trace(A B) of symmetric A (T, K, D, D) and B (D, D), as one matrix-vector product."""
-    result: FloatArray = A.reshape(*A.shape[:2], -1) @ B.ravel()
-    return result
+    return A.reshape(*A.shape[:2], -1) @ B.ravel()

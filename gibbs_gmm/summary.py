@@ -1,10 +1,11 @@
-"""The table a user reads first: what the posterior says about each component, and whether the chains can be trusted."""
+"""The table a user reads first: what the posterior says of each component, and whether the chains agree."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import html
+import importlib
 import math
 import os
 import textwrap
@@ -21,9 +22,7 @@ from gibbs_gmm.trace import Trace
 _R_HAT_LIMIT = 1.05
 _ESS_PER_CHAIN = 100
 _MIN_DRAWS = 4  # arviz-stats' own limit for R-hat and effective sample sizes
-_MIN_DRAWS_RANGES = (
-    10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
-)
+_MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
 _LONGEST_PRINT = 100
 _STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 
@@ -32,22 +31,24 @@ _STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 class Summary:
     """Posterior summary of a trace, one row per quantity.
 
-    Components are matched across draws and chains (:func:`gibbs_gmm.relabel.match_components`) and numbered from 0, the
-    heaviest in the draw of highest posterior density. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
-    weight of a draw) and ``n_clusters`` do not depend on labels: they tell whether the chains agree.
+    Components are matched across draws and chains (:func:`gibbs_gmm.relabel.match_components`) and numbered from
+    0, the heaviest in the draw of highest posterior density. ``log_likelihood``, ``log_posterior``,
+    ``sorted_weight[j]`` (the j-th largest weight of a draw, j from 0) and ``n_clusters`` do not depend on labels:
+    they tell whether the chains agree.
 
     Attributes
     ----------
     name : tuple of str
-        ``weight[k]``, ``mean[k, column]``, ``covariance[k, column, column]`` (upper triangle), then the label-invariant
-        quantities. ``summary["weight[0]"]`` is one row, as a dict.
+        ``weight[k]``, ``mean[k, column]``, ``covariance[k, column, column]`` (upper triangle), then the
+        label-invariant quantities. ``summary["weight[0]"]`` is one row, as a dict.
     mean, sd, q05, q95 : (R,) float64
         Posterior mean, standard deviation and 90% interval, over all chains.
     r_hat : (R,) float64
-        Rank-normalised split R-hat (Vehtari et al. 2021), 1 where chains agree; NaN for one chain, fewer than 4 draws
-        or a quantity that never changes, infinite where it differs between chains and never changes within one.
+        Rank-normalised split R-hat (Vehtari et al. 2021), 1 where chains agree; NaN for one chain, fewer than 4
+        draws or a quantity that never changes, infinite where it differs between chains but not within them.
     ess_bulk, ess_tail : (R,) float64
-        Effective sample sizes over all chains, for the mean and for the 90% interval; NaN as for r_hat, but defined for one chain.
+        Effective sample sizes over all chains, for the mean and for the 90% interval; NaN for fewer than 4 draws
+        or a quantity that never changes.
     messages : tuple of str
         What a reader must know before using the numbers; empty when nothing is wrong.
     """
@@ -76,9 +77,7 @@ class Summary:
         header, rows = self._text()
         width = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         lines = [
-            "  ".join(
-                [row[0].ljust(width[0]), *(cell.rjust(w) for cell, w in zip(row[1:], width[1:], strict=True))]
-            )
+            "  ".join([row[0].ljust(width[0]), *(cell.rjust(w) for cell, w in zip(row[1:], width[1:], strict=True))])
             for row in (header, *rows)
         ]
         messages = (textwrap.fill(message, max(80, len(lines[0]))) for message in self.messages)
@@ -123,9 +122,7 @@ class Summary:
         rows = []
         for r in show:
             if r < 0:
-                rows.append(
-                    (f"... {len(self) - len(show) + 1} more rows, in to_csv()", *[""] * len(_STATISTICS))
-                )
+                rows.append((f"... {len(self) - len(show) + 1} more rows, in to_csv()", *[""] * len(_STATISTICS)))
                 continue
             numbers = _format((self.mean[r], self.sd[r], self.q05[r], self.q95[r]), self.sd[r])
             ess = (f"{value:.0f}" for value in (self.ess_bulk[r], self.ess_tail[r]))
@@ -165,11 +162,12 @@ def summarize(trace: Trace) -> Summary:
     messages, unmet = _messages(trace, names[-invariant:], *split[4:])
     if unmet is not None:
         warnings.warn(unmet, UserWarning, stacklevel=3)  # 3: the caller of Trace.summary
-    return Summary(tuple(names), *table, messages=tuple(messages))
+    columns = dict(zip(_STATISTICS, table, strict=True))
+    return Summary(name=tuple(names), messages=tuple(messages), **columns)
 
 
 def _quantities(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
-    """Names and values (R, C, T) of the rows, a block at a time so that no copy of all covariances is made."""
+    """Names and values (R, C, T) of the rows, in blocks so that no copy of all covariances is made."""
     perm, columns, D = match_components(trace), trace.columns, trace.means.shape[-1]
     K, upper = perm.shape[-1], np.triu_indices(D)
     yield [f"weight[{k}]" for k in range(K)], np.moveaxis(np.take_along_axis(trace.weights, perm, -1), -1, 0)
@@ -188,19 +186,19 @@ def _quantities(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
 
 def _statistics(values: FloatArray) -> FloatArray:
     """The seven statistics, (7, R), of R quantities in C chains of T draws."""
-    from arviz_stats.base import array_stats
-
+    array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
     R, C, T = values.shape
     flat = values.reshape(R, C * T)
     result = np.full((len(_STATISTICS), R), np.nan)
     result[0] = flat.mean(1)
+    # One component's weight is 1 up to rounding, and rounding has no R-hat.
+    varies = flat.max(1) - flat.min(1) > 4 * np.finfo(float).eps * np.abs(flat).max(1)
     if C * T > 1:
-        result[1] = flat.std(1, ddof=1)
+        result[1] = np.where(varies, flat.std(1, ddof=1), 0.0)
     result[2:4] = np.quantile(flat, [0.05, 0.95], axis=1)
-    varies = flat.min(1) < flat.max(1)
     if T >= _MIN_DRAWS and varies.any():
         x = np.ascontiguousarray(values[varies])
-        # A half of a chain may be constant, as n_clusters often is: an infinite R-hat is what it should be then.
+        # Half a chain may be constant, as n_clusters often is; an infinite R-hat is then what it should be.
         with np.errstate(all="ignore"):
             if C > 1:
                 r_hat = array_stats.rhat(x)
@@ -218,7 +216,10 @@ def _messages(
     ess_bulk: list[FloatArray],
     ess_tail: list[FloatArray],
 ) -> tuple[list[str], str | None]:
-    """What to say, and which of it is worth a warning. Each list holds component-wise and label-invariant values."""
+    """What to say, and the part of it that is worth a warning.
+
+    Each list holds two arrays: the values of the component-wise rows and of the label-invariant ones.
+    """
     C, T = trace.log_likelihood.shape
     messages: list[str] = []
     unmet = None
@@ -234,34 +235,33 @@ def _messages(
             why = f"R-hat is above {_R_HAT_LIMIT} for {listed}{more}"
         else:
             why = "one chain's log_likelihood never comes near another's"
-        levels = ", ".join(f"{value:.1f}" for value in trace.log_likelihood.mean(1)[:8])
+        level = trace.log_likelihood.mean(1)
+        listed = ", ".join(f"{value:.1f}" for value in level)
+        levels = f"is {listed}" if C <= 8 else f"lies between {level.min():.1f} and {level.max():.1f}"
         unmet = (
-            f"The chains have not met: {why}. The mean log_likelihood of each chain is {levels}"
-            f"{', ...' if C > 8 else ''}. They are in different parts of the posterior, and this table mixes them: run longer "
-            "(a larger warmup and draws) and with more chains, and do not use these numbers before the chains agree."
+            f"The chains have not met: {why}. The mean log_likelihood of each chain {levels}. They are in different "
+            "parts of the posterior, or too short to tell, and this table mixes them: do not use it. Run longer (more "
+            "warm-up, more draws) and with more chains until they agree."
         )
         messages.append(unmet)
     elif (r_hat[0] > _R_HAT_LIMIT).any():
         switching = True
         messages.append(
             "The chains agree on everything that does not depend on labels, but component-wise R-hat reaches "
-            f"{np.nanmax(r_hat[0]):.2f}: labels switch, because components overlap or more than one matching fits. Do not read "
-            "the rows of single components (weight, mean, covariance); the last rows, and densities and partitions, are sound."
+            f"{np.nanmax(r_hat[0]):.2f}: labels switch between draws, because components overlap or have no "
+            "observations. Do not read the rows of single components (weight, mean, covariance); the rows from "
+            "log_likelihood on, which do not depend on labels, can be read."
         )
     if C == 1:
-        messages.append(
-            "There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4."
-        )
+        messages.append("There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4.")
     if T < _MIN_DRAWS:
-        messages.append(
-            f"R-hat and effective sample sizes need at least {_MIN_DRAWS} draws per chain; there are {T}."
-        )
+        messages.append(f"R-hat and effective sample sizes need at least {_MIN_DRAWS} draws per chain; there are {T}.")
     trusted = [np.concatenate(ess[int(switching) :]) for ess in (ess_bulk, ess_tail)]
     least = np.nanmin(np.append(np.concatenate(trusted), np.inf))
     if unmet is None and least < _ESS_PER_CHAIN * C:
         messages.append(
-            f"There are few effective draws: the lowest effective sample size is {least:.0f}, below {_ESS_PER_CHAIN} per "
-            f"chain ({_ESS_PER_CHAIN * C}). Means and intervals of such rows are rough: run more draws."
+            f"There are few effective draws: the lowest effective sample size is {least:.0f}, below "
+            f"{_ESS_PER_CHAIN * C} ({_ESS_PER_CHAIN} per chain). The numbers in such rows are rough: run more draws."
         )
     return messages, unmet
 
@@ -278,7 +278,7 @@ def _r_hat_text(value: float) -> str:
 
 
 def _format(values: tuple[float, ...], scale: float) -> list[str]:
-    """Numbers to two significant digits of ``scale`` (a standard deviation); four digits where it says nothing."""
+    """Numbers to two significant digits of ``scale`` (a standard deviation); four where it says nothing."""
     largest = max(abs(value) for value in values)
     if not (math.isfinite(scale) and scale > 0.0):
         return [f"{value:z.4g}" for value in values]

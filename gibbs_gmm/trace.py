@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
-import zipfile
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.weight_priors import FiniteMixture
+from gibbs_gmm.weight_priors import WeightPrior, to_dict
 
 if TYPE_CHECKING:
     from gibbs_gmm.summary import Summary
@@ -29,6 +28,9 @@ _ARRAYS = (
     "n_clusters",
     "log_likelihood",
     "log_posterior",
+    "concentration",
+    "kappa_0",
+    "Psi_0",
 )
 
 
@@ -55,12 +57,14 @@ class Trace:
         sum_i log sum_k w_k N(x_i | mu_k, Sigma_k): the density of the data, in units of X, labels summed out.
     log_posterior : (C, T) float64
         log_likelihood + log prior density of weights, means and covariances (the posterior density up to a constant).
+    concentration, kappa_0 : (C, T) float64; Psi_0 : (C, T, D, D) float64; or None
+        The hyperparameters that are learned; None where they are fixed.
     columns : tuple of str
         Names of the D columns of X ("x0", "x1", ... if it had none).
     prior : NormalInverseWishart
         Prior of the components, as used.
-    weight_prior : FiniteMixture
-        Prior of the weights.
+    weight_prior : FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess or PitmanYorProcess
+        Prior of the number of components and their weights.
     settings : dict
         n_observations, draws, warmup, thin, chains, seed (entropy of the SeedSequence), seconds, versions,
         interrupted.
@@ -74,9 +78,12 @@ class Trace:
     n_clusters: IntArray
     log_likelihood: FloatArray
     log_posterior: FloatArray
+    concentration: FloatArray | None
+    kappa_0: FloatArray | None
+    Psi_0: FloatArray | None
     columns: tuple[str, ...]
     prior: NormalInverseWishart
-    weight_prior: FiniteMixture
+    weight_prior: WeightPrior
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -108,23 +115,24 @@ class Trace:
         The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
         """
         path = Path(path)
+        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         metadata = {
             "format": _FORMAT,
+            "arrays": list(arrays),
             "columns": list(self.columns),
             "prior": self.prior.to_dict(),
-            "weight_prior": self.weight_prior.to_dict(),
+            "weight_prior": to_dict(self.weight_prior),
             "settings": self.settings,
         }
-        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(scratch, "xb") as file:
                 np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(scratch, path)
         except BaseException:
-            os.unlink(scratch)
+            scratch.unlink(missing_ok=True)
             raise
 
 
@@ -139,19 +147,21 @@ def load(path: str | os.PathLike[str]) -> Trace:
         The file is not a trace, is damaged, or was written by an incompatible version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load would leave a file open that it cannot read.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             metadata = json.loads(str(file["metadata"]))
             if metadata.get("format") != _FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
-            arrays = {name: file[name] if name in file.files else None for name in _ARRAYS}
+            if file.zip.testzip() is not None:  # reading an array whose header says it is smaller checks nothing
+                raise ValueError("it is damaged")
+            return Trace(
+                **{name: file[name] if name in metadata["arrays"] else None for name in _ARRAYS},
+                columns=tuple(metadata["columns"]),
+                prior=NormalInverseWishart.from_dict(metadata["prior"]),
+                weight_prior=from_dict(metadata["weight_prior"]),
+                settings=metadata["settings"],
+            )
     except FileNotFoundError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # there is no end to what zipfile, json and numpy raise on bytes that are not theirs
         raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm trace: {error}") from error
-    return Trace(
-        **arrays,
-        columns=tuple(metadata["columns"]),
-        prior=NormalInverseWishart.from_dict(metadata["prior"]),
-        weight_prior=FiniteMixture.from_dict(metadata["weight_prior"]),
-        settings=metadata["settings"],
-    )

@@ -68,19 +68,15 @@ def data(X: Any) -> tuple[AnyArray, tuple[str, ...]]:
     """X as a C-ordered (N, D) array of float32 or float64, and the names of its columns.
 
     Such an array (a memory map too) is used in place; anything else is converted once. Data frames keep their column
-    names; one-dimensional input is one column.
+    names; one-dimensional input is one column. The result is a read-only view, whatever X is: code would be compiled a
+    second time for the other kind.
     """
     names = getattr(X, "columns", None)
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("X must not be a masked array: missing values are not supported; drop those rows")
     array = X if isinstance(X, np.ndarray) else np.asarray(X)
     if array.dtype.kind == "O":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(
-                "X must hold real numbers of shape (N, D), got objects that are not numbers (text, ragged rows?)"
-            ) from None
+        array = _from_objects(array)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"X must hold real numbers of shape (N, D), got dtype {array.dtype}")
     if array.ndim == 1:
@@ -98,7 +94,24 @@ def data(X: Any) -> tuple[AnyArray, tuple[str, ...]]:
         array = np.require(array.astype(array.dtype.newbyteorder("=")), requirements=["C", "A"])
     columns = tuple(f"x{d}" for d in range(D)) if names is None else tuple(str(name) for name in names)
     _finite(array, columns)
-    return np.asarray(array), columns
+    array = np.asarray(array).view()
+    array.flags.writeable = False
+    return array, columns
+
+
+def _from_objects(array: AnyArray) -> AnyArray:
+    """Objects (a data frame with columns of several types gives them) as float64, if all are numbers."""
+    kinds = {type(value) for value in array.flat}
+    if any(issubclass(kind, (bool, np.bool_)) for kind in kinds):
+        raise TypeError("X must hold real numbers of shape (N, D), got booleans; convert them to 0 and 1 if meant")
+    try:
+        if any(issubclass(kind, (str, bytes)) for kind in kinds):
+            raise TypeError
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "X must hold real numbers of shape (N, D), got objects that are not numbers (text, ragged rows?)"
+        ) from None
 
 
 def _finite(X: AnyArray, columns: tuple[str, ...]) -> None:

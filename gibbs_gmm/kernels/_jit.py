@@ -1,7 +1,7 @@
 """Every compiler option of the package, in one place. Nothing outside ``kernels/`` imports numba."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -37,3 +37,23 @@ def kernel(function: F) -> F:
     """Compile on first call, keep the result on disk, release the GIL while running."""
     compiled: F = numba.njit(function, cache=_CACHE, **_OPTIONS)
     return compiled
+
+
+_pointers: dict[Any, Any] = {}
+
+
+def pointer(function: Callable[..., Any], returns: str, *arguments: Any) -> Callable[..., Any]:
+    """The function compiled for arguments of these types, to be passed to kernels as an argument.
+
+    A kernel that calls another contains a copy of it, compiled again with it; one that is handed a pointer does not. The
+    large pieces of a sweep are therefore compiled once each. The same kernel may be run as plain Python and handed
+    other functions, such as one that spreads the work over threads.
+    """
+    plain = getattr(function, "py_func", function)
+    if not JIT:
+        return plain
+    signature = getattr(numba.types, returns)(*(numba.typeof(argument) for argument in arguments))
+    key = (plain, signature)
+    if key not in _pointers:
+        _pointers[key] = numba.cfunc(signature, cache=_CACHE, **_OPTIONS)(plain)
+    return cast("Callable[..., Any]", _pointers[key])

@@ -15,7 +15,7 @@ import numpy as np
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.random import uniform
 from gibbs_gmm.kernels.simd import LANES, add_outer, add_rows, bits_to_float, float_to_bits, subtract_row
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
 TILE = 128
 """Rows per tile: 64 spends more on loop starts, 256 falls out of the first-level cache at D = 32."""
@@ -72,12 +72,13 @@ class Workspace(NamedTuple):
     label: IntArray
     pending: FloatArray
     waiting: IntArray
+    weight: FloatArray
 
 
 @kernel
 def _aligned(size: int) -> FloatArray:
-    """Zeros that start on a cache line: wide loads that straddle two lines cost twice."""
-    raw = np.zeros(size + LANES)
+    """An array that starts on a cache line: wide loads that straddle two lines cost twice."""
+    raw = np.empty(size + LANES)
     skip = (-raw.ctypes.data % 64) // 8
     return raw[skip : skip + size]
 
@@ -86,9 +87,12 @@ def _aligned(size: int) -> FloatArray:
 def new_workspace(K: int, D: int) -> Workspace:
     """Buffers for K components of dimension D: about 1 KB x (K + 2 D) and 128 B x K D."""
     P = (D + LANES - 1) // LANES * LANES
+    rows = _aligned(TILE * P)
+    for i in range(rows.shape[0]):
+        rows[i] = 0.0  # its columns beyond D are never written; all other buffers are, before they are read
     return Workspace(
         _aligned(D * TILE).reshape(D, TILE),
-        _aligned(TILE * P).reshape(TILE, P),
+        rows.reshape(TILE, P),
         _aligned(TILE),
         _aligned(4 * TILE).reshape(4, TILE),
         _aligned(K * TILE).reshape(K, TILE),
@@ -98,6 +102,7 @@ def new_workspace(K: int, D: int) -> Workspace:
         np.zeros(TILE, np.int64),
         _aligned(K * PENDING * P).reshape(K, PENDING, P),
         np.zeros(K, np.int64),
+        np.zeros(K),
     )
 
 
@@ -234,6 +239,41 @@ def draw_labels(K: int, key: np.uint64, first: int, work: Workspace) -> None:
     for k in range(K - 1):
         for b in range(TILE):
             label[b] += 1 if lw[k, b] < threshold[b] else 0
+
+
+@kernel
+def sum_weights(K: int, work: Workspace) -> None:
+    """total[b] <- sum_k 2^(lw[k, b] - top[b]), for :func:`log_likelihood`."""
+    lw, top, total = work.lw, work.top, work.total
+    for b in range(TILE):
+        total[b] = 0.0
+    for k in range(K):
+        for b in range(TILE):
+            total[b] += exp2(lw[k, b] - top[b])
+
+
+@kernel
+def apply_slice(K: int, rest: float, key: np.uint64, first: int, z: LabelArray, work: Workspace) -> None:
+    """lw[k, b] <- log2 N(x_b | mu_k, Sigma_k) where w_k > u_b, else nothing (Walker 2007); top follows.
+
+    u_b = w_{z_b} v_b, v_b the uniform of row first + b. z holds the current labels of the tile's rows, work.weight the
+    weights. Rows with u_b <= rest, the weight of the components that are not represented, keep their label.
+    """
+    lw, top, u, weight = work.lw, work.top, work.threshold, work.weight
+    for b in range(TILE):
+        u[b] = weight[z[b]] * uniform(key, first + b) if b < z.shape[0] else 1.0
+        top[b] = -np.inf
+    for k in range(K):
+        w, log2_w = weight[k], math.log2(weight[k])
+        for b in range(TILE):
+            value = lw[k, b] - log2_w if w > u[b] else -np.inf
+            lw[k, b] = value
+            top[b] = value if value > top[b] else top[b]
+    for b in range(z.shape[0]):
+        if u[b] <= rest:
+            for k in range(K):
+                lw[k, b] = 0.0 if k == z[b] else -np.inf
+            top[b] = 0.0
 
 
 @kernel

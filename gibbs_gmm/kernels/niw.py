@@ -53,17 +53,22 @@ def update_posterior(
 
     mu_n = (kappa_0 mu_0 + n xbar) / kappa_n, and Psi_n = Psi_0 + sum (x - xbar)(x - xbar)' +
     (kappa_0 n / kappa_n)(xbar - mu_0)(xbar - mu_0)' (lower triangle). kappa_n = kappa_0 + n and nu_n = nu_0 + n are
-    left to the caller. An empty cluster (n = 0) gives the prior.
+    left to the caller. An empty cluster (n = 0) gives the prior, whatever s and S hold.
     """
     D = mu_n.shape[0]
-    per = 1.0 / n if n > 0.0 else 0.0
+    if n == 0.0:
+        for i in range(D):
+            mu_n[i] = prior.mu_0[i]
+            for j in range(i + 1):
+                Psi_n[i, j] = prior.Psi_0[i, j]
+        return
     shrink = prior.kappa_0 * n / (prior.kappa_0 + n)
     for i in range(D):
-        offset_i = centre[i] + s[i] * per - prior.mu_0[i] if n > 0.0 else 0.0
+        offset_i = centre[i] + s[i] / n - prior.mu_0[i]
         mu_n[i] = prior.mu_0[i] + offset_i * n / (prior.kappa_0 + n)
         for j in range(i + 1):
-            offset_j = centre[j] + s[j] * per - prior.mu_0[j] if n > 0.0 else 0.0
-            Psi_n[i, j] = prior.Psi_0[i, j] + (S[i, j] - s[i] * s[j] * per) + shrink * offset_i * offset_j
+            offset_j = centre[j] + s[j] / n - prior.mu_0[j]
+            Psi_n[i, j] = prior.Psi_0[i, j] + (S[i, j] - s[i] * s[j] / n) + shrink * offset_i * offset_j
 
 
 @kernel
@@ -118,3 +123,105 @@ def log_niw(prior: Prior, mu: FloatArray, W: FloatArray) -> float:
             quadratic += trace * trace
         quadratic += prior.kappa_0 * y * y
     return prior.log_norm + (prior.nu_0 + D + 2.0) * log_diagonal(W) - 0.5 * quadratic
+
+
+@kernel
+def log_marginal(
+    prior: Prior,
+    n: float,
+    s: FloatArray,
+    S: FloatArray,
+    centre: FloatArray,
+    mu_n: FloatArray,
+    Psi_n: FloatArray,
+) -> float:
+    """log density of a cluster's observations, parameters integrated out (Murphy 2007; BDA3, 3.6).
+
+    The ratio of the normalising constants of prior and posterior, times (2 pi)^(-n D / 2). mu_n and Psi_n are scratch.
+    Returns NaN when Psi_n is not positive definite.
+    """
+    D = mu_n.shape[0]
+    update_posterior(prior, n, s, S, centre, mu_n, Psi_n)
+    if cholesky(Psi_n, Psi_n) != 0:
+        return np.nan
+    log_norm_n = log_normaliser(D, prior.kappa_0 + n, prior.nu_0 + n, 2.0 * log_diagonal(Psi_n))
+    return prior.log_norm - log_norm_n - 0.5 * n * D * math.log(2.0 * math.pi)
+
+
+@kernel
+def merge_statistics(
+    n_a: float,
+    s_a: FloatArray,
+    S_a: FloatArray,
+    centre_a: FloatArray,
+    n_b: float,
+    s_b: FloatArray,
+    S_b: FloatArray,
+    centre_b: FloatArray,
+    s: FloatArray,
+    S: FloatArray,
+    centre: FloatArray,
+) -> None:
+    """Statistics (n_a + n_b, s, S) of two clusters together, about their joint mean, which is written to ``centre``.
+
+    Each cluster is re-centred at its own mean first, so that nothing cancels when the two lie far apart.
+    """
+    D = centre_a.shape[0]
+    n = n_a + n_b
+    for i in range(D):
+        mean_a, mean_b = centre_a[i] + s_a[i] / n_a, centre_b[i] + s_b[i] / n_b
+        centre[i] = (n_a * mean_a + n_b * mean_b) / n
+        s[i] = 0.0
+        for j in range(i + 1):
+            gap = (mean_a - mean_b) * (centre_a[j] + s_a[j] / n_a - centre_b[j] - s_b[j] / n_b)
+            S[i, j] = (S_a[i, j] - s_a[i] * s_a[j] / n_a) + (S_b[i, j] - s_b[i] * s_b[j] / n_b) + n_a * n_b / n * gap
+
+
+@kernel
+def draw_scale(
+    rng: np.random.Generator,
+    nu_h: float,
+    inverse_S_h: FloatArray,
+    t: int,
+    nu_0: float,
+    W: FloatArray,
+    Psi_0: FloatArray,
+    L_0: FloatArray,
+) -> int:
+    """Psi_0 | Sigma_1..Sigma_t ~ Wishart(nu_h + t nu_0, (S_h^-1 + sum_k Sigma_k^-1)^-1), Sigma_k^-1 = W_k'W_k.
+
+    The prior is Psi_0 ~ Wishart(nu_h, S_h), E[Psi_0] = nu_h S_h (in the spirit of Richardson & Green 1997). With
+    S_h^-1 + sum = R R', Psi_0 = (R'^-1 B)(R'^-1 B)' for B of Bartlett's decomposition. Overwrites Psi_0 and its lower
+    Cholesky factor L_0 (D, D). Returns 0, or the number of a pivot that is not positive.
+    """
+    D = Psi_0.shape[0]
+    for i in range(D):
+        for j in range(i + 1):
+            total = inverse_S_h[i, j]
+            for k in range(t):
+                for m in range(i, D):
+                    total += W[k, m, i] * W[k, m, j]
+            L_0[i, j] = total
+    status = cholesky(L_0, L_0)
+    if status != 0:
+        return status
+    nu = nu_h + t * nu_0
+    B = np.zeros((D, D))
+    for i in range(D):
+        for j in range(i):
+            B[i, j] = rng.standard_normal()
+        B[i, i] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (nu - i)))
+    for j in range(D):  # B <- R'^-1 B, by columns, from the last row up
+        for i in range(D - 1, -1, -1):
+            total = B[i, j]
+            for m in range(i + 1, D):
+                total -= L_0[m, i] * B[m, j]
+            B[i, j] = total / L_0[i, i]
+    for i in range(D):
+        for j in range(i + 1):
+            total = 0.0
+            for m in range(D):
+                total += B[i, m] * B[j, m]
+            Psi_0[i, j] = total
+            Psi_0[j, i] = total
+    return cholesky(Psi_0, L_0)

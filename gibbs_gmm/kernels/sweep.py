@@ -1,86 +1,70 @@
 """One Gibbs sweep, and batches of sweeps that never return to Python in between.
 
-A sweep is, in this order (Diebolt & Robert 1994):
+A sweep is, in this order:
 
-1. ``draw_parameters``: w | z and (mu_k, Sigma_k) | z, from the sufficient statistics alone;
-2. ``assign_shards``: z | w, mu, Sigma for all rows, and the statistics of the new clusters;
-3. ``reduce_shards``: the shards' statistics summed, in their order.
+1. split-merge moves: C given everything but weights, means and covariances, which are integrated out;
+2. ``draw_parameters``: n | C (telescoping), the concentration | C, n, the weights | C, the occupied components | z, the
+   hyperparameters given those, and unoccupied components from the prior;
+3. ``assign_shards``: z | w, mu, Sigma for all rows (Diebolt & Robert 1994), and the statistics of the new clusters;
+4. ``reduce_shards`` and ``compact``: the shards' statistics summed in their order, occupied components put first.
 
-Each leaves the posterior invariant. What is recorded after a sweep, (w, mu, Sigma, z) and the log likelihood of
-(w, mu, Sigma), is therefore one draw from the joint posterior. Running 1-3 from Python with the shards of 2 spread over
-threads gives the same bytes as ``run_sweeps``: the cut into shards depends on N only.
+Each leaves the posterior invariant. What is recorded after a sweep, (n, w, mu, Sigma, z) and the log likelihood, is therefore
+one draw from the joint posterior. ``sweep`` interpreted, with its passes over X spread over threads, gives the same bytes
+as compiled: the cut into shards depends on N only.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import kernel, pointer
 from gibbs_gmm.kernels.assign import (
     LOG2_E,
     TILE,
-    Components,
-    Statistics,
     Workspace,
     accumulate,
+    apply_slice,
     draw_labels,
     flush,
     load_tile,
     log_likelihood,
     log_weights,
     new_workspace,
+    sum_weights,
 )
 from gibbs_gmm.kernels.linalg import invert_lower, log_diagonal, outer_lower
-from gibbs_gmm.kernels.niw import Prior, draw_component, log_niw, update_posterior
-from gibbs_gmm.kernels.random import draw_key
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.kernels.moves import Moves, split_merge
+from gibbs_gmm.kernels.niw import draw_component, draw_scale, log_niw, log_normaliser, update_posterior
+from gibbs_gmm.kernels.partition import (
+    PROCESS,
+    break_sticks,
+    component_concentration,
+    draw_concentration,
+    draw_n_components,
+    draw_process_weights,
+)
+from gibbs_gmm.kernels.random import draw_key, uniform
+from gibbs_gmm.kernels.split_merge import restricted_pass
+from gibbs_gmm.kernels.state import (
+    ALPHA,
+    DONE,
+    FAILED,
+    KAPPA,
+    LOG_NORM,
+    N_CLUSTERS,
+    N_COMPONENTS,
+    UNRECORDED,
+    Data,
+    Draws,
+    Model,
+    State,
+    current_prior,
+)
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.kernels.weights import draw_log_weights, log_dirichlet
 
 _MIN_SHARD, _MAX_SHARDS = 16_384, 64
-
-
-class Data(NamedTuple):
-    """X (N, D), and the point that coordinates are taken about."""
-
-    X: AnyArray
-    loc: FloatArray
-
-
-class Model(NamedTuple):
-    """The prior as numbers: Dirichlet(alpha, ..., alpha) weights and NIW components."""
-
-    alpha: float
-    components: Prior
-
-
-class State(NamedTuple):
-    """Where one chain is: everything the next sweep needs, besides its generator.
-
-    z (N,); total: statistics of z; log_w (K,), mu (K, P), W (K, D, D); components: the same, ready for the label pass;
-    shards: statistics by shard; shard_log_likelihood (shards,); key (1,) of the sweep's uniforms.
-    """
-
-    z: LabelArray
-    total: Statistics
-    log_w: FloatArray
-    W: FloatArray
-    components: Components
-    shards: Statistics
-    shard_log_likelihood: FloatArray
-    key: AnyArray
-
-
-class Draws(NamedTuple):
-    """Where the draws of a chain are written, one row per kept sweep; z has no rows if labels are not wanted."""
-
-    weights: FloatArray
-    means: FloatArray
-    covariances: FloatArray
-    log_likelihood: FloatArray
-    log_posterior: FloatArray
-    n_clusters: IntArray
-    z: LabelArray
 
 
 def n_shards(N: int) -> int:
@@ -89,22 +73,89 @@ def n_shards(N: int) -> int:
 
 
 @kernel
-def draw_parameters(rng: np.random.Generator, model: Model, state: State) -> int:
-    """w | z and (mu_k, Sigma_k) | z from the statistics of z, and a key for the labels that follow.
+def _draw_one(rng: np.random.Generator, model: Model, state: State, k: int, n: float, mu_n: FloatArray, Psi_n: FloatArray) -> int:
+    """(mu_k, Sigma_k) | its n observations, or from the prior for n = 0."""
+    prior, mu = current_prior(model, state), state.components.centre
+    update_posterior(prior, n, state.total.s[k], state.total.S[k], mu[k], mu_n, Psi_n)
+    return draw_component(rng, mu_n, prior.kappa_0 + n, prior.nu_0 + n, Psi_n, mu[k], state.W[k])
+
+
+@kernel
+def _draw_hyperparameters(rng: np.random.Generator, model: Model, state: State, t: int) -> int:
+    """Psi_0 and kappa_0 given the t occupied components, where they are learned. Returns 0 or a failed pivot."""
+    D = state.Psi_0.shape[0]
+    prior = model.components
+    if model.nu_h > 0.0:
+        status = draw_scale(rng, model.nu_h, model.inverse_S_h, t, prior.nu_0, state.W, state.Psi_0, state.L_0)
+        if status != 0:
+            return status
+    if model.kappa_shape > 0.0:
+        # kappa_0 | . ~ Gamma(a + t D / 2, b + sum_k |W_k (mu_k - mu_0)|^2 / 2)
+        rate = model.kappa_rate
+        for k in range(t):
+            for i in range(D):
+                y = 0.0
+                for j in range(i + 1):
+                    y += state.W[k, i, j] * (state.components.centre[k, j] - prior.mu_0[j])
+                rate += 0.5 * y * y
+        state.hyper[KAPPA] = rng.standard_gamma(model.kappa_shape + 0.5 * t * D) / rate
+    if model.nu_h > 0.0 or model.kappa_shape > 0.0:
+        log_det = 2.0 * log_diagonal(state.L_0)
+        state.hyper[LOG_NORM] = log_normaliser(D, state.hyper[KAPPA], prior.nu_0, log_det)
+    return 0
+
+
+@kernel
+def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int) -> int:
+    """Weights of a process given C: the clusters', then sticks until less is left than the least slice (Walker 2007).
+
+    The slice of row i is u_i = w_{z_i} v_i, v_i uniform by ``key[1]``. Returns the number n of components; log_w[n] holds
+    the rest.
+    """
+    alpha, log_w = state.hyper[ALPHA], state.log_w
+    draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
+    w = np.exp(log_w[:t])
+    least = 1.0
+    for i in range(state.z.shape[0]):
+        least = min(least, w[state.z[i]] * uniform(state.key[1], i))
+    return break_sticks(rng, model.weights, alpha, t, math.log(least), log_w)
+
+
+@kernel
+def draw_parameters(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> int:
+    """n, concentration, weights, components and hyperparameters given the partition, and keys for the labels.
 
     Returns 0, or k + 1 when the posterior scale matrix of component k is not positive definite.
     """
-    K, D = state.W.shape[0], state.W.shape[1]
-    n, s, S = state.total.n, state.total.s, state.total.S
-    W_2, c, log_c, mu = state.components.W, state.components.c, state.components.log_c, state.components.centre
-    draw_log_weights(rng, model.alpha, n, state.log_w)
+    D, N, weights = state.W.shape[1], state.z.shape[0], model.weights
+    sizes, alpha = state.total.n, state.hyper[ALPHA]
+    t = state.size[N_CLUSTERS]
+    state.key[0], state.key[1] = draw_key(rng), draw_key(rng)
+    if weights.kind != PROCESS and not weights.known:
+        state.size[N_COMPONENTS] = draw_n_components(rng, weights, alpha, N, t, sizes, scratch)
+    if weights.grid.shape[0] > 0:
+        alpha = draw_concentration(rng, weights, alpha, N, state.size[N_COMPONENTS], t, sizes)
+        state.hyper[ALPHA] = alpha
+    if weights.kind == PROCESS:
+        K = _draw_sticks(rng, model, state, t)
+        state.size[N_COMPONENTS] = K
+    else:
+        K = state.size[N_COMPONENTS]
+        for k in range(t, K):
+            sizes[k] = 0.0
+        draw_log_weights(rng, component_concentration(weights, alpha, K), sizes, state.log_w[:K])
     mu_n, Psi_n = np.empty(D), np.empty((D, D))
-    scale = math.sqrt(LOG2_E)
-    for k in range(K):
-        update_posterior(model.components, n[k], s[k], S[k], mu[k], mu_n, Psi_n)
-        kappa_n, nu_n = model.components.kappa_0 + n[k], model.components.nu_0 + n[k]
-        if draw_component(rng, mu_n, kappa_n, nu_n, Psi_n, mu[k], state.W[k]) != 0:
+    for k in range(t):
+        if _draw_one(rng, model, state, k, sizes[k], mu_n, Psi_n) != 0:
             return k + 1
+    if _draw_hyperparameters(rng, model, state, t) != 0:
+        return 1
+    for k in range(t, K):
+        if _draw_one(rng, model, state, k, 0.0, mu_n, Psi_n) != 0:
+            return k + 1
+    scale = math.sqrt(LOG2_E)
+    W_2, c, log_c, mu = state.components.W, state.components.c, state.components.log_c, state.components.centre
+    for k in range(K):
         for i in range(D):
             total = 0.0
             for j in range(i + 1):
@@ -112,19 +163,22 @@ def draw_parameters(rng: np.random.Generator, model: Model, state: State) -> int
                 total -= W_2[k, i, j] * mu[k, j]
             c[k, i] = total
         log_c[k] = LOG2_E * (state.log_w[k] + log_diagonal(state.W[k]) - 0.5 * D * math.log(2.0 * math.pi))
-    state.key[0] = draw_key(rng)
     return 0
 
 
 @kernel
-def assign_shards(data: Data, state: State, work: Workspace, first: int, last: int) -> None:
+def assign_shards(data: Data, state: State, sliced: bool, work: Workspace, first: int, last: int) -> None:
     """Draw z_i | w, mu, Sigma for the rows of shards first .. last, and collect their statistics.
 
-    Leaves p(z | w, mu, Sigma, X) invariant (it draws from it). Overwrites z for these rows, and each shard's statistics
-    about the components' centres and its log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k).
+    Leaves p(z | w, mu, Sigma, X) invariant (it draws from it); ``sliced``, p(z | w, mu, Sigma, u, X),
+    where row i may only choose among the components with w_k > u_i. Overwrites z for these rows, and each shard's statistics about the components'
+    centres and its log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k).
     """
-    N, K, n_cut = data.X.shape[0], state.W.shape[0], state.shard_log_likelihood.shape[0]
+    N, K, n_cut = data.X.shape[0], state.size[N_COMPONENTS], state.shard_log_likelihood.shape[0]
     P = work.rows.shape[1]
+    if sliced:
+        for k in range(K):
+            work.weight[k] = math.exp(state.log_w[k])
     for shard in range(first, last):
         n, s, S = state.shards.n[shard], state.shards.s[shard], state.shards.S[shard]
         for k in range(K):
@@ -137,16 +191,33 @@ def assign_shards(data: Data, state: State, work: Workspace, first: int, last: i
         end = (shard + 1) * N // n_cut
         for start in range(shard * N // n_cut, end, TILE):
             size = min(TILE, end - start)
+            labels = state.z[start : start + size]  # a slice: an index that cannot be negative vectorises
             load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
             log_weights(K, state.components, work)
+            if sliced:
+                sum_weights(K, work)
+                total += log_likelihood(size, work)
+                apply_slice(K, math.exp(state.log_w[K]), state.key[1], start, labels, work)
             draw_labels(K, state.key[0], start, work)
-            labels = state.z[start : start + size]  # a slice: an index that cannot be negative vectorises
             for b in range(size):
                 labels[b] = work.label[b]
             accumulate(size, state.components, work, n, s, S)
-            total += log_likelihood(size, work)
+            if not sliced:
+                total += log_likelihood(size, work)
         flush(K, work, n, s, S)
         state.shard_log_likelihood[shard] = total / LOG2_E
+
+
+@kernel
+def assign_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
+    """:func:`assign_shards` with a workspace of its own: one task of a pass that is spread over threads."""
+    assign_shards(data, state, sliced, new_workspace(state.size[N_COMPONENTS], state.W.shape[1]), first, last)
+
+
+@kernel
+def assign(data: Data, state: State, sliced: bool, work: Workspace) -> None:
+    """:func:`assign_shards` for all shards."""
+    assign_shards(data, state, sliced, work, 0, state.shard_log_likelihood.shape[0])
 
 
 @kernel
@@ -159,12 +230,12 @@ def _add(total: FloatArray, part: FloatArray, first: bool) -> None:
 @kernel
 def reduce_shards(state: State) -> float:
     """Sum the shards' statistics in order into ``state.total``; returns the log likelihood of (w, mu, Sigma)."""
-    total, shards = state.total, state.shards
+    total, shards, K = state.total, state.shards, state.size[N_COMPONENTS]
     result = 0.0
     for shard in range(state.shard_log_likelihood.shape[0]):
         first = shard == 0
-        _add(total.n, shards.n[shard], first)
-        for k in range(total.n.shape[0]):
+        _add(total.n[:K], shards.n[shard, :K], first)
+        for k in range(K):
             _add(total.s[k], shards.s[shard, k], first)
             for i in range(total.S.shape[1]):
                 _add(total.S[k, i], shards.S[shard, k, i], first)
@@ -173,54 +244,169 @@ def reduce_shards(state: State) -> float:
 
 
 @kernel
-def record(data: Data, model: Model, state: State, total: float, draws: Draws, t: int) -> None:
-    """Write the state into row t of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
-
-    log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to the constant log p(X).
-    """
-    K, D = state.W.shape[0], state.W.shape[1]
-    V = np.empty((D, D))
-    log_prior = log_dirichlet(model.alpha, state.log_w)
-    clusters = 0
-    for k in range(K):
-        log_prior += log_niw(model.components, state.components.centre[k], state.W[k])
-        draws.weights[t, k] = math.exp(state.log_w[k])
-        for d in range(D):
-            draws.means[t, k, d] = data.loc[d] + state.components.centre[k, d]
-        invert_lower(state.W[k], V)
-        outer_lower(V, draws.covariances[t, k])
-        clusters += 1 if state.total.n[k] > 0.0 else 0
-    draws.log_likelihood[t] = total
-    draws.log_posterior[t] = total + log_prior
-    draws.n_clusters[t] = clusters
-    if draws.z.shape[0] > 0:
-        z = draws.z[t]
-        for i in range(z.shape[0]):
-            z[i] = state.z[i]
+def _swap(a: FloatArray, b: FloatArray) -> None:
+    for i in range(a.shape[0]):
+        a[i], b[i] = b[i], a[i]
 
 
 @kernel
-def assign_task(data: Data, state: State, first: int, last: int) -> None:
-    """:func:`assign_shards` with a workspace of its own: one task of a sweep that is spread over threads."""
-    assign_shards(data, state, new_workspace(state.W.shape[0], state.W.shape[1]), first, last)
+def compact(state: State, place: IntArray) -> None:
+    """Put the occupied components first and count them. ``place`` (capacity,) is scratch.
+
+    A hole is filled by the last occupied component, as often as needed; z is relabelled in one pass if anything moved.
+    """
+    total, components, K = state.total, state.components, state.size[N_COMPONENTS]
+    for k in range(K):
+        place[k] = k
+    low, high, moved = 0, K - 1, False
+    while True:
+        while low < K and total.n[low] > 0.0:
+            low += 1
+        while high >= 0 and total.n[high] == 0.0:
+            high -= 1
+        if low > high:
+            break
+        place[high] = low
+        moved = True
+        total.n[low], total.n[high] = total.n[high], total.n[low]
+        state.log_w[low], state.log_w[high] = state.log_w[high], state.log_w[low]
+        components.log_c[low], components.log_c[high] = components.log_c[high], components.log_c[low]
+        _swap(total.s[low], total.s[high])
+        _swap(components.c[low], components.c[high])
+        _swap(components.centre[low], components.centre[high])
+        for i in range(total.S.shape[1]):
+            _swap(total.S[low, i], total.S[high, i])
+        for i in range(state.W.shape[1]):
+            _swap(state.W[low, i], state.W[high, i])
+            _swap(components.W[low, i], components.W[high, i])
+    state.size[N_CLUSTERS] = low
+    if moved:
+        z = state.z
+        for i in range(z.shape[0]):
+            z[i] = place[z[i]]
+
+
+@kernel
+def record(data: Data, model: Model, state: State, total: float, draws: Draws, row: int) -> bool:
+    """Write the state into a row of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
+
+    log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to a constant, over all components (known n) or the occupied
+    ones and their weights (unknown n). Unused slots are NaN, their weights 0. False if there are too few slots.
+    """
+    D, slots, K, t = state.W.shape[1], draws.weights.shape[1], state.size[N_COMPONENTS], state.size[N_CLUSTERS]
+    written = K if model.weights.known else t
+    if written > slots:
+        return False
+    prior, V = current_prior(model, state), np.empty((D, D))
+    log_prior = 0.0
+    for k in range(written):
+        log_prior += log_niw(prior, state.components.centre[k], state.W[k])
+        draws.weights[row, k] = math.exp(state.log_w[k])
+        for d in range(D):
+            draws.means[row, k, d] = data.loc[d] + state.components.centre[k, d]
+        invert_lower(state.W[k], V)
+        outer_lower(V, draws.covariances[row, k])
+    for k in range(written, slots):
+        draws.weights[row, k] = 0.0
+        for i in range(D):
+            draws.means[row, k, i] = np.nan
+            for j in range(D):
+                draws.covariances[row, k, i, j] = np.nan
+    if model.weights.kind != PROCESS:
+        log_prior += log_dirichlet(component_concentration(model.weights, state.hyper[ALPHA], K), state.log_w[:K])
+    draws.log_likelihood[row] = total
+    draws.log_posterior[row] = total + log_prior
+    draws.n_components[row] = K
+    draws.n_clusters[row] = t
+    draws.concentration[row] = state.hyper[ALPHA]
+    draws.kappa_0[row] = state.hyper[KAPPA]
+    for i in range(draws.Psi_0.shape[1]):
+        for j in range(draws.Psi_0.shape[1]):
+            draws.Psi_0[row, i, j] = state.Psi_0[i, j]
+    if draws.z.shape[0] > 0:
+        z = draws.z[row]
+        for i in range(z.shape[0]):
+            z[i] = state.z[i]
+    return True
+
+
+LAUNCHES, RECALLS, SCANS, GREEDY, COLLECT = 0, 1, 2, 3, 4
+"""Places in ``tuning``: split-merge moves a sweep with a launch and from the library (rates), scans of a launch, whether moves
+are greedy (warm-up only), whether accepted launches are collected."""
+
+
+class Scratch(NamedTuple):
+    """Buffers of a sweep: cumulated (n_max + 1,), place (capacity,)."""
+
+    cumulated: FloatArray
+    place: IntArray
+
+
+class Calls(NamedTuple):
+    """The large pieces of a sweep, as pointers to compiled code or, to spread passes over threads, as Python functions."""
+
+    split_merge: Any
+    restricted: Any
+    draw_parameters: Any
+    assign: Any
+    record: Any
 
 
 @kernel
 def run_sweeps(
-    rng: np.random.Generator, data: Data, model: Model, state: State, sweeps: int, thin: int, draws: Draws
-) -> int:
+    rng: np.random.Generator,
+    data: Data,
+    model: Model,
+    state: State,
+    moves: Moves,
+    tuning: FloatArray,
+    scratch: Scratch,
+    calls: Calls,
+    sweeps: int,
+    thin: int,
+    draws: Draws,
+) -> float:
     """Run ``sweeps`` sweeps; with thin > 0 record every thin-th, in the rows of ``draws`` from the first.
 
-    Returns 0, or sweep * (K + 1) + k + 1 when component k fails in that sweep (counted from 0).
+    Ends early when a sweep fails or its draw finds too few slots in the trace; ``state.report`` says which, and how many
+    sweeps were done. Returns the log likelihood of the last.
     """
-    K, D = state.W.shape[0], state.W.shape[1]
-    work = new_workspace(K, D)
-    for sweep in range(sweeps):
-        status = draw_parameters(rng, model, state)
+    D = state.W.shape[1]
+    work, pair_work = new_workspace(state.W.shape[0], D), new_workspace(2, D)
+    greedy, collect, scans = tuning[GREEDY] > 0.0, tuning[COLLECT] > 0.0, int(tuning[SCANS])
+    state.report[DONE], state.report[FAILED], state.report[UNRECORDED] = 0, 0, 0
+    total = 0.0
+    for number in range(1, sweeps + 1):
+        for _ in range(int(tuning[LAUNCHES] + rng.random())):
+            calls.split_merge(
+                rng, data, model, state, moves, scans, greedy, collect, pair_work, calls.restricted
+            )
+        for _ in range(int(tuning[RECALLS] + rng.random())):
+            calls.split_merge(rng, data, model, state, moves, 0, False, False, pair_work, calls.restricted)
+        status = calls.draw_parameters(rng, model, state, scratch.cumulated)
         if status != 0:
-            return sweep * (K + 1) + status
-        assign_shards(data, state, work, 0, state.shard_log_likelihood.shape[0])
+            state.report[FAILED] = status
+            return total
+        calls.assign(data, state, model.weights.kind == PROCESS, work)
         total = reduce_shards(state)
-        if thin > 0 and (sweep + 1) % thin == 0:
-            record(data, model, state, total, draws, (sweep + 1) // thin - 1)
-    return 0
+        compact(state, scratch.place)
+        state.report[DONE] = number
+        if thin > 0 and number % thin == 0 and not calls.record(data, model, state, total, draws, number // thin - 1):
+            state.report[UNRECORDED] = 1
+            return total
+    return total
+
+
+def compiled_calls(
+    rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws
+) -> Calls:
+    """The pieces compiled for these types. Where no move is ever made, a stub stands in for split-merge."""
+    work = new_workspace(1, state.W.shape[1])
+    restricted = pointer(restricted_pass, "void", data.X, data.loc, state.z, moves.pair, work)
+    return Calls(
+        pointer(split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, restricted),
+        restricted,
+        pointer(draw_parameters, "int64", rng, model, state, state.log_w),
+        pointer(assign, "void", data, state, False, work),
+        pointer(record, "boolean", data, model, state, 0.0, draws, 0),
+    )

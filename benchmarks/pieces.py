@@ -1,0 +1,120 @@
+"""A sweep in pieces, each repeated inside compiled code: what a missed figure is explained with.
+
+The label pass is cut off after 1 to 6 of its steps; the cost of a step is the difference of two cuts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.common import interleave, sweep
+from gibbs_gmm.chains import Chain
+from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels.assign import (
+    TILE,
+    Statistics,
+    Workspace,
+    accumulate,
+    draw_labels,
+    flush,
+    load_tile,
+    log_likelihood,
+    log_weights,
+    new_workspace,
+)
+from gibbs_gmm.kernels.sweep import Data, Draws, Model, State, draw_parameters, record, reduce_shards
+
+STEPS = ("load tile", "log weights", "draw labels", "store labels", "log likelihood", "statistics")
+LABELS_ALONE = 5
+"""Steps of the pass that draws and stores labels and sums the log likelihood, without statistics."""
+
+
+@kernel
+def partial_pass(data: Data, state: State, work: Workspace, scratch: Statistics, times: int, steps: int) -> float:
+    """The first ``steps`` steps of the pass over all rows, ``times`` times. Statistics go to ``scratch``."""
+    N, K = data.X.shape[0], state.W.shape[0]
+    total = 0.0
+    for _ in range(times):
+        for start in range(0, N, TILE):
+            size = min(TILE, N - start)
+            load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
+            if steps > 1:
+                log_weights(K, state.components, work)
+            if steps > 2:
+                draw_labels(K, state.key[0], start, work)
+            if steps > 3:
+                labels = state.z[start : start + size]
+                for b in range(size):
+                    labels[b] = work.label[b]
+            if steps > 4:
+                total += log_likelihood(size, work)
+            if steps > 5:
+                accumulate(size, state.components, work, scratch.n, scratch.s, scratch.S)
+        if steps > 5:
+            flush(K, work, scratch.n, scratch.s, scratch.S)
+    return total
+
+
+@kernel
+def _repeat_parameters(rng: np.random.Generator, model: Model, state: State, times: int) -> int:
+    failed = 0
+    for _ in range(times):
+        failed += draw_parameters(rng, model, state)
+    return failed
+
+
+@kernel
+def _repeat_reduce(state: State, times: int) -> float:
+    total = 0.0
+    for _ in range(times):
+        total += reduce_shards(state)
+    return total
+
+
+@kernel
+def _repeat_record(data: Data, model: Model, state: State, draws: Draws, times: int) -> None:
+    for t in range(times):
+        record(data, model, state, 0.0, draws, t)
+
+
+def labels_alone(chain: Chain) -> Callable[[], object]:
+    """The label pass by itself, ready to be timed: the least that a sweep must do."""
+    return _pass(chain, 1, LABELS_ALONE)
+
+
+def _pass(chain: Chain, times: int, steps: int) -> Callable[[], object]:
+    state = chain.state
+    work = new_workspace(state.W.shape[0], state.W.shape[1])
+    scratch = Statistics(*(np.zeros_like(array) for array in state.total))
+
+    def task() -> object:
+        return partial_pass(chain.data, state, work, scratch, times, steps)
+
+    task()  # compiled now, not while it is timed
+    return task
+
+
+def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
+    """Seconds of each piece of a sweep, and of a whole sweep. The chain needs room for ``times`` draws.
+
+    The least of several: differences of medians would show the machine's noise in place of small pieces.
+    """
+    labels = np.empty((times if chain.labels is not None else 0, len(chain.state.z)), np.uint16)
+    draws = Draws(**{name: array[:times] for name, array in chain.draws.items()}, z=labels)
+    tasks: dict[str, Callable[[], object]] = {
+        "whole sweep": lambda: sweep(chain, times),
+        "parameters": lambda: _repeat_parameters(chain.rng, chain.model, chain.state, times),
+        "reduce": lambda: _repeat_reduce(chain.state, times),
+        "record": lambda: _repeat_record(chain.data, chain.model, chain.state, draws, times),
+    }
+    cuts = {f"cut {steps}": _pass(chain, times, steps) for steps in range(1, len(STEPS) + 1)}
+    tasks |= cuts
+    interleave(tasks, 1)
+    sweep(chain, 1)
+    seconds = {name: min(values) / times for name, values in interleave(tasks, repeats).items()}
+    ends = [0.0, *(seconds.pop(name) for name in cuts)]
+    seconds |= {step: after - before for step, before, after in zip(STEPS, ends, ends[1:], strict=False)}
+    whole = seconds["whole sweep"]
+    return seconds | {"the rest": 2.0 * whole - sum(seconds.values())}

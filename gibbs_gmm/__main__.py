@@ -1,0 +1,8 @@
+"""``python -m gibbs_gmm`` is the command ``gibbs-gmm``."""
+
+import sys
+
+from gibbs_gmm.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

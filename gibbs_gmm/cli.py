@@ -1,0 +1,369 @@
+"""The command line: ``gibbs-gmm fit data.csv --components 3``.
+
+Exit codes: 0 done; 1 the run failed (numerical failure, disk full); 2 bad usage or bad input; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from gibbs_gmm.summary import Summary
+    from gibbs_gmm.table import Table
+    from gibbs_gmm.trace import Trace
+    from gibbs_gmm.weight_priors import FiniteMixture
+
+_PROG = "gibbs-gmm"
+_TRACE, _SUMMARY, _PICTURE = "trace.npz", "summary.csv", "pairs.png"
+
+_DESCRIPTION = "Fully Bayesian Gaussian mixtures: the posterior of every component, and how sure it is."
+
+_FIT = """\
+Fit a Gaussian mixture to the numeric columns of a CSV file by Gibbs sampling.
+
+The rows are taken to come from a given number of kinds (components), each a
+multivariate normal distribution. The result is not one answer but draws of all
+the answers that the data allow: how common each kind is, what it looks like,
+and which row belongs to which. Several independent chains are run, so that it
+can be seen whether they agree.
+
+Written into the output folder:
+  trace.npz     all draws; gibbs_gmm.load("trace.npz") reads them in Python
+  summary.csv   mean, standard deviation, 90% interval, R-hat and effective
+                sample size of every quantity
+  pairs.png     pair plot of the data with the components and their uncertainty
+"""
+
+_FIT_EXAMPLES = """\
+examples:
+  gibbs-gmm fit data/iris.csv --components 3 --out iris-run
+  gibbs-gmm fit data/wine.csv --components 3 --drop cultivar --draws 5000
+
+The file has one row per observation and, in its first line, the names of the
+columns; commas, semicolons or tabs separate them. Text, constant and empty
+columns are left out, which is said; missing values are refused.
+
+exit codes:
+  0 done; 1 the run failed; 2 bad usage or input; 130 interrupted (the draws so
+  far are written, if there are any)
+"""
+
+
+class _Refusal(Exception):
+    """Bad usage or bad input: message for the user, exit code 2."""
+
+
+class _Failure(Exception):
+    """The run failed: message for the user, exit code 1."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors under the name of the program, not of a subcommand."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{_PROG}: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; no expected error leaves a traceback.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; ``sys.argv[1:]`` by default.
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed help, version or its error
+        return int(stop.code or 0)
+    try:
+        code: int = args.command(args)
+        sys.stdout.flush()
+        return code
+    except _Refusal as error:
+        _complain("error", error)
+        return 2
+    except _Failure as error:
+        _complain("error", error)
+        return 1
+    except KeyboardInterrupt as stop:
+        _complain("error", f"interrupted; {stop.args[0] if stop.args else 'nothing is written'}")
+        return 130
+    except BrokenPipeError:  # whoever read the output, such as `head`, has gone; everything else is done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=_PROG, description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"{_PROG} {metadata.version('gibbs-gmm')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    fit = commands.add_parser(
+        "fit",
+        help="fit a mixture to a CSV file",
+        description=_FIT,
+        epilog=_FIT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fit.set_defaults(command=_fit)
+    fit.add_argument("csv", type=Path, metavar="CSV", help="file of observations, one per row")
+
+    model = fit.add_argument_group("model")
+    # Required until the number can be learned; then its absence will mean just that (see _components).
+    model.add_argument(
+        "-n", "--components", type=_whole(1), required=True, metavar="N", help="number of components (required)"
+    )
+    model.add_argument(
+        "--concentration",
+        type=_positive,
+        default=1.0,
+        metavar="A",
+        help="Dirichlet parameter of each weight: 1 holds all weights for equally plausible beforehand, less than 1 "
+        "expects some components to be nearly empty, more than 1 expects them equally common (default: 1)",
+    )
+
+    data = fit.add_argument_group("data")
+    data.add_argument("--columns", type=_names, metavar="A,B,C", help="use only these columns, in this order")
+    data.add_argument(
+        "--drop",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="leave these columns out, such as labels coded as numbers",
+    )
+
+    run = fit.add_argument_group("run")
+    run.add_argument(
+        "--draws", type=_whole(1), default=1000, metavar="N", help="draws to keep per chain (default: 1000)"
+    )
+    run.add_argument(
+        "--warmup",
+        type=_whole(0),
+        default=1000,
+        metavar="N",
+        help="sweeps to throw away first, until the chain has found its way (default: 1000)",
+    )
+    run.add_argument(
+        "--thin", type=_whole(1), default=1, metavar="N", help="keep every N-th sweep, to save space (default: 1)"
+    )
+    run.add_argument(
+        "--chains",
+        type=_whole(1),
+        default=4,
+        metavar="N",
+        help="independent chains; with one, nothing shows whether it can be trusted (default: 4)",
+    )
+    run.add_argument(
+        "--seed", type=_whole(0), metavar="N", help="the same seed gives the same draws (default: a fresh one, printed)"
+    )
+    run.add_argument(
+        "--threads", type=_whole(1), metavar="N", help="threads; no effect on the draws (default: all cores)"
+    )
+
+    output = fit.add_argument_group("output")
+    output.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the results (default: the file's name with -run, right here)",
+    )
+    output.add_argument("--force", action="store_true", help="replace the run that the folder already has")
+    output.add_argument(
+        "--no-assignments",
+        action="store_true",
+        help="do not keep which row belongs to which component in each draw: the largest part of the trace",
+    )
+    output.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    return parser
+
+
+def _whole(minimum: int) -> Any:
+    """An argparse type: an integer of at least ``minimum``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {minimum} is wanted, got {text!r}")
+        return value
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    """An argparse type: a positive finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a positive number is wanted, got {text!r}")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """An argparse type: names between commas."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(f"names of columns with commas between them are wanted, got {text!r}")
+    return names
+
+
+def _fit(args: argparse.Namespace) -> int:
+    """The command ``fit``: read, run, write, report."""
+    say = _silent if args.quiet else print
+    out: Path = args.out if args.out is not None else Path(f"{args.csv.stem}-run")
+    _refuse_existing_run(out, args.force)
+    table = _read(args)
+    say(f"{args.csv}: {table.X.shape[0]} rows")
+    say(f"  used      {', '.join(table.columns)}")
+    for name, reason in table.left_out.items():
+        say(f"  left out  {name}: {reason}")
+    for name, count in table.label_like.items():
+        _complain(
+            "warning", f"column {name!r} has only {count} values, all whole: if it holds labels, use --drop {name!r}"
+        )
+    with _made(out):
+        with _warnings_as_lines():
+            trace = _sample(args, table)
+        summary, written = _write(trace, table, out)
+    say(f"\n{summary}\n")
+    if args.quiet:
+        for message in summary.messages:
+            _complain("warning", message)
+    say(f"wrote {', '.join(written)} in {out}; --seed {trace.settings['seed']} gives the same draws again")
+    return 130 if trace.settings["interrupted"] else 0
+
+
+def _components(args: argparse.Namespace) -> FiniteMixture:
+    """What to fit: the prior of the number of components and of their weights."""
+    from gibbs_gmm.weight_priors import FiniteMixture
+
+    return FiniteMixture(args.components, args.concentration)
+
+
+def _refuse_existing_run(out: Path, force: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise _Refusal(f"the output {str(out)!r} is a file, not a folder")
+    if not force and any((out / name).exists() for name in (_TRACE, _SUMMARY, _PICTURE)):
+        raise _Refusal(
+            f"the folder {str(out)!r} already has a run: choose another with --out, or replace it with --force"
+        )
+
+
+def _read(args: argparse.Namespace) -> Table:
+    from gibbs_gmm.table import read_csv
+
+    try:
+        return read_csv(args.csv, args.columns, args.drop)
+    except (OSError, ValueError) as error:
+        raise _Refusal(error) from None
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make the folder before the long run, not after it; take it away again if nothing came to be in it."""
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _Refusal(f"the output folder {str(folder)!r} cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise _Refusal(f"the output folder {str(folder)!r} cannot be written to")
+    try:
+        yield
+    except BaseException:
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _sample(args: argparse.Namespace, table: Table) -> Trace:
+    import numpy as np
+
+    from gibbs_gmm import fit
+
+    try:
+        return fit(
+            table,
+            _components(args),
+            draws=args.draws,
+            warmup=args.warmup,
+            thin=args.thin,
+            chains=args.chains,
+            rng=args.seed,
+            threads=args.threads,
+            progress=not args.quiet,
+            save_assignments=not args.no_assignments,
+        )
+    except (ArithmeticError, MemoryError, OSError, np.linalg.LinAlgError) as error:
+        raise _Failure(f"the run failed: {str(error) or type(error).__name__}") from None
+    except (TypeError, ValueError) as error:
+        raise _Refusal(error) from None
+
+
+def _write(trace: Trace, table: Table, out: Path) -> tuple[Summary, list[str]]:
+    """Write everything, the trace first; returns the summary and the names of the files."""
+    from gibbs_gmm.plots import save_pairs
+
+    written: list[str] = []
+    try:
+        # Those of an earlier run would be wrong beside the new trace.
+        (out / _SUMMARY).unlink(missing_ok=True)
+        (out / _PICTURE).unlink(missing_ok=True)
+        trace.save(out / _TRACE)
+        written.append(_TRACE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the summary's messages are printed in any case
+            summary = trace.summary()
+        summary.to_csv(out / _SUMMARY)
+        written.append(_SUMMARY)
+        try:
+            save_pairs(trace, table, out / _PICTURE)
+            written.append(_PICTURE)
+        except ImportError as error:
+            _complain("warning", f"no picture: {error}")
+    except (OSError, MemoryError) as error:
+        raise _Failure(
+            f"the results could not be written: {str(error) or 'out of memory'}; {_whole_files(written, out)}"
+        ) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_whole_files(written, out)) from None
+    return summary, written
+
+
+def _whole_files(written: list[str], out: Path) -> str:
+    return f"{' and '.join(written)} in {out} can be used" if written else "nothing is written"
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show warnings meant for users as plain lines of this program."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        _complain("warning", message)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _complain(kind: str, message: object) -> None:
+    print(f"{_PROG}: {kind}: {message}", file=sys.stderr)
+
+
+def _silent(*_: object) -> None:
+    """Say nothing."""

@@ -1,0 +1,305 @@
+"""Choosing, weighing and carrying out split-merge moves; ``split_merge`` has the launch and its passes over X."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels.assign import Statistics, Workspace
+from gibbs_gmm.kernels.niw import Prior, log_marginal, merge_statistics
+from gibbs_gmm.kernels.partition import PROCESS, log_partition
+from gibbs_gmm.kernels.random import draw_key
+from gibbs_gmm.kernels.split_merge import (
+    DRAW,
+    EVALUATE,
+    MERGE,
+    NEAREST,
+    WRITE,
+    Pair,
+    draw_launch,
+    launch_from_anchors,
+    reduce_pair,
+)
+from gibbs_gmm.kernels.state import ALPHA, N_CLUSTERS, N_COMPONENTS, Data, Model, State, current_prior
+from gibbs_gmm.kernels.types import FloatArray, IntArray
+
+SPLIT, JOIN, RESPLIT = 0, 1, 2
+_LOG_2 = math.log(2.0)
+
+
+class Library(NamedTuple):
+    """Launches of accepted splits, collected during warm-up and frozen after it.
+
+    W (L, 2, D, D), c (L, 2, D), log_c (L, 2), centre (L, 2, P): the pair's components; mean (L, D): of the cluster that
+    was split; count (1,): how many were ever collected, the latest L of which are here.
+    """
+
+    W: FloatArray
+    c: FloatArray
+    log_c: FloatArray
+    centre: FloatArray
+    mean: FloatArray
+    count: IntArray
+
+
+class Moves(NamedTuple):
+    """What split-merge moves need besides the state of their chain.
+
+    pair, groups: the launch at hand and the statistics of its sides. union (1 cluster), union_centre (P,). sizes
+    (capacity + 1,), mu_n, Psi_n, W, score: scratch. counts (3, 2): proposed and accepted splits, merges, re-splits.
+    rows (1,): rows that passes have read, the measure of cost.
+    """
+
+    pair: Pair
+    groups: Statistics
+    union: Statistics
+    union_centre: FloatArray
+    sizes: FloatArray
+    mu_n: FloatArray
+    Psi_n: FloatArray
+    W: FloatArray
+    score: FloatArray
+    counts: IntArray
+    rows: IntArray
+    library: Library
+
+
+@kernel
+def _set_task(pair: Pair, mode: int, label_0: int, label_1: int, i: int, j: int) -> None:
+    pair.task[0], pair.task[1], pair.task[2], pair.task[3], pair.task[4] = mode, label_0, label_1, i, j
+
+
+@kernel
+def _log_marginal(prior: Prior, statistics: Statistics, k: int, centre: FloatArray, moves: Moves) -> float:
+    """log marginal density of cluster k of these statistics."""
+    n, s, S = statistics.n, statistics.s, statistics.S
+    return log_marginal(prior, n[k], s[k], S[k], centre, moves.mu_n, moves.Psi_n)
+
+
+@kernel
+def _log_partition(model: Model, state: State, n: int, t: int, moves: Moves) -> float:
+    return log_partition(model.weights, state.hyper[ALPHA], state.z.shape[0], n, t, moves.sizes)
+
+
+@kernel
+def _copy_cluster(
+    from_: Statistics, k: int, centre: FloatArray, to: Statistics, m: int, to_centre: FloatArray
+) -> None:
+    """Copy the statistics of cluster k and their centre into cluster m."""
+    to.n[m] = from_.n[k]
+    P = centre.shape[0]
+    for i in range(P):
+        to_centre[i] = centre[i]
+        to.s[m, i] = from_.s[k, i]
+        for j in range(P):
+            to.S[m, i, j] = from_.S[k, i, j]
+
+
+@kernel
+def n_after(model: Model, n: int, change: int) -> int:
+    """n after a split (change 1) or merge (-1): unknown n keeps the number of empty components."""
+    return n if model.weights.known or model.weights.kind == PROCESS else n + change
+
+
+@kernel
+def remember(moves: Moves, D: int) -> None:
+    """Keep the launch of a split in the library; when it is full the oldest makes room."""
+    library, components, groups = moves.library, moves.pair.components, moves.groups
+    place = library.count[0] % library.mean.shape[0]
+    library.count[0] += 1
+    for k in range(2):
+        library.log_c[place, k] = components.log_c[k]
+        for i in range(components.centre.shape[1]):
+            library.centre[place, k, i] = components.centre[k, i]
+        for i in range(D):
+            library.c[place, k, i] = components.c[k, i]
+            for j in range(D):
+                library.W[place, k, i, j] = components.W[k, i, j]
+    n = groups.n[0] + groups.n[1]
+    for i in range(D):
+        library.mean[place, i] = 0.0
+        for k in range(2):
+            library.mean[place, i] += (groups.n[k] * components.centre[k, i] + groups.s[k, i]) / n
+
+
+@kernel
+def _recall(rng: np.random.Generator, data: Data, moves: Moves, mean: FloatArray) -> None:
+    """Draw a launch from the library, the likelier the nearer its cluster's mean lies to ``mean`` (D,) of the union.
+
+    The union is the same before and after a move, so these probabilities cancel.
+    """
+    library, components, score = moves.library, moves.pair.components, moves.score
+    size = min(library.count[0], library.mean.shape[0])
+    D = mean.shape[0]
+    total = 0.0
+    for m in range(size):
+        distance = 0.0
+        for i in range(D):
+            gap = (library.mean[m, i] - mean[i]) / data.scale[i]
+            distance += gap * gap
+        total += 1.0 / (0.01 * D + distance) ** 2
+        score[m] = total
+    u = rng.random() * total
+    m = 0
+    while m < size - 1 and score[m] <= u:
+        m += 1
+    for k in range(2):
+        components.log_c[k] = library.log_c[m, k]
+        for i in range(components.centre.shape[1]):
+            components.centre[k, i] = library.centre[m, k, i]
+        for i in range(D):
+            components.c[k, i] = library.c[m, k, i]
+            for j in range(D):
+                components.W[k, i, j] = library.W[m, k, i, j]
+
+
+@kernel
+def _may_split(model: Model, state: State) -> bool:
+    """Whether the prior, and the room there is, allow one more cluster."""
+    t = state.size[N_CLUSTERS]
+    if t + 1 >= state.log_w.shape[0]:
+        return t + 1 == state.log_w.shape[0] and model.weights.known
+    if model.weights.kind == PROCESS:
+        return True
+    after = n_after(model, state.size[N_COMPONENTS], 1)
+    return bool(t + 1 <= after < model.weights.log_p.shape[0] and model.weights.log_p[after] > -np.inf)
+
+
+@kernel
+def _accept(
+    state: State, moves: Moves, kind: int, a: int, other: int, n: int, t: int
+) -> None:
+    """Take over the statistics of an accepted move and the new numbers of components and clusters."""
+    total, centre = state.total, state.components.centre
+    if kind == JOIN:
+        _copy_cluster(moves.union, 0, moves.union_centre, total, a, centre[a])
+        if other != t:  # the last cluster, number t of the t + 1 there were, takes the free place
+            _copy_cluster(total, t, centre[t], total, other, centre[other])
+        total.n[t] = 0.0
+    else:
+        _copy_cluster(moves.groups, 0, moves.pair.components.centre[0], total, a, centre[a])
+        _copy_cluster(moves.groups, 1, moves.pair.components.centre[1], total, other, centre[other])
+    state.size[N_COMPONENTS], state.size[N_CLUSTERS] = max(n, t), t
+    moves.counts[kind, 1] += 1
+
+
+@kernel
+def split_merge(
+    rng: np.random.Generator,
+    data: Data,
+    model: Model,
+    state: State,
+    moves: Moves,
+    scans: int,
+    greedy: bool,
+    collect: bool,
+    work: Workspace,
+    restricted: Any,
+) -> bool:
+    """One split-merge move. Leaves p(C, n | X, alpha, Psi_0, kappa_0) invariant, unless ``greedy``.
+
+    scans > 0: a launch from two random anchors. In one cluster, they propose to split it; in two, with probability 1/2 each, to
+    merge or to re-split them. scans = 0: a launch from the library; a split takes a cluster at random, a merge or
+    re-split an ordered pair, so that of t clusters a split has probability 1 / t and its reverse 1 / ((t + 1) t).
+
+    greedy leaves out the proposal's probability: not exact, for warm-up only. collect keeps accepted launches of splits.
+    ``restricted`` makes a pass over X. Returns whether the move was accepted.
+    """
+    z, total, pair, groups = state.z, state.total, moves.pair, moves.groups
+    t, n = state.size[N_CLUSTERS], state.size[N_COMPONENTS]
+    centre, N, D = state.components.centre, data.X.shape[0], data.X.shape[1]
+    prior = current_prior(model, state)
+    u = rng.random()
+    i, j = -1, -1
+    if scans > 0:
+        i = int(rng.random() * N)
+        j = int(rng.random() * (N - 1))
+        j += 1 if j >= i else 0
+        a, b = int(z[i]), int(z[j])
+        kind = SPLIT if a == b else (JOIN if u < 0.5 else RESPLIT)
+        log_extra = -_LOG_2 if kind == SPLIT else (_LOG_2 if kind == JOIN else 0.0)
+    else:
+        kind = SPLIT if u < 0.4 else (JOIN if u < 0.8 else RESPLIT)
+        if moves.library.count[0] == 0 or (t == 1 and kind != SPLIT):
+            return False
+        a = int(rng.random() * t)
+        b = int(rng.random() * (t - 1))
+        b += 1 if b >= a else 0
+        log_extra = -math.log(t + 1.0) if kind == SPLIT else (math.log(float(t)) if kind == JOIN else 0.0)
+    if kind == SPLIT:
+        b = t
+        if total.n[a] < 2.0 or not _may_split(model, state):
+            return False
+    moves.counts[kind, 0] += 1
+    read = total.n[a] + (total.n[b] if kind != SPLIT else 0.0)
+
+    if scans > 0:
+        _set_task(pair, NEAREST, a, b, i, j)
+        launch_from_anchors(data.X, data.loc, data.scale, pair)
+        for scan in range(scans + 1):
+            restricted(data.X, data.loc, z, pair, work)
+            reduce_pair(pair, groups)
+            if draw_launch(rng, prior, groups, pair, moves.W, moves.mu_n, moves.Psi_n) != 0:
+                return False
+            if scan < scans:
+                pair.key[0] = draw_key(rng)
+                _set_task(pair, DRAW, a, b, i, j)
+        moves.rows[0] += int(read * (scans + 1))
+    else:
+        for d in range(D):
+            moves.mu_n[d] = (total.n[a] * centre[a, d] + total.s[a, d]) / read
+            if kind != SPLIT:
+                moves.mu_n[d] += (total.n[b] * centre[b, d] + total.s[b, d]) / read
+        _recall(rng, data, moves, moves.mu_n)
+
+    for k in range(t):
+        moves.sizes[k] = total.n[k]
+    log_ratio = -_log_partition(model, state, n, t, moves)
+    log_q = 0.0
+    if kind != SPLIT:  # the probability of the current labels
+        _set_task(pair, EVALUATE, a, b, i, j)
+        restricted(data.X, data.loc, z, pair, work)
+        log_q += reduce_pair(pair, groups)
+        log_ratio -= _log_marginal(prior, total, b, centre[b], moves)
+        moves.rows[0] += int(read)
+    log_ratio -= _log_marginal(prior, total, a, centre[a], moves)
+    if kind == JOIN:
+        sides, union = pair.components.centre, moves.union
+        merge_statistics(
+            groups.n[0], groups.s[0], groups.S[0], sides[0], groups.n[1], groups.s[1], groups.S[1], sides[1],
+            union.s[0], union.S[0], moves.union_centre,
+        )  # fmt: skip
+        union.n[0] = read
+        moves.sizes[a] = read
+        moves.sizes[b] = moves.sizes[t - 1]
+        n, t = n_after(model, n, -1), t - 1
+        log_ratio += _log_marginal(prior, union, 0, moves.union_centre, moves)
+    else:
+        pair.key[0] = draw_key(rng)
+        _set_task(pair, DRAW, a, b, i, j)
+        restricted(data.X, data.loc, z, pair, work)
+        log_q -= reduce_pair(pair, groups)
+        moves.rows[0] += int(read)
+        if groups.n[0] == 0.0 or groups.n[1] == 0.0:
+            return False
+        moves.sizes[a], moves.sizes[b] = groups.n[0], groups.n[1]
+        if kind == SPLIT:
+            n, t = n_after(model, n, 1), t + 1
+        log_ratio += _log_marginal(prior, groups, 0, pair.components.centre[0], moves)
+        log_ratio += _log_marginal(prior, groups, 1, pair.components.centre[1], moves)
+    log_ratio += _log_partition(model, state, n, t, moves)
+    if not greedy:
+        log_ratio += log_q + log_extra
+    if not math.log1p(-rng.random()) < log_ratio:  # a NaN is refused too
+        return False
+
+    _set_task(pair, MERGE if kind == JOIN else WRITE, a, b, i, j)
+    restricted(data.X, data.loc, z, pair, work)
+    if kind == JOIN and b != t:
+        _set_task(pair, MERGE, b, t, i, j)
+        restricted(data.X, data.loc, z, pair, work)
+    _accept(state, moves, kind, a, b, n, t)
+    if collect and kind == SPLIT:
+        remember(moves, D)
+    return True

@@ -1,0 +1,259 @@
+"""The one place of the tests that knows how the kernels' tuples are put together, and their statistical assertions."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from arviz_stats.base import array_stats
+from numpy.typing import ArrayLike, NDArray
+from oracle import NIW, Floats, Ints
+
+from gibbs_gmm import NormalInverseWishart, Trace
+from gibbs_gmm.chains import initial_state
+from gibbs_gmm.kernels import niw as niw_kernels
+from gibbs_gmm.kernels import sweep as kernels
+from gibbs_gmm.kernels._jit import JIT as JIT
+from gibbs_gmm.kernels.assign import LOG2_E as LOG2_E
+from gibbs_gmm.kernels.weights import draw_log_weights
+
+EPS = float(np.finfo(float).eps)
+
+
+# --- Priors ---
+
+
+def some_niw(D: int, nu_0: float | None = None) -> NIW:
+    """A prior with nothing symmetric about it; nu_0 = D + 1.5 unless given."""
+    A = np.eye(D) + np.tri(D, k=-1) / 2
+    return NIW(np.linspace(-0.5, 0.7, D), 0.3, D + 1.5 if nu_0 is None else nu_0, 1.2 * A @ A.T)
+
+
+def package_prior(niw: NIW) -> NormalInverseWishart:
+    """The package's prior with the oracle's parameters."""
+    return NormalInverseWishart(niw.mu_0, niw.kappa_0, niw.nu_0, niw.Psi_0)
+
+
+def kernel_prior(niw: NIW) -> niw_kernels.Prior:
+    """The kernels' prior, in coordinates that are not shifted."""
+    return package_prior(niw).as_kernel(np.zeros(len(niw.mu_0)))
+
+
+def read_only(X: ArrayLike) -> NDArray[np.floating]:
+    """X as ``fit`` hands it to the kernels: C-ordered and not writable, so that no test compiles them a second time."""
+    array = np.ascontiguousarray(X).view()
+    array.flags.writeable = False
+    return array
+
+
+# --- One chain, kernel by kernel ---
+
+
+class Gibbs:
+    """Data, model and state of one chain, with a method for each conditional that the sampler draws from.
+
+    Everything that goes in or comes out is in the units of X: labels (N,), w (K,), mu (K, D), Sigma (K, D, D). ``loc`` is
+    the point that the kernels take coordinates about (0 unless given).
+    """
+
+    def __init__(self, X: ArrayLike, K: int, alpha: float, niw: NIW, loc: Floats | None = None) -> None:
+        X = read_only(X)
+        self.K, self.D, self.alpha, self.niw = K, X.shape[1], alpha, niw
+        self.loc = np.zeros(self.D) if loc is None else loc
+        self.data = kernels.Data(X, self.loc)
+        self.model = kernels.Model(alpha, package_prior(niw).as_kernel(self.loc))
+        self.state = initial_state(np.random.default_rng(0), self.data, np.ones(self.D), K)
+        self.shards = len(self.state.shard_log_likelihood)
+
+    def set_data(self, X: Floats) -> None:
+        """Replace the data by others of the same shape; labels and parameters then have to be set again."""
+        assert X.shape == self.data.X.shape
+        self.data = kernels.Data(read_only(X), self.loc)
+
+    def set_labels(self, z: Ints, centre: Floats | None = None) -> None:
+        """Set z and its sufficient statistics, about ``centre`` (K, D) or else about each cluster's mean."""
+        state, D = self.state, self.D
+        state.z[:] = z
+        for array in (state.total.n, state.total.s, state.total.S, state.components.centre):
+            array[...] = 0.0
+        for k in range(self.K):
+            own = self.data.X[np.asarray(z) == k].astype(float) - self.loc
+            if centre is not None:
+                state.components.centre[k, :D] = centre[k] - self.loc
+            elif len(own) > 0:
+                state.components.centre[k, :D] = own.mean(0)
+            d = own - state.components.centre[k, :D]
+            state.total.n[k] = len(own)
+            state.total.s[k, :D] = d.sum(0)
+            state.total.S[k, :D, :D] = d.T @ d
+
+    def set_parameters(
+        self, w: Floats, mu: Floats, Sigma: Floats, *, weighted: bool = True, with_log_det: bool = True
+    ) -> None:
+        """Set the weights and components that the next label pass uses. Either switch, off, is a planted bug."""
+        state, D = self.state, self.D
+        V = np.linalg.inv(np.linalg.cholesky(Sigma))
+        state.log_w[:] = np.log(w)
+        state.W[...] = np.tril(V)
+        state.components.W[...] = np.sqrt(LOG2_E) * state.W
+        state.components.centre[...] = 0.0
+        state.components.centre[:, :D] = mu - self.loc
+        state.components.c[...] = -np.einsum("kij,kj->ki", state.components.W, mu - self.loc)
+        log_det = np.log(np.diagonal(state.W, axis1=1, axis2=2)).sum(1)
+        log_c = weighted * state.log_w + with_log_det * log_det - 0.5 * D * np.log(2.0 * np.pi)
+        state.components.log_c[:] = LOG2_E * log_c
+
+    def parameters(self) -> tuple[Floats, Floats, Floats]:
+        """w, mu and Sigma as they stand."""
+        V = np.linalg.inv(self.state.W)
+        mu = self.state.components.centre[:, : self.D] + self.loc
+        return np.exp(self.state.log_w), mu, V @ V.swapaxes(1, 2)
+
+    def labels(self) -> Ints:
+        """The labels as they stand."""
+        return self.state.z.astype(np.int64)
+
+    def statistics(self) -> tuple[Floats, Floats, Floats]:
+        """n (K,), s (K, D) and S (K, D, D, the lower triangle) as they stand, about the centres."""
+        total, D = self.state.total, self.D
+        return total.n.copy(), total.s[:, :D].copy(), np.tril(total.S[:, :D, :D])
+
+    def draw_weights(self, rng: np.random.Generator, counted: bool = True) -> Floats:
+        """w | z. ``counted=False`` is a planted bug: the counts are left out."""
+        log_w = np.empty(self.K)
+        n = self.state.total.n
+        draw_log_weights(rng, self.alpha, n if counted else np.zeros_like(n), log_w)
+        return np.exp(log_w)
+
+    def draw_components(self, rng: np.random.Generator, extra_nu: float = 0.0) -> tuple[Floats, Floats]:
+        """(mu, Sigma) | z. ``extra_nu=1`` is a planted bug: the degrees of freedom are off by one."""
+        D, total, prior = self.D, self.state.total, self.model.components
+        mu, Sigma = np.empty((self.K, D)), np.empty((self.K, D, D))
+        mu_n, Psi_n, W = np.empty(D), np.empty((D, D)), np.zeros((D, D))
+        for k in range(self.K):
+            n, centre = total.n[k], self.state.components.centre[k]
+            niw_kernels.update_posterior(prior, n, total.s[k], total.S[k], centre, mu_n, Psi_n)
+            kappa_n, nu_n = prior.kappa_0 + n, prior.nu_0 + n + extra_nu
+            assert niw_kernels.draw_component(rng, mu_n, kappa_n, nu_n, Psi_n, mu[k], W) == 0
+            V = np.linalg.inv(W)
+            Sigma[k] = V @ V.T
+        return mu + self.loc, Sigma
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """(w, mu, Sigma) | z, and a key for the labels that follow."""
+        assert kernels.draw_parameters(rng, self.model, self.state) == 0
+
+    def label_pass(self, key: int | None = None) -> float:
+        """Z | w, mu, Sigma with the uniforms of ``key`` (else of the key as it stands); returns the log likelihood."""
+        if key is not None:
+            self.state.key[0] = key
+        kernels.assign_task(self.data, self.state, 0, self.shards)
+        return float(kernels.reduce_shards(self.state))
+
+    def sweeps(self, rng: np.random.Generator, count: int, thin: int = 0) -> kernels.Draws:
+        """``count`` compiled sweeps; the draws hold every thin-th, none with thin = 0."""
+        draws = self.new_draws(count // thin if thin > 0 else 0)
+        assert kernels.run_sweeps(rng, self.data, self.model, self.state, count, thin, draws) == 0
+        return draws
+
+    def new_draws(self, T: int) -> kernels.Draws:
+        """Room for T draws."""
+        K, D = self.K, self.D
+        return kernels.Draws(
+            weights=np.empty((T, K)),
+            means=np.empty((T, K, D)),
+            covariances=np.empty((T, K, D, D)),
+            log_likelihood=np.empty(T),
+            log_posterior=np.empty(T),
+            n_clusters=np.empty(T, np.int64),
+            z=np.empty((T, len(self.data.X)), np.uint16),
+        )
+
+
+# --- Traces ---
+
+
+def trace_arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a trace by name; what it does not have is left out."""
+    values = {field.name: getattr(trace, field.name) for field in dataclasses.fields(trace)}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+def assert_same_draws(a: Trace, b: Trace, *, of_b: tuple[slice, slice] = (slice(None), slice(None))) -> None:
+    """Every array of ``a`` equals that of ``b``, or of these chains and draws of it, bit for bit."""
+    arrays, others = trace_arrays(a), trace_arrays(b)
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        other = others[name][of_b]
+        assert array.dtype == other.dtype
+        np.testing.assert_array_equal(array, other, err_msg=name)
+
+
+# --- Statistical assertions ---
+
+
+class Estimate(NamedTuple):
+    """Mean of a correlated sample, its Monte-Carlo standard error, and the effective sample size behind it."""
+
+    mean: float
+    se: float
+    ess: float
+
+
+def estimate(draws: ArrayLike) -> Estimate:
+    """Mean, standard error and effective sample size (at most the number of draws) of draws (C, T)."""
+    x = np.asarray(draws, dtype=float)
+    assert x.ndim == 2, f"draws must be (chain, draw), got shape {x.shape}"
+    ess = min(float(array_stats.ess(x, method="mean")), x.size) if x.min() < x.max() else np.nan
+    return Estimate(float(x.mean()), float(x.std(ddof=1) / np.sqrt(ess)), ess)
+
+
+def assert_within_mcse(
+    draws: ArrayLike, truth: float, *, n_se: float = 4.0, min_ess: float = 1000.0, name: str = "quantity"
+) -> None:
+    """The mean of draws (C, T) lies within ``n_se`` Monte-Carlo standard errors of ``truth``.
+
+    Fails too when the effective sample size is below ``min_ess``: such a chain shows nothing. By the central limit theorem
+    a right sampler fails with probability 2 Phi(-n_se) for each quantity, 6e-5 at 4. A quantity that never changes has to
+    be the truth.
+    """
+    mean, se, ess = estimate(draws)
+    if np.isnan(ess):
+        assert mean == truth, f"{name} is {mean} in every draw, and should be {truth} on average"
+        return
+    assert ess >= min_ess, f"{name} has an effective sample size of {ess:.0f}, below {min_ess:.0f}"
+    assert abs(mean - truth) <= n_se * se, (
+        f"{name}: {mean:.6g} +- {se:.2g} is {abs(mean - truth) / se:.1f} standard errors from {truth:.6g}"
+    )
+
+
+def assert_same_mean(a: ArrayLike, b: ArrayLike, *, n_se: float = 4.0, min_ess: float = 1000.0, name: str = "") -> None:
+    """Two independent runs (C, T) agree on a mean within ``n_se`` standard errors of their difference."""
+    x, y = estimate(a), estimate(b)
+    if np.isnan(x.ess) and np.isnan(y.ess):
+        assert x.mean == y.mean, f"{name} is always {x.mean} in one run and always {y.mean} in the other"
+        return
+    least, se = np.nanmin([x.ess, y.ess]), np.sqrt(np.nansum([x.se**2, y.se**2]))
+    assert least >= min_ess, f"{name} has an effective sample size of {least:.0f}, below {min_ess:.0f}"
+    assert abs(x.mean - y.mean) <= n_se * se, f"{name}: {x.mean:.6g} and {y.mean:.6g}, standard error {se:.2g}"
+
+
+def assert_p_values(p_values: Mapping[str, float], rate: float) -> None:
+    """No p-value lies below ``rate`` divided by their number: if all is well this fails with probability ``rate``."""
+    assert p_values
+    limit = rate / len(p_values)
+    low = {name: p for name, p in p_values.items() if not p >= limit}
+    assert not low, f"p-values below {limit:.1e} (of {len(p_values)}): {low}"
+
+
+def standard_error_p_value(draws: Floats, truth: float) -> float:
+    """Two-sided p-value of the mean of independent draws (n,), by the central limit theorem."""
+    from scipy import stats
+
+    z = (draws.mean() - truth) / (draws.std(ddof=1) / np.sqrt(len(draws)))
+    return float(2.0 * stats.norm.sf(abs(z)))
+
+
+def repeat(count: int, draw: Callable[[], ArrayLike]) -> Floats:
+    """Independent draws, stacked."""
+    return np.array([draw() for _ in range(count)])

@@ -1,0 +1,295 @@
+"""The command line: what it writes, what it says and how it ends."""
+
+import csv
+import dataclasses
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_relabel import select
+
+import gibbs_gmm
+from gibbs_gmm.cli import main
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+SHORT = ["--draws", "30", "--warmup", "30", "--chains", "2", "--seed", "1"]
+FILES = ["pairs.png", "summary.csv", "trace.npz"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def csv_file(text: str = "", rows: int = 40) -> str:
+    """A small file of two clusters, or this text."""
+    x = np.random.default_rng(0).normal(size=(rows, 2)) + 10.0 * (np.arange(rows) % 2)[:, None]
+    Path("some.csv").write_text(
+        text or "a,b,name\n" + "".join(f"{a},{b},n{a}\n" for a, b in x.tolist()), encoding="utf-8"
+    )
+    return "some.csv"
+
+
+def fit(*options: str) -> int:
+    return main(["fit", csv_file(), "--components", "2", *SHORT, *options])
+
+
+def written(folder: str = "some-run") -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_fit_writes_a_run_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(DATA / "iris.csv"), "--components", "3", "--out", "deep/iris-run", *SHORT]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[0].endswith("iris.csv: 150 rows")
+    assert lines[1].split() == ["used", "sepal_length,", "sepal_width,", "petal_length,", "petal_width"]
+    assert lines[2].split(maxsplit=3)[2:] == ["species:", "text ('setosa', ...)"]
+    assert "covariance[2, petal_width, petal_width]" in out
+    assert "n_clusters" in out
+    assert lines[-1] == "wrote trace.npz, summary.csv, pairs.png in deep/iris-run; --seed 1 gives the same draws again"
+
+    assert written("deep/iris-run") == FILES
+    trace = gibbs_gmm.load("deep/iris-run/trace.npz")
+    assert trace.means.shape == (2, 30, 3, 4)
+    assert trace.columns == ("sepal_length", "sepal_width", "petal_length", "petal_width")
+    with open("deep/iris-run/summary.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["name"] == "weight[0]"
+    assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 1
+    assert Path("deep/iris-run/pairs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_options_reach_the_fit() -> None:
+    options = ["--columns", "b, a", "--concentration", "0.5", "--thin", "2", "--no-assignments", "--threads", "1"]
+    assert fit(*options, "--out", "here") == 0
+    trace = gibbs_gmm.load("here/trace.npz")
+    assert trace.columns == ("b", "a")
+    assert trace.weight_prior == gibbs_gmm.FiniteMixture(2, 0.5)
+    assert trace.assignments is None
+    assert trace.log_likelihood.shape == (2, 30)
+    assert {name: trace.settings[name] for name in ("thin", "warmup", "threads", "seed")} == {
+        "thin": 2,
+        "warmup": 30,
+        "threads": 1,
+        "seed": 1,
+    }
+
+
+def test_the_printed_seed_repeats_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["fit", csv_file(), "-n", "2", "--draws", "5", "--warmup", "5", "--drop", "b"]
+    assert main(options) == 0
+    seed = capsys.readouterr().out.split("--seed ")[1].split()[0]
+    assert main([*options, "--seed", seed, "--out", "again"]) == 0
+    first, second = (gibbs_gmm.load(f"{folder}/trace.npz") for folder in ("some-run", "again"))
+    np.testing.assert_array_equal(first.means, second.means)
+
+
+def test_a_second_run_needs_force(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit() == 0
+    before = Path("some-run/trace.npz").read_bytes()
+    assert fit("--seed", "2") == 2
+    assert "error: the folder 'some-run' already has a run" in capsys.readouterr().err
+    assert Path("some-run/trace.npz").read_bytes() == before
+    assert fit("--seed", "2", "--force") == 0
+    assert gibbs_gmm.load("some-run/trace.npz").settings["seed"] == 2
+    assert written() == FILES
+
+
+def test_a_folder_with_other_files_can_be_used() -> None:
+    Path("some-run").mkdir()
+    Path("some-run/notes.txt").touch()
+    assert fit() == 0
+    assert written() == ["notes.txt", *FILES]
+
+
+def test_bad_output_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").touch()
+    assert fit("--out", "file") == 2
+    assert "the output 'file' is a file, not a folder" in capsys.readouterr().err
+    assert fit("--out", "file/run") == 2
+    assert "the output folder 'file/run' cannot be made: Not a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name\nx\ny\n", "no numeric column is left (name: text ('x', ...))"),
+        ("a,b\n1,2\n3,\n4,5\n", "column 'b' has 1 missing value, line 3;"),
+        ("a,b\n1,2\n3\n", "line 3 has 1 field where 2 are expected"),
+        ("a\n1\n2\n3\n4\nfive\n", "column 'a' holds numbers, but 'five' in line 6"),
+        ("a,b\n1,2\n", "no numeric column is left (a: constant (always 1)"),
+        ("a\n1\n2\n3\n", "n_components must be at most 3 for X with 3 rows, got 4"),
+    ],
+)
+def test_bad_files_end_with_2_and_leave_nothing(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", csv_file(text), "--components", "4"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("gibbs-gmm: error: ")
+    assert message in err
+    assert not Path("some-run").exists()
+
+
+def test_a_missing_file_and_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "none.csv", "--components", "2"]) == 2
+    assert capsys.readouterr().err == "gibbs-gmm: error: there is no file 'none.csv'\n"
+    assert main(["fit", ".", "--components", "2"]) == 2
+    assert "is a folder, not a CSV file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["fit"], "the following arguments are required: CSV, -n/--components"),
+        (["fit", "x.csv"], "the following arguments are required: -n/--components"),
+        (["fit", "x.csv", "-n", "0"], "argument -n/--components: a whole number of at least 1 is wanted, got '0'"),
+        (["fit", "x.csv", "-n", "2.5"], "a whole number of at least 1 is wanted, got '2.5'"),
+        (["fit", "x.csv", "-n", "2", "--warmup", "-1"], "argument --warmup: a whole number of at least 0 is wanted"),
+        (["fit", "x.csv", "-n", "2", "--concentration", "0"], "argument --concentration: a positive number is wanted"),
+        (["fit", "x.csv", "-n", "2", "--concentration", "nan"], "a positive number is wanted, got 'nan'"),
+        (["fit", "x.csv", "-n", "2", "--columns", ","], "argument --columns: names of columns with commas"),
+        (["fit", "x.csv", "-n", "2", "--sed", "x"], "unrecognized arguments: --sed"),
+        (["fits"], "invalid choice: 'fits'"),
+    ],
+)
+def test_bad_usage(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(options) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: gibbs-gmm")
+    assert "\ngibbs-gmm: error: " in err
+    assert message in err
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("gibbs-gmm 0.")
+    assert main(["--help"]) == 0
+    assert "fit a mixture to a CSV file" in capsys.readouterr().out
+    assert main(["fit", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "gibbs-gmm fit data/iris.csv --components 3 --out iris-run" in text
+    assert max(map(len, text.splitlines())) < 80
+    for option in (
+        "columns",
+        "drop",
+        "concentration",
+        "draws",
+        "warmup",
+        "thin",
+        "chains",
+        "seed",
+        "threads",
+        "force",
+        "quiet",
+    ):
+        assert f"--{option}" in text
+
+
+def test_quiet_prints_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--quiet") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gibbs-gmm: warning: ")
+    assert "few effective draws" in err or "chains have not met" in err
+
+
+def test_columns_that_look_like_labels_are_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{i % 7 + 0.1 * i},{i % 2}\n" for i in range(40))
+    assert main(["fit", csv_file(f"a,kind\n{rows}"), "-n", "1", *SHORT]) == 0
+    assert "warning: column 'kind' has only 2 values, all whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (gibbs_gmm.NumericalError("chain 1, sweep 5: no"), 1, "the run failed: chain 1, sweep 5: no"),
+        (np.linalg.LinAlgError("Singular matrix"), 1, "the run failed: Singular matrix"),
+        (MemoryError(), 1, "the run failed: MemoryError"),
+        (ValueError("X must be good"), 2, "X must be good"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing is written"),
+    ],
+)
+def test_a_failed_run_leaves_nothing(
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(gibbs_gmm, "fit", fail)
+    assert fit() == code
+    assert capsys.readouterr().err == f"gibbs-gmm: error: {message}\n"
+    assert not Path("some-run").exists()
+
+
+def test_an_interrupted_run_is_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    real = gibbs_gmm.fit
+
+    def interrupted(*args: Any, **options: Any) -> gibbs_gmm.Trace:
+        trace = real(*args, **options)
+        warnings.warn("interrupted: the trace has 7 of 30 draws per chain", stacklevel=2)
+        part = select(trace, slice(None), slice(7))
+        return dataclasses.replace(part, settings={**trace.settings, "interrupted": True})
+
+    monkeypatch.setattr(gibbs_gmm, "fit", interrupted)
+    assert fit() == 130
+    out, err = capsys.readouterr()
+    assert err == "gibbs-gmm: warning: interrupted: the trace has 7 of 30 draws per chain\n"
+    assert "The run was interrupted: these are the 7 draws per chain" in out
+    assert written() == FILES
+    assert gibbs_gmm.load("some-run/trace.npz").means.shape[1] == 7
+
+
+def test_without_matplotlib_the_rest_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert fit() == 0
+    out, err = capsys.readouterr()
+    assert err == "gibbs-gmm: warning: no picture: plots need matplotlib: pip install 'gibbs-gmm[plots]'\n"
+    assert "wrote trace.npz, summary.csv in some-run" in out
+    assert written() == ["summary.csv", "trace.npz"]
+
+
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gibbs_gmm.plots.save_pairs", full)
+        assert fit() == 1
+    assert capsys.readouterr().err.endswith(
+        "No space left on device; trace.npz and summary.csv in some-run can be used\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("gibbs_gmm.trace.Trace.save", full)
+        assert fit("--out", "other") == 1
+    assert capsys.readouterr().err.endswith("No space left on device; nothing is written\n")
+    assert not Path("other").exists()
+
+
+def test_an_interruption_while_writing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gibbs_gmm.plots.save_pairs", interrupt)
+    assert fit() == 130
+    assert (
+        capsys.readouterr().err == "gibbs-gmm: error: interrupted; trace.npz and summary.csv in some-run can be used\n"
+    )
+
+
+def test_python_m_gibbs_gmm() -> None:
+    command = [sys.executable, "-m", "gibbs_gmm", "fit", csv_file(), "--components", "2", *SHORT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "80"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wrote trace.npz, summary.csv, pairs.png in some-run" in done.stdout
+    done = subprocess.run([*command, "--out", "some-run"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gibbs-gmm: error: the folder 'some-run' already has a run")

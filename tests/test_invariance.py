@@ -1,0 +1,177 @@
+"""The sampler leaves the prior's joint distribution invariant, step by step and as a whole; planted bugs are caught.
+
+RATE is the probability that any test of this file fails although all is well: it is divided by the number of tests, and then by
+the number of statistics that a test compares.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import Gibbs, assert_p_values, some_niw
+from invariance import Story, Transition, invariance_p_values
+from oracle import Floats, Ints
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE = 1e-3
+REPLICATES = 2000
+SEED = 20_250_601
+
+# Few observations and a tight prior, so that a step that is a little wrong moves the result by a good part of its spread.
+STORIES = {f"{D}D, K={K}": Story(10, K, 1.3, some_niw(D, D + 3.0)) for D in (1, 2) for K in (2, 3)}
+
+Step = Callable[[Gibbs, np.random.Generator, Floats, Floats, Floats, Ints], tuple[Floats, Floats, Floats, Ints]]
+
+
+def transition(story: Story, step: Step) -> Transition:
+    """A step of one chain as a function of everything; coordinates are taken about a point that is not 0."""
+    loc = np.linspace(0.4, -0.3, story.D)
+    gibbs = Gibbs(np.arange(story.N * story.D, dtype=float).reshape(story.N, story.D), story.K, story.alpha, story.niw, loc)
+
+    def step_with(
+        rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints, X: Floats
+    ) -> tuple[Floats, Floats, Floats, Ints]:
+        gibbs.set_data(X)
+        return step(gibbs, rng, w, mu, Sigma, z)
+
+    return step_with
+
+
+def whole_sweeps(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    gibbs.set_labels(z)
+    gibbs.sweeps(rng, 5)
+    return (*gibbs.parameters(), gibbs.labels())
+
+
+def weights_given_labels(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    gibbs.set_labels(z)
+    return gibbs.draw_weights(rng), mu, Sigma, z
+
+
+def components_given_labels(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    gibbs.set_labels(z, centre=mu)  # statistics about the old means, as in a sweep
+    return (w, *gibbs.draw_components(rng), z)
+
+
+def parameters_given_labels(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    gibbs.set_labels(z, centre=mu)
+    gibbs.draw_parameters(rng)
+    return (*gibbs.parameters(), z)
+
+
+def labels_given_parameters(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    gibbs.set_parameters(w, mu, Sigma)
+    gibbs.label_pass(int(rng.integers(2**63)))
+    return w, mu, Sigma, gibbs.labels()
+
+
+CONDITIONALS = [weights_given_labels, components_given_labels, parameters_given_labels, labels_given_parameters]
+TESTS = len(STORIES) * (1 + len(CONDITIONALS))
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
+def test_whole_sweep_leaves_the_prior_invariant(story: Story) -> None:
+    p = invariance_p_values(story, transition(story, whole_sweeps), replicates=REPLICATES, seed=SEED)
+    assert_p_values(p, RATE / TESTS)
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
+@pytest.mark.parametrize("conditional", CONDITIONALS, ids=lambda step: step.__name__)
+def test_conditional_leaves_the_prior_invariant(story: Story, conditional: Step) -> None:
+    p = invariance_p_values(story, transition(story, conditional), replicates=REPLICATES, seed=SEED)
+    assert_p_values(p, RATE / TESTS)
+
+
+# --- Planted bugs: the same check, and it must fail ---
+
+
+def composed(
+    *, counted: bool = True, extra_nu: float = 0.0, weighted: bool = True, with_log_det: bool = True
+) -> Step:
+    """A sweep put together from the package's conditionals, with room for a bug between them."""
+
+    def step(
+        gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+    ) -> tuple[Floats, Floats, Floats, Ints]:
+        for _ in range(4):
+            gibbs.set_labels(z)
+            w = gibbs.draw_weights(rng, counted)
+            mu, Sigma = gibbs.draw_components(rng, extra_nu)
+            gibbs.set_parameters(w, mu, Sigma, weighted=weighted, with_log_det=with_log_det)
+            gibbs.label_pass(int(rng.integers(2**63)))
+            z = gibbs.labels()
+        return w, mu, Sigma, z
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("bug", "caught_by"),
+    [
+        ({}, None),
+        ({"counted": False}, "own weight"),
+        ({"extra_nu": 1.0}, "log det Sigma_0"),
+        ({"weighted": False}, "own weight"),
+        ({"with_log_det": False}, "share of the widest"),
+    ],
+    ids=["none", "weights that ignore the counts", "nu off by one", "labels that ignore the weights", "no log determinant"],
+)
+def test_planted_bug_between_the_conditionals_is_caught(bug: dict[str, float], caught_by: str | None) -> None:
+    story = STORIES["2D, K=3"]
+    p = invariance_p_values(story, transition(story, composed(**bug)), replicates=REPLICATES, seed=SEED)
+    if caught_by is None:
+        assert_p_values(p, RATE)
+    else:
+        with pytest.raises(AssertionError, match="p-values below"):
+            assert_p_values(p, RATE / TESTS)
+        assert p[caught_by] < RATE / TESTS / len(p)
+
+
+PLANTS = {
+    "reversed Bartlett": ("niw.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - i)"),
+    "nu off by one": ("niw.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - D + i + 2)"),
+    "prior mean forgotten in the scatter": ("niw.py", " + shrink * offset_i * offset_j", ""),
+    "scatter not about the cluster's mean": ("niw.py", "(S[i, j] - s[i] * s[j] * per)", "S[i, j]"),
+    "no log determinant": ("sweep.py", "state.log_w[k] + log_diagonal(state.W[k])", "state.log_w[k]"),
+    "labels that ignore the weights": ("sweep.py", "(state.log_w[k] + log_diagonal", "(log_diagonal"),
+    "weights that ignore the counts": ("weights.py", "draw_log_gamma(rng, alpha + n[k])", "draw_log_gamma(rng, alpha)"),
+}
+"""file, text, what it becomes. Add a line when a kernel gains a place to go wrong."""
+
+DEFAULT_PLANT = "reversed Bartlett"  # the others take 15 s of compilation each
+
+
+@pytest.mark.parametrize(
+    "plant", [pytest.param(name, marks=() if name == DEFAULT_PLANT else pytest.mark.slow) for name in PLANTS]
+)
+def test_bug_planted_in_the_package_is_caught(plant: str, tmp_path: Path) -> None:
+    file, text, bug = PLANTS[plant]
+    ignore = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
+    shutil.copytree(ROOT / "gibbs_gmm", tmp_path / "gibbs_gmm", ignore=ignore)
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    source = tmp_path / "gibbs_gmm" / "kernels" / file
+    original = source.read_text()
+    assert original.count(text) == 1, f"{text!r} is not once in {file}: plant this bug elsewhere"
+    source.write_text(original.replace(text, bug))
+    # The copy's conftest gives it a compiler cache of its own.
+    test = "tests/test_invariance.py::test_whole_sweep_leaves_the_prior_invariant[2D, K=3]"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "1 failed" in run.stdout
+    assert "p-values below" in run.stdout

@@ -1,0 +1,177 @@
+"""What a user sees while `fit` runs: Ctrl-C, the progress bar, and a chain that fails."""
+
+import io
+import re
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import assert_same_draws
+
+import gibbs_gmm as gg
+from gibbs_gmm import chains
+
+X = np.random.default_rng(1).standard_normal((40, 2)) + np.where(np.arange(40) % 2, 2.0, -2.0)[:, None]
+SETTINGS: dict[str, Any] = {"draws": 50, "warmup": 20, "chains": 2, "rng": 1, "threads": 2}
+
+
+class Bar:
+    """A progress bar that shows nothing and calls ``act`` at one of its updates."""
+
+    def __init__(self, at: int, act: Callable[[], object]) -> None:
+        self.at, self.act, self.updates = at, act, 0
+
+    def __call__(self, **settings: Any) -> "Bar":
+        return self
+
+    def update(self, sweeps: int) -> None:
+        self.updates += 1
+        if self.updates == self.at:
+            self.act()
+
+    def close(self) -> None:
+        pass
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+# --- Ctrl-C ---
+
+
+@pytest.mark.parametrize("act", [interrupt, lambda: signal.raise_signal(signal.SIGINT)], ids=["exception", "signal"])
+@pytest.mark.parametrize(("at", "thin"), [(60, 1), (139, 1), (90, 3)])
+def test_ctrl_c_gives_the_draws_so_far(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], at: int, thin: int) -> None:
+    whole = gg.fit(X, 2, progress=False, thin=thin, **SETTINGS)
+    running = threading.active_count()
+    monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(chains, "tqdm", Bar(at, act))
+    with pytest.warns(UserWarning, match=r"interrupted: the trace has \d+ of 50 draws per chain"):
+        part = gg.fit(X, 2, thin=thin, **SETTINGS)
+    kept = part.log_likelihood.shape[1]
+    assert 0 < kept <= 50
+    assert_same_draws(part, whole, of_b=(slice(None), slice(kept)))
+    assert part.settings["interrupted"] is True
+    assert whole.settings["interrupted"] is False
+    assert threading.active_count() == running
+
+
+@pytest.mark.parametrize("at", [1, 20])
+def test_ctrl_c_before_the_first_draw_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    running = threading.active_count()
+    monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(chains, "tqdm", Bar(at, interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        gg.fit(X, 2, **SETTINGS)
+    assert threading.active_count() == running
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_ctrl_c_while_compiled_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The signal comes from outside, while the main thread waits for a batch; the run would take minutes. The clock starts
+    # with the first batch of draws, so that there is something to keep.
+    def handler(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    monkeypatch.setattr(chains, "tqdm", Bar(1, lambda: signal.setitimer(signal.ITIMER_REAL, 0.1)))
+    try:
+        with pytest.warns(UserWarning, match="interrupted"):
+            trace = gg.fit(X, 2, draws=100_000, warmup=0, thin=1000, chains=1, rng=1, save_assignments=False)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+    kept = trace.log_likelihood.shape[1]
+    assert 0 < kept < 100_000
+    whole = gg.fit(X, 2, draws=min(kept, 20), warmup=0, thin=1000, chains=1, rng=1, save_assignments=False, progress=False)
+    np.testing.assert_array_equal(trace.means[:, :20], whole.means)
+
+
+# --- Progress ---
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def eager(file: io.StringIO) -> Callable[..., Any]:
+    """The package's bar, but at once and to this file."""
+    original = chains.tqdm
+    return lambda **settings: original(**settings | {"delay": 0.0, "mininterval": 0.0, "file": file})
+
+
+def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(chains, "tqdm", eager(screen))
+    gg.fit(X, 2, progress=True, thin=2, **SETTINGS)
+    text = screen.getvalue()
+    assert "2 chains" in text
+    assert "draws/s" in text
+    assert re.search(r"\b100%", text)
+
+
+@pytest.mark.parametrize(("file", "progress"), [(Terminal(), False), (io.StringIO(), True), (io.StringIO(), False)])
+def test_progress_is_silent(monkeypatch: pytest.MonkeyPatch, file: io.StringIO, progress: bool) -> None:
+    monkeypatch.setattr(chains, "tqdm", eager(file))
+    gg.fit(X, 2, progress=progress, **SETTINGS)
+    assert file.getvalue() == ""
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    gg.fit(X, 2, **SETTINGS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_counts_every_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    class Counter(Bar):
+        def __call__(self, **settings: Any) -> Bar:
+            seen.update(settings, done=0)
+            return self
+
+        def update(self, sweeps: int) -> None:
+            seen["done"] += sweeps
+
+    monkeypatch.setattr(chains, "tqdm", Counter(0, interrupt))
+    gg.fit(X, 2, thin=3, **SETTINGS)
+    assert seen["done"] == seen["total"] == 2 * (20 + 50 * 3)
+
+
+# --- Failure ---
+
+
+def hopeless() -> tuple[np.ndarray, gg.NormalInverseWishart]:
+    """Collinear data under a prior far below their rounding errors."""
+    prior = gg.NormalInverseWishart(np.zeros(3), 0.01, 5.0, 1e-30 * np.eye(3))
+    return np.column_stack([X, X.sum(1)]), prior
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numerical_failure_names_chain_sweep_and_component(threads: int) -> None:
+    data, prior = hopeless()
+    running = threading.active_count()
+    with pytest.raises(gg.NumericalError, match=r"chain [01], sweep \d+: .* component [01] is not positive definite.*Psi_0"):
+        gg.fit(data, 2, prior=prior, **SETTINGS | {"threads": threads})
+    assert threading.active_count() == running
+
+
+def test_numerical_failure_is_an_arithmetic_error_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, _ = hopeless()
+    prior = gg.NormalInverseWishart(np.zeros(3), 0.01, 5.0, 1e-14 * np.eye(3))  # fails now and then
+    one = SETTINGS | {"chains": 1, "draws": 20_000, "save_assignments": False, "progress": False}
+    messages = []
+    for seconds in (0.05, 0.0, 3600.0):
+        monkeypatch.setattr(chains, "_BATCH_SECONDS", seconds)
+        with pytest.raises(ArithmeticError) as failure:
+            gg.fit(data, 2, prior=prior, **one)
+        messages.append(str(failure.value))
+    assert len(set(messages)) == 1, messages
+    sweep = re.search(r"sweep (\d+)", messages[0])
+    assert sweep is not None
+    assert int(sweep[1]) > 0  # it is not the first, so that counting over batches was seen

@@ -1,0 +1,220 @@
+"""The summary table and what it says when chains cannot be trusted."""
+
+import csv
+import dataclasses
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from arviz_stats.base import array_stats
+from test_relabel import shuffled, simulate
+
+from gibbs_gmm.summary import Summary, summarize
+
+STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
+
+
+def said(summary: Summary, part: str) -> bool:
+    return any(part in message for message in summary.messages)
+
+
+def test_rows_come_in_a_known_order() -> None:
+    trace, _ = simulate(K=2, D=2)
+    assert summarize(trace).name == (
+        "weight[0]",
+        "weight[1]",
+        "mean[0, x0]",
+        "mean[0, x1]",
+        "mean[1, x0]",
+        "mean[1, x1]",
+        *(f"covariance[{k}, {pair}]" for k in (0, 1) for pair in ("x0, x0", "x0, x1", "x1, x1")),
+        "log_likelihood",
+        "log_posterior",
+        "sorted_weight[0]",
+        "sorted_weight[1]",
+        "n_clusters",
+    )
+
+
+def test_values_are_those_of_the_matched_components() -> None:
+    truth, _ = simulate(K=3, D=2)
+    trace, _ = shuffled(truth, seed=1)
+    summary = summarize(trace)
+    values = {
+        "weight[1]": truth.weights[:, :, 1],
+        "mean[2, x1]": truth.means[:, :, 2, 1],
+        "covariance[0, x0, x1]": truth.covariances[:, :, 0, 0, 1],
+        "log_likelihood": truth.log_likelihood,
+        "sorted_weight[2]": np.sort(truth.weights, -1)[:, :, 0],
+    }
+    for name, x in values.items():
+        expected = {
+            "mean": x.mean(),
+            "sd": x.std(ddof=1),
+            "q05": np.quantile(x, 0.05),
+            "q95": np.quantile(x, 0.95),
+            "r_hat": array_stats.rhat(x),
+            "ess_bulk": array_stats.ess(x),
+            "ess_tail": array_stats.ess(x, method="tail", prob=(0.05, 0.95)),
+        }
+        assert tuple(summary[name]) == STATISTICS
+        np.testing.assert_allclose(list(summary[name].values()), [float(v) for v in expected.values()], rtol=1e-12)
+    assert summary.messages == ()
+    assert len(summary) == len(summary.mean) == 3 + 6 + 9 + 2 + 3 + 1
+
+
+def test_trace_summary_is_summarize() -> None:
+    trace, _ = simulate(T=20)
+    np.testing.assert_array_equal(trace.summary().r_hat, summarize(trace).r_hat)
+
+
+def test_chains_that_have_not_met_are_warned_about_once() -> None:
+    trace, _ = simulate()
+    log_likelihood = trace.log_likelihood.copy()
+    log_likelihood[2] -= 15.0
+    with pytest.warns(UserWarning, match="chains have not met") as record:
+        summary = dataclasses.replace(trace, log_likelihood=log_likelihood).summary()
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    assert said(summary, "R-hat is above 1.05 for log_likelihood (")
+    assert said(summary, "more warm-up, more draws) and with more chains")
+    assert said(summary, f"{log_likelihood[2].mean():.1f}")
+
+
+def test_one_chain_apart_among_many_is_seen_although_r_hat_is_not_high() -> None:
+    trace, _ = simulate(C=120, T=20, K=1, D=1)
+    log_likelihood = trace.log_likelihood.copy()
+    log_likelihood[7] -= 100.0
+    trace = dataclasses.replace(trace, log_likelihood=log_likelihood)
+    with pytest.warns(UserWarning, match="never comes near"):
+        summary = summarize(trace)
+    assert summary["log_likelihood"]["r_hat"] < 1.05
+
+
+def test_chains_stuck_at_different_numbers_of_clusters() -> None:
+    trace, _ = simulate()
+    n_clusters = trace.n_clusters.copy()
+    n_clusters[0] = 2
+    with pytest.warns(UserWarning, match=r"n_clusters \(stuck at different values\)"):
+        summary = summarize(dataclasses.replace(trace, n_clusters=n_clusters))
+    assert summary["n_clusters"]["r_hat"] == np.inf
+    assert "inf" in repr(summary)
+
+
+def test_label_switching_is_said_without_a_warning() -> None:
+    trace, _ = simulate()
+    means = trace.means.copy()
+    means[0, :, 1] += 0.3
+    summary = summarize(dataclasses.replace(trace, means=means))
+    assert said(summary, "labels switch")
+    assert said(summary, "Do not read the rows of single components")
+    assert len(summary.messages) == 1
+
+
+def test_few_effective_draws_are_said() -> None:
+    assert said(summarize(simulate(T=60)[0]), "few effective draws")
+    assert not said(summarize(simulate(T=300)[0]), "few effective draws")
+
+
+def test_an_interrupted_run_is_said() -> None:
+    trace, _ = simulate()
+    trace = dataclasses.replace(trace, settings={**trace.settings, "interrupted": True})
+    assert said(summarize(trace), "interrupted: these are the 300 draws per chain")
+
+
+@pytest.mark.parametrize(("C", "T"), [(1, 1), (4, 1), (1, 3), (2, 4), (1, 50)])
+@pytest.mark.parametrize(("K", "D"), [(1, 1), (1, 3), (2, 1)])
+def test_small_traces_work_and_undefined_values_are_nan(C: int, T: int, K: int, D: int) -> None:
+    trace, _ = simulate(C=C, T=T, K=K, D=D)
+    with warnings.catch_warnings():
+        # Four draws may disagree by chance, which is no matter here; anything else is an error.
+        warnings.filterwarnings("ignore", "The chains have not met")
+        summary = summarize(dataclasses.replace(trace, assignments=None))
+    row = summary["log_likelihood"]
+    assert np.isfinite([row["mean"], row["q05"], row["q95"]]).all()
+    assert np.isnan(row["sd"]) == (C * T == 1)
+    assert np.isnan(row["r_hat"]) == (C == 1 or T < 4)
+    assert np.isnan(row["ess_bulk"]) == np.isnan(row["ess_tail"]) == (T < 4)
+    assert said(summary, "one chain") == (C == 1)
+    assert said(summary, "at least 4 draws") == (T < 4)
+    constant = summary["n_clusters"]
+    assert constant["sd"] == 0.0 or C * T == 1
+    assert all(np.isnan(constant[name]) for name in ("r_hat", "ess_bulk", "ess_tail"))
+    assert "nan" not in repr(summary)
+
+
+def test_the_printed_table_is_aligned_and_has_sensible_digits() -> None:
+    trace, _ = simulate(K=1, D=1)
+    means = 1000.0 + 0.02 * np.random.default_rng(0).normal(size=trace.means.shape)
+    lines = repr(summarize(dataclasses.replace(trace, means=means))).splitlines()
+    assert lines[0].split() == ["mean", "sd", "5%", "95%", "r_hat", "ess_bulk", "ess_tail"]
+    assert len(set(map(len, lines))) == 1
+    assert re.fullmatch(
+        r"mean\[0, x0\] +(?:1000\.00\d|999\.99\d) +0\.0[12]\d +999\.9\d\d +1000\.0\d\d +\d\.\d{3} +\d+ +\d+", lines[2]
+    )
+    assert lines[1].split()[:3] == ["weight[0]", "1", "0"]
+
+
+def test_numbers_are_readable_at_any_scale() -> None:
+    trace, _ = simulate(K=1, D=1)
+    for scale in (1e-120, 1e-8, 1e-3, 1e3, 1e9, 1e120):
+        text = repr(summarize(dataclasses.replace(trace, means=scale * trace.means)))
+        assert max(map(len, text.splitlines())) < 110
+
+
+def test_negative_zero_is_not_printed() -> None:
+    trace, _ = simulate(C=1, T=100, K=1, D=1)
+    means = trace.means - trace.means.mean() - 1e-6
+    assert "-0.000 " not in repr(summarize(dataclasses.replace(trace, means=means)))
+
+
+def test_a_long_table_is_cut_in_the_middle() -> None:
+    summary = summarize(simulate(C=4, T=100, K=4, D=8)[0])
+    text = repr(summary)
+    assert f"... {len(summary) - 100} more rows" in text
+    for name in ("weight[3]", "mean[3, x7]", "log_likelihood", "n_clusters"):
+        assert name in text
+    assert len(text.split("\n\n")[0].splitlines()) == 102
+
+
+def test_html_is_escaped() -> None:
+    trace, _ = simulate(T=20, K=1, D=1)
+    markup = summarize(dataclasses.replace(trace, columns=("<b>&",)))._repr_html_()
+    assert "mean[0, &lt;b&gt;&amp;]" in markup
+    assert "<b>" not in markup
+    assert "<p>There are few effective draws" in markup
+
+
+def test_csv_holds_every_digit(tmp_path: Path) -> None:
+    trace, _ = simulate(T=20)
+    trace = dataclasses.replace(trace, columns=('a, "b"', "é"))
+    summary = summarize(trace)
+    summary.to_csv(tmp_path / "summary.csv")
+    with open(tmp_path / "summary.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(row["name"] for row in rows) == summary.name
+    for statistic in STATISTICS:
+        read = np.array([float(row[statistic] or "nan") for row in rows])
+        np.testing.assert_array_equal(read, getattr(summary, statistic))
+
+
+def test_dataframe() -> None:
+    summary = summarize(simulate(T=20)[0])
+    frame = summary.to_dataframe()
+    assert tuple(frame.index) == summary.name
+    assert tuple(frame.columns) == STATISTICS
+    np.testing.assert_array_equal(frame["ess_tail"], summary.ess_tail)
+
+
+def test_dataframe_without_pandas_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        summarize(simulate(T=20)[0]).to_dataframe()
+
+
+def test_an_unknown_row_is_named() -> None:
+    with pytest.raises(KeyError, match=r"no row 'weight\[9\]'"):
+        summarize(simulate(T=20)[0])["weight[9]"]

@@ -1,0 +1,178 @@
+"""Reading CSV files: what is a column of numbers, and a plain message for everything else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gibbs_gmm.table import Table, read_csv
+from gibbs_gmm.validate import data
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some.csv"
+
+
+def read(path: Path, text: str, **options: object) -> Table:
+    path.write_bytes(text.encode())
+    return read_csv(path, **options)
+
+
+def refusal(path: Path, text: str, **options: object) -> str:
+    """The message, after the name of the file, with which this text is refused."""
+    with pytest.raises(ValueError, match=r"some\.csv") as caught:
+        read(path, text, **options)
+    file, _, message = str(caught.value).partition(": ")
+    assert file == repr(str(path))
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "left_out"),
+    [
+        ("iris", (150, 4), {"species": "text ('setosa', ...)"}),
+        ("faithful", (272, 2), {}),
+        ("galaxies", (82, 1), {}),
+        ("acidity", (155, 1), {}),
+        ("thyroid", (215, 5), {"Diagnosis": "text ('Normal', ...)"}),
+        ("wine", (178, 14), {}),
+    ],
+)
+def test_the_data_sets(name: str, shape: tuple[int, int], left_out: dict[str, str]) -> None:
+    table = read_csv(DATA / f"{name}.csv")
+    assert table.X.shape == shape
+    assert table.left_out == left_out
+    assert table.label_like == ({"cultivar": 3} if name == "wine" else {})
+    assert table.X.dtype == np.float64
+    assert table.X.flags.c_contiguous
+
+
+def test_fit_takes_a_table_with_its_names_and_without_a_copy(path: Path) -> None:
+    table = read(path, "a,b\n1,2\n3,4.5\n")
+    X, columns = data(table)
+    assert columns == table.columns == ("a", "b")
+    assert X is table.X
+    np.testing.assert_array_equal(np.array(table, dtype=np.float32), [[1, 2], [3, 4.5]])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_separators_line_ends_and_byte_order_mark(path: Path, separator: str, newline: str) -> None:
+    lines = ["\ufeff a ", "1.5", "", "-2e3"], ['"b, c; d"', "3", "", " 4 "]
+    text = newline.join(separator.join(fields) if any(fields) else "" for fields in zip(*lines, strict=True))
+    table = read(path, text)
+    assert table.columns == ("a", "b, c; d")
+    np.testing.assert_array_equal(table.X, [[1.5, 3.0], [-2000.0, 4.0]])
+
+
+def test_decimal_commas_are_seen_as_text_not_as_separators(path: Path) -> None:
+    assert "text ('3,5', ...)" in refusal(path, "a;b\n3,5;1,5\n4,5;2,5\n")
+
+
+def test_a_first_line_of_numbers_is_data(path: Path) -> None:
+    table = read(path, "1,2\n3,4\n")
+    assert table.columns == ("x0", "x1")
+    np.testing.assert_array_equal(table.X, [[1, 2], [3, 4]])
+
+
+def test_a_first_line_that_is_neither_names_nor_numbers_is_refused(path: Path) -> None:
+    """Headerless files with labels would lose their first row otherwise."""
+    message = refusal(path, "5.1,3.5,setosa\n4.9,3.0,setosa\n")
+    assert message.startswith("line 1 is neither column names nor numbers: it holds '5.1' and 'setosa'")
+
+
+def test_columns_that_cannot_be_modelled_are_left_out(path: Path) -> None:
+    table = read(path, ",a,kind,five,void,half\n1,1,x,5,,1\n2,2,,5,NA,two\n3,3,z,5,,3\n4,4,1,5,?,four\n")
+    assert table.columns == ("a",)
+    assert table.left_out == {
+        "(the first column)": "it has no name: row labels",
+        "kind": "text ('x', ...)",
+        "five": "constant (always 5)",
+        "void": "empty",
+        "half": "text ('two', ...)",
+    }
+
+
+def test_columns_can_be_chosen_and_dropped(path: Path) -> None:
+    text = "a,b,c,d\n1,2,x,7\n4,5,y,9\n"
+    table = read(path, text, columns=("b", "a"))
+    assert table.columns == ("b", "a")
+    assert table.left_out == {"c": "not asked for", "d": "not asked for"}
+    np.testing.assert_array_equal(table.X, [[2, 1], [5, 4]])
+    table = read(path, text, drop=["d"])
+    assert table.columns == ("a", "b")
+    assert table.left_out == {"c": "text ('x', ...)", "d": "dropped"}
+    assert refusal(path, text, columns=["c"]) == "column 'c' cannot be modelled: text ('x', ...)"
+    assert refusal(path, text, columns=["e"]) == "there is no column 'e'; the columns are 'a', 'b', 'c', 'd'"
+    assert refusal(path, text, drop=["e"]).startswith("there is no column 'e'")
+    assert refusal(path, text, drop=["a", "b", "d"]).startswith("no numeric column is left (a: dropped; ")
+
+
+def test_columns_that_look_like_labels(path: Path) -> None:
+    rows = "\n".join(f"{i},{i % 3},{i % 3 + 0.5}" for i in range(60))
+    assert read(path, f"count,label,half\n{rows}\n").label_like == {"label": 3}
+    assert read(path, f"count,label,half\n{rows}\n", columns=["label"]).label_like == {}
+
+
+def test_missing_values_are_counted_and_located(path: Path) -> None:
+    rows = [f"{i},{'' if i in (3, 5) else i},{'NaN' if i < 8 else i}" for i in range(20)]
+    assert refusal(path, "a,b,c\n\n" + "\n".join(rows)) == (
+        "column 'b' has 2 missing values, lines 6, 8; column 'c' has 8 missing values, lines 3, 4, 5, 6, 7, ...; "
+        "missing values are not supported: fill or remove those rows, or drop the column"
+    )
+    assert refusal(path, "a,b\n1,2\n3,\n").startswith("column 'b' has 1 missing value, line 3;")
+    assert read(path, "a,b\n1,2\n3,\n", columns=["a"]).columns == ("a",)
+
+
+def test_infinite_values_are_located(path: Path) -> None:
+    assert refusal(path, "a\n1\n-inf\n2\n").startswith(
+        "column 'a' has 1 infinite value, line 3; infinite values are not"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3\n", "line 3 has 1 field where 2 are expected"),
+        ("a,b\n1,2\n\n3,4,5\n", "line 4 has 3 fields where 2 are expected"),
+        ('a,"b\nb"\n1,2\n3,4,5\n', "line 4 has 3 fields where 2 are expected"),
+        ("a\n1\n2\nthree\n4\n", "column 'a' holds numbers, but 'three' in line 4; correct it"),
+        (
+            "a\n1\n2\n3\n4\n1_0\nx\n",
+            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such values); correct it",
+        ),
+        ("", "the file is empty"),
+        ("\n\n", "the file is empty"),
+        ("a,b\n", "there are no rows below the line of column names"),
+        ("a,b\nx,5\ny,5\n", "no numeric column is left (a: text ('x', ...); b: constant (always 5))"),
+        ("a,b,a\n1,2,3\n", "line 1 names two columns 'a'"),
+        ('a,b\n1,"2\n3,4\n', "line 3 is not valid CSV: unexpected end of data"),
+    ],
+)
+def test_bad_files(path: Path, text: str, message: str) -> None:
+    assert refusal(path, text) == message
+
+
+def test_lines_are_counted_across_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gibbs_gmm.table._CHUNK", 7)
+    rows = [str(i) for i in range(30)]
+    np.testing.assert_array_equal(read(path, "\n".join(rows)).X[:, 0], np.arange(30))
+    rows[20] = ""
+    rows[25] = "NA"
+    assert refusal(path, "a\n" + "\n".join(rows)).startswith("column 'a' has 1 missing value, line 27;")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*some\.csv'"):
+        read_csv(path)
+    with pytest.raises(IsADirectoryError, match="is a folder, not a CSV file"):
+        read_csv(tmp_path)
+    path.write_bytes("größe\n1\n2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="not UTF-8 text"):
+        read_csv(path)
+    path.write_bytes(b"PK\x03\x04\x00\x00\n1\n")
+    with pytest.raises(ValueError, match="not a text file"):
+        read_csv(path)
