@@ -10,8 +10,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import threadpoolctl
 
 import gibbs_gmm
-from gibbs_gmm.chains import Chain, run
+from gibbs_gmm.chains import _BATCH_SECONDS, Chain, run
 from gibbs_gmm.kernels import sweep as kernels
 
 FloatArray = npt.NDArray[np.float64]
@@ -74,7 +74,8 @@ def _cpu_model() -> str:
 
 def one_blas_thread() -> AbstractContextManager[Any]:
     """A context in which BLAS uses one thread."""
-    return threadpoolctl.threadpool_limits(1)
+    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(1)
+    return limits
 
 
 class OtherLoad:
@@ -147,7 +148,7 @@ def mixture(N: int, D: int, K: int, dtype: type = np.float64, seed: int = 0) -> 
     rng = np.random.default_rng(seed)
     means = 5.0 * rng.standard_normal((K, D))
     spread = np.eye(D) + 0.5 * rng.standard_normal((K, D, D)) / np.sqrt(D)
-    X = np.empty((N, D), dtype)
+    X: AnyArray = np.empty((N, D), dtype)
     for start in range(0, N, 1 << 16):
         size = min(1 << 16, N - start)
         rows, z = rng.standard_normal((size, D)), rng.integers(K, size=size)
@@ -178,29 +179,39 @@ def build_chains(X: AnyArray, n_components: Any, **settings: Any) -> list[Chain]
     raise RuntimeError("fit() returned without calling run()")
 
 
-def settled_chain(X: AnyArray, K: int, draws: int, sweeps: int = 5, save_assignments: bool = True) -> Chain:
-    """One chain a few sweeps after its start, with room for ``draws`` draws; its kernels are compiled."""
-    settings = {"draws": draws, "warmup": 0, "chains": 1, "rng": 1, "save_assignments": save_assignments}
+def settled_chain(X: AnyArray, K: int, draws: int, warmup: int = 20, save_assignments: bool = True) -> Chain:
+    """One chain that has been through a warm-up, with room for ``draws`` draws; its kernels are compiled."""
+    settings = {"draws": draws, "warmup": warmup, "chains": 1, "rng": 1, "save_assignments": save_assignments}
     (chain,) = build_chains(X, K, **settings)
-    for _ in range(sweeps):
-        sweep(chain, 1)
+    while chain.sweeps_done < warmup:
+        chain.advance(None)
+    sweep(chain, 1)
     return chain
 
 
 def sweep(chain: Chain, sweeps: int) -> None:
-    """``sweeps`` sweeps of compiled code, every one written into the trace, from its first row on."""
-    N = chain.data.X.shape[0]
-    labels = np.empty((sweeps if chain.labels is not None else 0, N), np.uint16)
-    draws = kernels.Draws(**{name: array[:sweeps] for name, array in chain.draws.items()}, z=labels)
-    if kernels.run_sweeps(chain.rng, chain.data, chain.model, chain.state, sweeps, 1, draws) != 0:
-        raise ArithmeticError("a scale matrix was not positive definite")
-    if chain.labels is not None:
-        chain.labels[:sweeps] = labels
+    """``sweeps`` sweeps as ``fit`` makes them after warm-up, in one batch, each written into the trace from row 0."""
+    chain.sweeps_done = chain.plan.warmup
+    chain._seconds_per_sweep = _BATCH_SECONDS / (sweeps + 0.5)  # the chain sizes its batch by this
+    if chain.advance(None) < sweeps:
+        raise ValueError(f"{sweeps} sweeps do not fit into one batch of this chain")
+
+
+@contextmanager
+def without_moves(chain: Chain) -> Iterator[None]:
+    """Sweeps without split-merge moves: parameters and labels alone."""
+    tuner = chain.tuner
+    rates = tuner.launches, tuner.recalls
+    tuner.launches = tuner.recalls = 0.0
+    try:
+        yield
+    finally:
+        tuner.launches, tuner.recalls = rates
 
 
 def label_statistics_pass(chain: Chain) -> None:
     """Labels and statistics of all rows: the part of a sweep whose cost grows with N."""
-    kernels.assign_task(chain.data, chain.state, 0, kernels.n_shards(chain.data.X.shape[0]))
+    kernels.assign_task(chain.data, chain.state, False, 0, kernels.n_shards(chain.data.X.shape[0]))
 
 
 def run_again(chains: list[Chain], threads: int) -> None:

@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ def gemm(quick: bool) -> tuple[list[Figure], Detail]:
         alone = labels_alone(chain)
         seconds = interleave(
             {
-                "pass": lambda chain=chain: common.label_statistics_pass(chain),
-                "gemm": lambda: np.matmul(A, A, out=B),
+                "pass": partial(common.label_statistics_pass, chain),
+                "gemm": partial(np.matmul, A, A, out=B),
                 "labels alone": alone,
             },
             7 if quick else 21,
@@ -79,13 +80,19 @@ def million(quick: bool) -> tuple[list[Figure], Detail]:
     """A whole sweep of a million rows against scikit-learn, NumPy and the label pass alone, one thread each."""
     N, D, K = 200_000 if quick else 1_000_000, 4, 20
     X = common.mixture(N, D, K)
-    chain = common.settled_chain(X, K, draws=2, sweeps=5)
+    chain = common.settled_chain(X, K, draws=2)
     common.sweep(chain, 2)
     alone = labels_alone(chain)
-    short = interleave({"sweep": lambda: common.sweep(chain, 1), "labels alone": alone}, 9 if quick else 15)
+
+    def blocked() -> None:
+        with common.without_moves(chain):
+            common.sweep(chain, 1)
+
+    tasks = {"sweep": lambda: common.sweep(chain, 1), "without moves": blocked, "labels alone": alone}
+    short = interleave(tasks, 9 if quick else 15)
     middle = medians(short)
 
-    draw = {name: chain.draws[name][0].copy() for name in ("weights", "means", "covariances")}
+    draw = {name: chain.arrays[name][0].copy() for name in ("weights", "means", "covariances")}
     prior = gibbs_gmm.NormalInverseWishart.from_data(X)
     z = chain.labels[0].astype(np.int64) if chain.labels is not None else np.zeros(N, np.int64)
     usual = NumpySampler(X, K, prior, 1.0, z, np.random.default_rng(0))
@@ -105,8 +112,12 @@ def million(quick: bool) -> tuple[list[Figure], Detail]:
         )
         return lambda: model.fit(X)
 
+    def five_sweeps() -> None:
+        for _ in range(5):
+            common.sweep(chain, 1)
+
     long_tasks: dict[str, Callable[[], object]] = {
-        "five sweeps": lambda: [common.sweep(chain, 1) for _ in range(5)],
+        "five sweeps": five_sweeps,
         "numpy sweep": usual.sweep,
         "tuned numpy sweep": tuned.sweep,
         **{f"fit, {m} EM iterations": em(m) for m in iterations},
@@ -164,6 +175,14 @@ def million(quick: bool) -> tuple[list[Figure], Detail]:
             f"{middle['sweep'] * 1e3:.1f} ms against {middle['labels alone'] * 1e3:.1f} ms; "
             + _noise(short["sweep"], short["labels alone"]),
         ),
+        Figure(
+            f"sweep without split-merge moves / label pass alone, {size}",
+            None,
+            False,
+            middle["without moves"] / middle["labels alone"],
+            "times",
+            f"{middle['without moves'] * 1e3:.1f} ms; {_noise(short['without moves'], short['labels alone'])}",
+        ),
     ]
     pieces = profile(chain, 1, 5 if quick else 9)
     return figures, {"seconds": {**short, **long, "sweep K=3": three["sweep"]}, "profile": pieces, "profile of": size}
@@ -178,8 +197,13 @@ def iris(quick: bool) -> tuple[list[Figure], Detail]:
         return lambda: gibbs_gmm.fit(X, 3, draws=draws, warmup=1_000, chains=chains, rng=1, threads=1, progress=False)
 
     times = 2_000
-    chain = common.settled_chain(X, 3, draws=times, sweeps=100)
-    tasks = {"few": run(few), "many": run(many), "batch": lambda: common.sweep(chain, times)}
+    chain = common.settled_chain(X, 3, draws=times, warmup=1_000)
+
+    def blocked() -> None:
+        with common.without_moves(chain):
+            common.sweep(chain, times)
+
+    tasks = {"few": run(few), "many": run(many), "batch": lambda: common.sweep(chain, times), "without moves": blocked}
     interleave(tasks, 1)
     seconds = interleave(tasks, 5 if quick else 11)
     middle = medians(seconds)
@@ -202,6 +226,13 @@ def iris(quick: bool) -> tuple[list[Figure], Detail]:
             middle["batch"] / times * 1e6,
             "us a sweep and chain",
             "run_sweeps, labels kept",
+        ),
+        Figure(
+            "the same without split-merge moves",
+            None,
+            False,
+            middle["without moves"] / times * 1e6,
+            "us a sweep and chain",
         ),
     ]
     pieces = profile(chain, times, 5 if quick else 11)
@@ -227,8 +258,8 @@ def threads(quick: bool) -> tuple[list[Figure], Detail]:
             chains = common.build_chains(X, K, draws=draws, warmup=0, chains=n_chains, rng=1, threads=2)
             seconds = interleave(
                 {
-                    "one": lambda chains=chains: common.run_again(chains, 1),
-                    "two": lambda chains=chains: common.run_again(chains, 2),
+                    "one": partial(common.run_again, chains, 1),
+                    "two": partial(common.run_again, chains, 2),
                     "machine, one": lambda: [np.matmul(A, A, out=out) for out in B],
                     "machine, two": lambda: list(pool.map(lambda out: np.matmul(A, A, out=out), B)),
                 },
@@ -254,13 +285,13 @@ def threads(quick: bool) -> tuple[list[Figure], Detail]:
 
 # X is made in place and the kernels are loaded before the first reading, so that neither the compiler's memory nor a
 # temporary copy of X is in it. The growth is counted from what is resident then (VmRSS), not from the earlier peak,
-# which could hide some of it.
+# which could hide some of it. The peak is VmHWM: getrusage's ru_maxrss keeps, over fork and exec, that of the parent.
 _MEMORY = """
-import json, resource, sys
+import json, sys
 import numpy as np
 import gibbs_gmm
-def resident():
-    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmRSS")) * 1024
+def resident(field):
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(field)) * 1024
 def fit(X, draws, chains):
     return gibbs_gmm.fit(X, 20, draws=draws, warmup=2, chains=chains, rng=1, progress=False, save_assignments=False)
 N, chains = int(sys.argv[1]), int(sys.argv[2])
@@ -270,17 +301,20 @@ rng.standard_normal(dtype=np.float32, out=X)
 for k in range(5):
     X[k::5] += 8.0 * k
 fit(X[:100_000], 2, chains)
-before, peak_before = resident(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before, peak_before = resident("VmRSS"), resident("VmHWM")
 trace = fit(X, 2, chains)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 arrays = (trace.weights, trace.means, trace.covariances, trace.log_likelihood, trace.log_posterior, trace.n_clusters)
 held = sum(a.nbytes for a in arrays)
+peak = resident("VmHWM")
 print(json.dumps({"before": before, "peak_before": peak_before, "peak": peak, "trace": held, "X": X.nbytes}))
 """
 
 
 def memory(quick: bool) -> tuple[list[Figure], Detail]:
-    """Peak growth of resident memory while ten million rows are fitted, beyond X and the trace, in a fresh process."""
+    """Peak growth of resident memory while ten million rows are fitted, beyond X and the trace, in a fresh process.
+
+    It is read from /proc, so on Linux alone.
+    """
     figures, detail = [], {}
     N = 1_000_000 if quick else 10_000_000
     for n_chains in (1, 4):
@@ -345,7 +379,9 @@ def _subprocess(
 def startup(quick: bool) -> tuple[list[Figure], Detail]:
     """Importing, the first fit ever (no compiled code on disk) and a later process, each a fresh Python."""
     imports = [entry["import"] for entry in _subprocess(["-c", _IMPORT], 3 if quick else 9)[1]]
-    first, later, printed = [], [], []
+    first: list[float] = []
+    later: list[float] = []
+    printed: list[dict[str, Any]] = []
     for _ in range(1 if quick else 3):
         with tempfile.TemporaryDirectory() as cache:
             cold, cold_print = _subprocess(["-c", _FIRST, str(common.IRIS)], 1, cache)
@@ -353,7 +389,7 @@ def startup(quick: bool) -> tuple[list[Figure], Detail]:
         # Each process ends with a second fit, which is not part of the figure.
         first.append(cold[0] - cold_print[0]["fit again"])
         later += [a - b["fit again"] for a, b in zip(warm, warm_print, strict=True)]
-        printed += [{"cold": cold_print[0], "warm": warm_print}]
+        printed.append({"cold": cold_print[0], "warm": warm_print})
     compiling = statistics.median(entry["cold"]["fit"] - entry["cold"]["fit again"] for entry in printed)
     loading = [run["fit"] - run["fit again"] for entry in printed for run in entry["warm"]]
     loaded = [run["import"] for entry in printed for run in entry["warm"]]

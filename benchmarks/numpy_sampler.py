@@ -8,6 +8,8 @@ conditionals that the kernels draw from, in float64, and return one draw with it
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
@@ -26,7 +28,7 @@ class NumpySampler:
     ) -> None:
         self.X, self.K, self.prior, self.alpha, self.z, self.rng = X, K, prior, alpha, z, rng
 
-    def sweep(self) -> dict[str, FloatArray | float | IntArray]:
+    def sweep(self) -> dict[str, Any]:
         """One sweep: parameters given labels, labels given parameters."""
         weights, means, W = self.draw_parameters()
         log_norm = np.log(np.diagonal(W, axis1=1, axis2=2)).sum(1) - 0.5 * self.X.shape[1] * np.log(2.0 * np.pi)

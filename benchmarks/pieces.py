@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.common import interleave, sweep
+from benchmarks.common import interleave, sweep, without_moves
 from gibbs_gmm.chains import Chain
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.assign import (
@@ -24,7 +24,9 @@ from gibbs_gmm.kernels.assign import (
     log_weights,
     new_workspace,
 )
-from gibbs_gmm.kernels.sweep import Data, Draws, Model, State, draw_parameters, record, reduce_shards
+from gibbs_gmm.kernels.state import Data, Draws, Model, State
+from gibbs_gmm.kernels.sweep import Calls, compact, reduce_shards
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 STEPS = ("load tile", "log weights", "draw labels", "store labels", "log likelihood", "statistics")
 LABELS_ALONE = 5
@@ -58,25 +60,28 @@ def partial_pass(data: Data, state: State, work: Workspace, scratch: Statistics,
 
 
 @kernel
-def _repeat_parameters(rng: np.random.Generator, model: Model, state: State, times: int) -> int:
+def _repeat_parameters(
+    calls: Calls, rng: np.random.Generator, model: Model, state: State, scratch: FloatArray, times: int
+) -> int:
     failed = 0
     for _ in range(times):
-        failed += draw_parameters(rng, model, state)
+        failed += calls.draw_parameters(rng, model, state, scratch)
     return failed
 
 
 @kernel
-def _repeat_reduce(state: State, times: int) -> float:
+def _repeat_reduce(state: State, place: IntArray, times: int) -> float:
     total = 0.0
     for _ in range(times):
         total += reduce_shards(state)
+        compact(state, place)
     return total
 
 
 @kernel
-def _repeat_record(data: Data, model: Model, state: State, draws: Draws, times: int) -> None:
+def _repeat_record(calls: Calls, data: Data, model: Model, state: State, draws: Draws, times: int) -> None:
     for t in range(times):
-        record(data, model, state, 0.0, draws, t)
+        calls.record(data, model, state, 0.0, draws, t)
 
 
 def labels_alone(chain: Chain) -> Callable[[], object]:
@@ -101,13 +106,20 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
 
     The least of several: differences of medians would show the machine's noise in place of small pieces.
     """
-    labels = np.empty((times if chain.labels is not None else 0, len(chain.state.z)), np.uint16)
-    draws = Draws(**{name: array[:times] for name, array in chain.draws.items()}, z=labels)
+    data, model, state, scratch, calls = chain.data, chain.model, chain.state, chain._scratch, chain._calls
+    labels = np.empty((times if chain.labels is not None else 0, len(state.z)), np.uint16)
+    draws = chain._rows(0, times, labels)
+
+    def without() -> None:
+        with without_moves(chain):
+            sweep(chain, times)
+
     tasks: dict[str, Callable[[], object]] = {
         "whole sweep": lambda: sweep(chain, times),
-        "parameters": lambda: _repeat_parameters(chain.rng, chain.model, chain.state, times),
-        "reduce": lambda: _repeat_reduce(chain.state, times),
-        "record": lambda: _repeat_record(chain.data, chain.model, chain.state, draws, times),
+        "without moves": without,
+        "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, scratch.cumulated, times),
+        "reduce, compact": lambda: _repeat_reduce(state, scratch.place, times),
+        "record": lambda: _repeat_record(calls, data, model, state, draws, times),
     }
     cuts = {f"cut {steps}": _pass(chain, times, steps) for steps in range(1, len(STEPS) + 1)}
     tasks |= cuts
@@ -115,6 +127,7 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
     sweep(chain, 1)
     seconds = {name: min(values) / times for name, values in interleave(tasks, repeats).items()}
     ends = [0.0, *(seconds.pop(name) for name in cuts)]
+    whole, blocked = seconds.pop("whole sweep"), seconds.pop("without moves")
     seconds |= {step: after - before for step, before, after in zip(STEPS, ends, ends[1:], strict=False)}
-    whole = seconds["whole sweep"]
-    return seconds | {"the rest": 2.0 * whole - sum(seconds.values())}
+    rest = blocked - sum(seconds.values())
+    return {"whole sweep": whole, "split-merge moves": whole - blocked, **seconds, "the rest": rest}

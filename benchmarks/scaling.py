@@ -11,6 +11,7 @@ import dataclasses
 import math
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Point:
 
 def measure(N: int, D: int, K: int, seconds: float, dtype: type = np.float64) -> Point:
     """Whole sweeps of one chain on one thread."""
-    chain = common.settled_chain(common.mixture(N, D, K, dtype), K, draws=256, sweeps=3, save_assignments=False)
+    chain = common.settled_chain(common.mixture(N, D, K, dtype), K, draws=256, warmup=6, save_assignments=False)
     begun = time.perf_counter()
     common.sweep(chain, 1)
     one = time.perf_counter() - begun
@@ -80,7 +81,7 @@ def thread_rows(N: int, D: int, K: int, chains: int, repeats: int) -> tuple[list
     X = common.mixture(N, D, K)
     settings = {"draws": draws, "warmup": 0, "chains": chains, "rng": 1, "threads": 2, "save_assignments": False}
     built = common.build_chains(X, K, **settings)
-    tasks = {f"{threads}": lambda threads=threads: common.run_again(built, threads) for threads in (1, 2)}
+    tasks = {str(threads): partial(common.run_again, built, threads) for threads in (1, 2)}
     common.interleave(tasks, 1)
     seconds = common.interleave(tasks, repeats, time.perf_counter)
     one, two = (statistics.median(seconds[name]) for name in ("1", "2"))
@@ -160,8 +161,8 @@ def main() -> None:
 
     lines = {name: [point for point in points if point.dtype == "float64"] for name, points in curves.items()}
     slopes = {}
-    for name, points in lines.items():
-        first, last = points[-2:]
+    for name, line in lines.items():
+        first, last = line[-2:]
         slopes[name] = math.log(last.seconds / first.seconds) / math.log(getattr(last, name) / getattr(first, name))
     print("\nGrowth at the upper end: " + ", ".join(f"{name}^{slope:.2f}" for name, slope in slopes.items()) + ".")
     if load.share is not None:

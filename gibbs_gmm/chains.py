@@ -19,7 +19,7 @@ from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.assign import Components, Statistics
 from gibbs_gmm.kernels.moves import Library, Moves
 from gibbs_gmm.kernels.simd import LANES
-from gibbs_gmm.kernels.split_merge import Pair
+from gibbs_gmm.kernels.split_merge import Pair, restricted_task
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, LabelArray
 from gibbs_gmm.starts import kmeans_plus_plus
 from gibbs_gmm.tuning import Tuner
@@ -170,14 +170,19 @@ class Shared:
     def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
         self._helpers, self._tasks = helpers, tasks
         self.calls = kernels.Calls(
-            _plain(kernels.split_merge), self._restricted, kernels.draw_parameters, self._assign, kernels.record
+            _plain(kernels.split_merge),
+            self._restricted,
+            kernels.draw_parameters,
+            self._assign,
+            kernels.finish,
+            kernels.record,
         )
 
-    def _assign(self, data: kernels.Data, state: kernels.State, sliced: bool, work: Any) -> None:
+    def _assign(self, data: kernels.Data, state: kernels.State, sliced: bool, *_: Any) -> None:
         self._spread(kernels.assign_task, len(state.shard_log_likelihood), data, state, sliced)
 
-    def _restricted(self, X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, work: Any) -> None:
-        self._spread(kernels.restricted_task, len(pair.log_q), X, loc, z, pair)
+    def _restricted(self, X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, *_: Any) -> None:
+        self._spread(restricted_task, len(pair.log_q), X, loc, z, pair)
 
     def _spread(self, task: Callable[..., None], shards: int, *arguments: Any) -> None:
         """Run ``task(*arguments, first, last)`` for consecutive ranges of shards, and wait for all."""
@@ -209,7 +214,12 @@ class Chain:
         capacity, (N, D) = len(state.log_w), data.X.shape
         self.moves = new_moves(data, capacity)
         self.tuner = Tuner(plan.warmup, model, N)
-        self._scratch = kernels.Scratch(np.zeros(len(model.weights.log_p)), np.zeros(capacity, np.int64))
+        self._scratch = kernels.Scratch(
+            cumulated=np.zeros(len(model.weights.log_p)),
+            place=np.zeros(capacity, np.int64),
+            work=kernels.new_workspace(capacity, D),
+            pair_work=kernels.new_workspace(2, D),
+        )
         self.arrays = _trace_arrays(plan.draws, capacity if model.weights.known else min(capacity, _SLOTS), D)
         labels = np.uint8 if capacity <= 256 else np.uint16
         self.labels = np.empty((plan.draws, N), labels) if save_assignments else None

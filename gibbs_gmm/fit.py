@@ -174,9 +174,7 @@ def _weight_prior(n_components: Any, N: int) -> WeightPrior:
     weight_prior = n_components if isinstance(n_components, WeightPrior) else FiniteMixture(n_components)
     limit = min(N, _MAX_COMPONENTS)
     if isinstance(weight_prior, FiniteMixture) and weight_prior.n_components > limit:
-        raise ValueError(
-            f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}"
-        )
+        raise ValueError(f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}")
     if isinstance(weight_prior, MixtureOfFiniteMixtures):
         least = int(np.argmax(np.isfinite(weight_prior.log_n_prior()[0])))
         if least > N:

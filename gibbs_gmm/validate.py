@@ -44,7 +44,10 @@ def real(name: str, value: Any) -> float:
         value = value[()]
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an int beyond the range of floats
+        result = math.inf
     if not math.isfinite(result):
         raise ValueError(f"{name} must be finite, got {result}")
     return result

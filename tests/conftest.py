@@ -1,4 +1,4 @@
-"""What every test needs before gibbs_gmm is imported: a compiler cache that cannot be stale, no display, fixed seeds."""
+"""What every test needs before gibbs_gmm is imported: a compiler cache that is never stale, no display, fixed seeds."""
 
 import hashlib
 import os

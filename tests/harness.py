@@ -1,6 +1,7 @@
 """The one place of the tests that knows how the kernels' tuples are put together, and their statistical assertions."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,15 +10,17 @@ from arviz_stats.base import array_stats
 from numpy.typing import ArrayLike, NDArray
 from oracle import NIW, Floats, Ints
 
-from gibbs_gmm import NormalInverseWishart, Trace
-from gibbs_gmm.chains import initial_state
+from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace, fit
+from gibbs_gmm.chains import Chain, Plan, initial_state
 from gibbs_gmm.kernels import niw as niw_kernels
 from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels._jit import JIT as JIT
 from gibbs_gmm.kernels.assign import LOG2_E as LOG2_E
+from gibbs_gmm.kernels.state import Data
 from gibbs_gmm.kernels.weights import draw_log_weights
 
 EPS = float(np.finfo(float).eps)
+as_model = sys.modules[fit.__module__].as_model  # `gibbs_gmm.fit` is the function
 
 
 # --- Priors ---
@@ -50,36 +53,45 @@ def read_only(X: ArrayLike) -> NDArray[np.floating]:
 
 
 class Gibbs:
-    """Data, model and state of one chain, with a method for each conditional that the sampler draws from.
+    """Data, model and state of one chain with K components, with a method for each conditional that is drawn from.
 
-    Everything that goes in or comes out is in the units of X: labels (N,), w (K,), mu (K, D), Sigma (K, D, D). ``loc`` is
-    the point that the kernels take coordinates about (0 unless given).
+    Everything that goes in or comes out is in the units of X: labels (N,), w (K,), mu (K, D), Sigma (K, D, D).
+    ``loc`` is the point that the kernels take coordinates about (0 unless given).
     """
 
     def __init__(self, X: ArrayLike, K: int, alpha: float, niw: NIW, loc: Floats | None = None) -> None:
         X = read_only(X)
         self.K, self.D, self.alpha, self.niw = K, X.shape[1], alpha, niw
         self.loc = np.zeros(self.D) if loc is None else loc
-        self.data = kernels.Data(X, self.loc)
-        self.model = kernels.Model(alpha, package_prior(niw).as_kernel(self.loc))
-        self.state = initial_state(np.random.default_rng(0), self.data, np.ones(self.D), K)
+        self.data = Data(X, self.loc, np.ones(self.D))
+        self.model, _ = as_model(package_prior(niw), FiniteMixture(K, alpha), self.loc)
+        self.state = initial_state(np.random.default_rng(0), self.data, self.model, alpha, K, K)
         self.shards = len(self.state.shard_log_likelihood)
+        self._chain: Chain | None = None
 
     def set_data(self, X: Floats) -> None:
         """Replace the data by others of the same shape; labels and parameters then have to be set again."""
         assert X.shape == self.data.X.shape
-        self.data = kernels.Data(read_only(X), self.loc)
+        self.data = self.data._replace(X=read_only(X))
 
-    def set_labels(self, z: Ints, centre: Floats | None = None) -> None:
-        """Set z and its sufficient statistics, about ``centre`` (K, D) or else about each cluster's mean."""
+    def set_labels(self, z: Ints, centre: Floats | None = None, *, occupied_first: bool = False) -> None:
+        """Set z and its sufficient statistics, about ``centre`` (K, D) or else about each cluster's mean.
+
+        A sweep wants the occupied components first: it finds the components renamed so.
+        """
+        z, name = np.asarray(z), np.arange(self.K)
+        if occupied_first:
+            name = np.argsort(np.bincount(z, minlength=self.K) == 0, kind="stable")
+            z = np.argsort(name)[z]
         state, D = self.state, self.D
         state.z[:] = z
+        state.size[:] = self.K, len(np.unique(z))
         for array in (state.total.n, state.total.s, state.total.S, state.components.centre):
             array[...] = 0.0
         for k in range(self.K):
-            own = self.data.X[np.asarray(z) == k].astype(float) - self.loc
+            own = self.data.X[z == k].astype(float) - self.loc
             if centre is not None:
-                state.components.centre[k, :D] = centre[k] - self.loc
+                state.components.centre[k, :D] = centre[name[k]] - self.loc
             elif len(own) > 0:
                 state.components.centre[k, :D] = own.mean(0)
             d = own - state.components.centre[k, :D]
@@ -92,9 +104,9 @@ class Gibbs:
     ) -> None:
         """Set the weights and components that the next label pass uses. Either switch, off, is a planted bug."""
         state, D = self.state, self.D
-        V = np.linalg.inv(np.linalg.cholesky(Sigma))
+        state.size[0] = self.K
         state.log_w[:] = np.log(w)
-        state.W[...] = np.tril(V)
+        state.W[...] = np.tril(np.linalg.inv(np.linalg.cholesky(Sigma)))
         state.components.W[...] = np.sqrt(LOG2_E) * state.W
         state.components.centre[...] = 0.0
         state.components.centre[:, :D] = mu - self.loc
@@ -140,34 +152,39 @@ class Gibbs:
         return mu + self.loc, Sigma
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """(w, mu, Sigma) | z, and a key for the labels that follow."""
-        assert kernels.draw_parameters(rng, self.model, self.state) == 0
+        """(w, mu, Sigma) | z, and keys for the labels that follow. Wants the occupied components first."""
+        scratch = np.zeros(len(self.model.weights.log_p))
+        assert kernels.draw_parameters(rng, self.model, self.state, scratch) == 0
 
     def label_pass(self, key: int | None = None) -> float:
         """Z | w, mu, Sigma with the uniforms of ``key`` (else of the key as it stands); returns the log likelihood."""
         if key is not None:
             self.state.key[0] = key
-        kernels.assign_task(self.data, self.state, 0, self.shards)
+        self.label_shards(0, self.shards)
+        return self.reduce()
+
+    def label_shards(self, first: int, last: int) -> None:
+        """The part of a label pass that one thread does."""
+        kernels.assign_task(self.data, self.state, False, first, last)
+
+    def reduce(self) -> float:
+        """The end of a label pass: the shards' statistics summed; returns the log likelihood."""
         return float(kernels.reduce_shards(self.state))
 
-    def sweeps(self, rng: np.random.Generator, count: int, thin: int = 0) -> kernels.Draws:
-        """``count`` compiled sweeps; the draws hold every thin-th, none with thin = 0."""
-        draws = self.new_draws(count // thin if thin > 0 else 0)
-        assert kernels.run_sweeps(rng, self.data, self.model, self.state, count, thin, draws) == 0
-        return draws
+    def sweeps(self, rng: np.random.Generator, count: int) -> dict[str, NDArray[np.generic]]:
+        """Whole sweeps as ``fit`` makes them after warm-up; returns each as a row of its arrays, z included.
 
-    def new_draws(self, T: int) -> kernels.Draws:
-        """Room for T draws."""
-        K, D = self.K, self.D
-        return kernels.Draws(
-            weights=np.empty((T, K)),
-            means=np.empty((T, K, D)),
-            covariances=np.empty((T, K, D, D)),
-            log_likelihood=np.empty(T),
-            log_posterior=np.empty(T),
-            n_clusters=np.empty(T, np.int64),
-            z=np.empty((T, len(self.data.X)), np.uint16),
-        )
+        Wants the occupied components first, and leaves them so.
+        """
+        plan = Plan(warmup=0, draws=count, thin=1)
+        if self._chain is None or self._chain.plan != plan:
+            self._chain = Chain(0, rng, self.data, self.model, self.state, plan, True)
+        chain = self._chain
+        chain.rng, chain.data, chain.sweeps_done = rng, self.data, 0
+        while not chain.finished:
+            chain.advance(None)
+        assert chain.labels is not None
+        return {**chain.arrays, "z": chain.labels}
 
 
 # --- Traces ---
@@ -213,9 +230,9 @@ def assert_within_mcse(
 ) -> None:
     """The mean of draws (C, T) lies within ``n_se`` Monte-Carlo standard errors of ``truth``.
 
-    Fails too when the effective sample size is below ``min_ess``: such a chain shows nothing. By the central limit theorem
-    a right sampler fails with probability 2 Phi(-n_se) for each quantity, 6e-5 at 4. A quantity that never changes has to
-    be the truth.
+    Fails too when the effective sample size is below ``min_ess``: such a chain shows nothing. By the central limit
+    theorem a right sampler fails with probability 2 Phi(-n_se) for each quantity, 6e-5 at 4. A quantity that never
+    changes has to be the truth.
     """
     mean, se, ess = estimate(draws)
     if np.isnan(ess):

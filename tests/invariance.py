@@ -1,12 +1,12 @@
 """Exact invariance: draw everything from the prior, let the sampler loose on it, and it must still be from the prior.
 
 Geweke (2004), Getting it right; Gandy & Scott (2020), Unit testing for MCMC. A transition that leaves the posterior
-invariant whatever the data leaves the joint distribution of (w, mu, Sigma, z, X) invariant too. Replicates are independent, so
-a plain Kolmogorov-Smirnov test between statistics after the transition and statistics of as many fresh draws of the story is valid
-(conservative where a statistic is discrete).
+invariant whatever the data leaves the joint distribution of (w, mu, Sigma, z, X) invariant too. Replicates are
+independent, so a plain Kolmogorov-Smirnov test between statistics after the transition and statistics of as many
+fresh draws of the story is valid (conservative where a statistic is discrete).
 
-Knows nothing of how a sampler works: a transition is any function (rng, w, mu, Sigma, z, X) -> (w, mu, Sigma, z), and the number
-of components may differ between replicates.
+Knows nothing of how a sampler works: a transition is any function (rng, w, mu, Sigma, z, X) -> (w, mu, Sigma, z), and
+the number of components may differ between replicates.
 """
 
 from collections.abc import Callable
@@ -39,11 +39,22 @@ class Story:
         return oracle.simulate_prior(rng, self.K, self.alpha, self.niw, self.N)
 
 
+def shuffled(
+    rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """The same mixture with its components named at random, for a sampler that puts them into an order of its own.
+
+    The story is exchangeable: if the mixture without names is invariant, so is the mixture with random ones.
+    """
+    order = rng.permutation(len(w))
+    return w[order], mu[order], Sigma[order], np.argsort(order)[z]
+
+
 def statistics(w: Floats, mu: Floats, Sigma: Floats, z: Ints, X: Floats) -> dict[str, float]:
     """What is compared: parameters one by one, and how they go with labels and data.
 
-    The last group matters most. A step that ignores the data, or that draws labels from slightly wrong probabilities, may
-    leave every parameter prior-distributed: the log likelihood and the share of the widest component show it.
+    The last group matters most. A step that ignores the data, or that draws labels from slightly wrong probabilities,
+    may leave every parameter prior-distributed: the log likelihood and the share of the widest component show it.
     """
     N, D = X.shape
     K = len(w)

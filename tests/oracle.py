@@ -403,9 +403,7 @@ def gibbs_sweep(
     return w, mu, Sigma, z
 
 
-def draw_mixture(
-    rng: np.random.Generator, N: int, w: Floats, mu: Floats, Sigma: Floats
-) -> tuple[Floats, Ints]:
+def draw_mixture(rng: np.random.Generator, N: int, w: Floats, mu: Floats, Sigma: Floats) -> tuple[Floats, Ints]:
     """Draw ``X (N, D)`` and its labels ``z (N,)`` from the mixture (w, mu, Sigma)."""
     z = rng.choice(len(w), size=N, p=w)
     noise = rng.standard_normal((N, mu.shape[1], 1))

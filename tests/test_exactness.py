@@ -1,7 +1,7 @@
 """`fit` against the exact posterior: every partition of a few observations, enumerated by the oracle.
 
-Each quantity has at least 10,000 effective draws behind it and lies within 4 Monte-Carlo standard errors of the truth. A right
-sampler fails one such comparison with probability 6e-5; there are about 300 of them, with fixed seeds.
+Each quantity has at least 10,000 effective draws behind it and lies within 4 Monte-Carlo standard errors of the
+truth. A right sampler fails one such comparison with probability 6e-5; there are about 300 of them, with fixed seeds.
 """
 
 from itertools import permutations
@@ -56,11 +56,9 @@ def assert_posterior(trace: gg.Trace, exact: oracle.Enumeration) -> None:
 
 def mixture_density(trace: gg.Trace, x: Floats) -> Floats:
     """sum_k w_k N(x | mu_k, Sigma_k) in every draw, (C, T)."""
-    D = len(x)
     d = x - trace.means
     distance = (d * np.linalg.solve(trace.covariances, d[..., None])[..., 0]).sum(-1)
     log_det = np.linalg.slogdet(2 * np.pi * trace.covariances)[1]
-    assert D == trace.means.shape[-1]
     return np.asarray((trace.weights * np.exp(-0.5 * (distance + log_det))).sum(-1))
 
 
@@ -121,7 +119,7 @@ def test_row_order_changes_nothing() -> None:
 
 
 def log_ordinates(z: Ints, X: Floats, alpha: float, niw: NIW, w: Floats, mu: Floats, Sigma: Floats) -> Floats:
-    """Log p(w, mu, Sigma | z, X) at one point, for each draw of z (C, T, N), averaged over the K! ways to name its components."""
+    """Log p(w, mu, Sigma | z, X) at one point for each draw of z (C, T, N): a mean over the K! names of components."""
     N, K = len(X), len(w)
     bits = 1 << np.arange(N)
     blocks = [np.flatnonzero(subset & bits) for subset in range(2**N)]
@@ -151,14 +149,17 @@ def log_ordinates(z: Ints, X: Floats, alpha: float, niw: NIW, w: Floats, mu: Flo
 def test_log_posterior_minus_log_evidence_is_the_posterior_density(n: int) -> None:
     """Chib (1995): log p(X) = log p(X, w, mu, Sigma) - log p(w, mu, Sigma | X), at any one point.
 
-    The first term is the trace's `log_posterior` there. The second is the mean over draws of z of a closed form, here summed over
-    all names of the components, because labels switch. So exp of (ordinate - log_posterior + the fixture's log evidence) has mean 1.
+    The first term is the trace's `log_posterior` there. The second is the mean over draws of z of a closed form, here
+    summed over all names of the components, because labels switch. So exp of (ordinate - log_posterior + the
+    fixture's log evidence) has mean 1.
     """
     trace = run(NEAL, n, 1.0, NEAL_NIW)
     best = np.unravel_index(trace.log_posterior.argmax(), trace.log_posterior.shape)
     point = trace.weights[best], trace.means[best], trace.covariances[best]
     assert trace.assignments is not None
-    log_ratio = log_ordinates(trace.assignments, NEAL, 1.0, NEAL_NIW, *point) - trace.log_posterior[best] + LOG_EVIDENCE[n]
+    log_ratio = (
+        log_ordinates(trace.assignments, NEAL, 1.0, NEAL_NIW, *point) - trace.log_posterior[best] + LOG_EVIDENCE[n]
+    )
     if n == 1:  # one partition, so that nothing is random: rounding, and the 12 decimals of the fixture
         size = np.abs(trace.log_posterior[best]) + np.abs(LOG_EVIDENCE[n])
         assert np.abs(log_ratio).max() <= 1e-12 + 100 * EPS * size

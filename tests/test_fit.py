@@ -227,10 +227,10 @@ print(json.dumps([doubles, singles]))
 def test_recovers_a_simulated_mixture(D: int, N: int) -> None:
     """Three components 12 standard deviations apart: the labels are certain, so that the whole posterior is known.
 
-    A row is nearer to a wrong mean with probability at most 2 Phi(-6) = 2e-9. So every draw of a chain that has found the three has
-    the true partition; given that, weights and components have their closed-form posterior, and the true values are plausible
-    under it. A blocked Gibbs sampler cannot leave a start that takes two of them for one; at most one chain of four may have had
-    such a start, and then the summary must say so.
+    A row is nearer to a wrong mean with probability at most 2 Phi(-6) = 2e-9. So every draw of a chain that has found
+    the three has the true partition; given that, weights and components have their closed-form posterior, and the
+    true values are plausible under it. A blocked Gibbs sampler cannot leave a start that takes two of them for one;
+    at most one chain of four may have had such a start, and then the summary must say so.
     """
     X, z, w, mu, _ = oracle.simulate_mixture(np.random.default_rng([7, D]), N, D, 3, 12.0)
     trace = gg.fit(X, 3, draws=500, warmup=200, chains=4, rng=3, progress=False)

@@ -125,7 +125,12 @@ def test_log_normaliser_is_the_density_at_its_mode(D: int, nu_0: float) -> None:
     log_det = np.linalg.slogdet(Psi_0)[1]
     at_Psi_0 = stats.invwishart.logpdf(Psi_0, nu_0, Psi_0) + 0.5 * (nu_0 + D + 1) * log_det + 0.5 * D
     expected = at_Psi_0 + 0.5 * D * math.log(kappa_0 / (2.0 * math.pi))
-    terms = [0.5 * nu_0 * log_det, 0.5 * nu_0 * D * math.log(2.0), special.multigammaln(0.5 * nu_0, D), 0.5 * D * log_det]
+    terms = [
+        0.5 * nu_0 * log_det,
+        0.5 * nu_0 * D * math.log(2.0),
+        special.multigammaln(0.5 * nu_0, D),
+        0.5 * D * log_det,
+    ]
     tolerance = 8 * D * EPS * (1.0 + np.abs(terms).sum())
     assert abs(niw.log_normaliser(D, kappa_0, nu_0, log_det) - expected) <= tolerance
 
@@ -146,7 +151,9 @@ def test_update_posterior_with_any_centre(D: int, n: int, about: str) -> None:
         np.testing.assert_array_equal(np.tril(Psi_n), np.tril(niw_0.Psi_0))
         return
     # n + 8 roundings of the sums about this centre, which are much larger than the result when it is far away.
-    size = np.abs(niw_0.Psi_0) + np.abs(d).T @ np.abs(d) + 2 * n * np.outer(*[np.abs(X).max(0) + np.abs(niw_0.mu_0)] * 2)
+    size = (
+        np.abs(niw_0.Psi_0) + np.abs(d).T @ np.abs(d) + 2 * n * np.outer(*[np.abs(X).max(0) + np.abs(niw_0.mu_0)] * 2)
+    )
     assert (np.abs(Psi_n - expected.Psi_0)[np.tril_indices(D)] <= ((n + 8) * EPS * size)[np.tril_indices(D)]).all()
     assert np.isnan(Psi_n[np.triu_indices(D, 1)]).all()
     size = np.abs(niw_0.mu_0) + np.abs(centre) + np.abs(d).sum(0) + np.abs(X).max(0)

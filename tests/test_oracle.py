@@ -76,9 +76,7 @@ def assert_close(actual: ArrayLike, expected: ArrayLike, ulps: float = 1000) -> 
 def assert_printed(actual: ArrayLike, printed: ArrayLike, decimals: int) -> None:
     """Compare with numbers printed to so many decimals: half a unit in the last place, and rounding error."""
     half_unit = 0.5 * 10.0**-decimals
-    np.testing.assert_allclose(
-        np.asarray(actual), np.asarray(printed), rtol=100 * EPS, atol=half_unit * 1.001
-    )
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(printed), rtol=100 * EPS, atol=half_unit * 1.001)
 
 
 # --- Fixture A ---
@@ -87,9 +85,7 @@ def assert_printed(actual: ArrayLike, printed: ArrayLike, decimals: int) -> None
 def test_dirichlet_process_reproduces_fixture() -> None:
     exact = oracle.enumerate_posterior(NEAL, NEAL_NIW, DP(1.0))
     assert_printed(exact.log_evidence, -13.375208092361, 12)
-    n_clusters = numbers(
-        ".01754087 .37718601 .38820410 .17023206 .04063830 .00570396 .00047279 .00002149 .00000041"
-    )
+    n_clusters = numbers(".01754087 .37718601 .38820410 .17023206 .04063830 .00570396 .00047279 .00002149 .00000041")
     assert_printed(exact.n_clusters, n_clusters, 8)
 
 
@@ -116,9 +112,7 @@ def test_finite_mixture_reproduces_fixture(n: int, log_evidence: float) -> None:
 def test_static_mfm_reproduces_fixture() -> None:
     exact = oracle.enumerate_posterior(NEAL, NEAL_NIW, StaticMFM(1.0, BNB))
     assert_printed(exact.log_evidence, -13.751985716349, 12)
-    n_clusters = numbers(
-        ".14280156 .59486931 .18854035 .05374819 .01490361 .00395886 .00096006 .00019307 .00002499"
-    )
+    n_clusters = numbers(".14280156 .59486931 .18854035 .05374819 .01490361 .00395886 .00096006 .00019307 .00002499")
     assert_printed(exact.n_clusters, n_clusters, 8)
     assert exact.n_components is not None
     n_components = [0.13148857, 0.45770654, 0.21068723, 0.09532023, 0.04600281, 0.02379587]
@@ -133,9 +127,7 @@ def test_dynamic_mfm_reproduces_fixture() -> None:
 
 
 def test_prior_of_n_clusters_reproduces_fixture() -> None:
-    printed = numbers(
-        ".62059306 .22770739 .09057710 .03719167 .01518166 .00592614 .00209748 .00061139 .00011411"
-    )
+    printed = numbers(".62059306 .22770739 .09057710 .03719167 .01518166 .00592614 .00209748 .00061139 .00011411")
     assert_printed(oracle.prior_n_clusters(9, StaticMFM(1.0, BNB)), printed, 8)
 
 
@@ -315,9 +307,7 @@ def test_mfm_evidence_is_average_over_n(make: type[StaticMFM] | type[DynamicMFM]
     # p(X) = sum_n p(n) p(X | n), and p(n | X) by Bayes' theorem from the evidences of fixed n.
     X, niw, p_n = some_data(6, 3), some_niw(3), np.array([0.1, 0.4, 0.0, 0.3, 0.2])
     alphas = [0.7] * 5 if make is StaticMFM else [0.7 / n for n in range(1, 6)]
-    per_n = [
-        oracle.enumerate_posterior(X, niw, Finite(n, a)).log_evidence for n, a in enumerate(alphas, start=1)
-    ]
+    per_n = [oracle.enumerate_posterior(X, niw, Finite(n, a)).log_evidence for n, a in enumerate(alphas, start=1)]
     log_evidence = logsumexp(per_n, b=p_n)
     exact = oracle.enumerate_posterior(X, niw, make(0.7, p_n))
     assert_close(exact.log_evidence, log_evidence)

@@ -45,7 +45,9 @@ def interrupt() -> None:
 
 @pytest.mark.parametrize("act", [interrupt, lambda: signal.raise_signal(signal.SIGINT)], ids=["exception", "signal"])
 @pytest.mark.parametrize(("at", "thin"), [(60, 1), (139, 1), (90, 3)])
-def test_ctrl_c_gives_the_draws_so_far(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], at: int, thin: int) -> None:
+def test_ctrl_c_gives_the_draws_so_far(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], at: int, thin: int
+) -> None:
     whole = gg.fit(X, 2, progress=False, thin=thin, **SETTINGS)
     running = threading.active_count()
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
@@ -72,8 +74,8 @@ def test_ctrl_c_before_the_first_draw_is_a_keyboard_interrupt(monkeypatch: pytes
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 def test_ctrl_c_while_compiled_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The signal comes from outside, while the main thread waits for a batch; the run would take minutes. The clock starts
-    # with the first batch of draws, so that there is something to keep.
+    # The signal comes from outside, while the main thread waits for a batch; the run would take minutes. The clock
+    # starts with the first batch of draws, so that there is something to keep.
     def handler(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
@@ -87,7 +89,9 @@ def test_ctrl_c_while_compiled_code_runs(monkeypatch: pytest.MonkeyPatch) -> Non
         signal.signal(signal.SIGALRM, previous)
     kept = trace.log_likelihood.shape[1]
     assert 0 < kept < 100_000
-    whole = gg.fit(X, 2, draws=min(kept, 20), warmup=0, thin=1000, chains=1, rng=1, save_assignments=False, progress=False)
+    whole = gg.fit(
+        X, 2, draws=min(kept, 20), warmup=0, thin=1000, chains=1, rng=1, save_assignments=False, progress=False
+    )
     np.testing.assert_array_equal(trace.means[:, :20], whole.means)
 
 
@@ -156,7 +160,9 @@ def hopeless() -> tuple[np.ndarray, gg.NormalInverseWishart]:
 def test_numerical_failure_names_chain_sweep_and_component(threads: int) -> None:
     data, prior = hopeless()
     running = threading.active_count()
-    with pytest.raises(gg.NumericalError, match=r"chain [01], sweep \d+: .* component [01] is not positive definite.*Psi_0"):
+    with pytest.raises(
+        gg.NumericalError, match=r"chain [01], sweep \d+: .* component [01] is not positive definite.*Psi_0"
+    ):
         gg.fit(data, 2, prior=prior, **SETTINGS | {"threads": threads})
     assert threading.active_count() == running
 

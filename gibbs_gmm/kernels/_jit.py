@@ -35,7 +35,7 @@ _CACHE = _can_cache()
 
 def kernel(function: F) -> F:
     """Compile on first call, keep the result on disk, release the GIL while running."""
-    compiled: F = numba.njit(function, cache=_CACHE, **_OPTIONS)
+    compiled: F = numba.njit(function, cache=_CACHE, no_cfunc_wrapper=True, **_OPTIONS)
     return compiled
 
 

@@ -66,40 +66,27 @@ class Moves(NamedTuple):
 
 
 @kernel
-def _set_task(pair: Pair, mode: int, label_0: int, label_1: int, i: int, j: int) -> None:
-    pair.task[0], pair.task[1], pair.task[2], pair.task[3], pair.task[4] = mode, label_0, label_1, i, j
-
-
-@kernel
-def _log_marginal(prior: Prior, statistics: Statistics, k: int, centre: FloatArray, moves: Moves) -> float:
-    """log marginal density of cluster k of these statistics."""
-    n, s, S = statistics.n, statistics.s, statistics.S
-    return log_marginal(prior, n[k], s[k], S[k], centre, moves.mu_n, moves.Psi_n)
-
-
-@kernel
 def _log_partition(model: Model, state: State, n: int, t: int, moves: Moves) -> float:
     return log_partition(model.weights, state.hyper[ALPHA], state.z.shape[0], n, t, moves.sizes)
 
 
 @kernel
 def _copy_cluster(
-    from_: Statistics, k: int, centre: FloatArray, to: Statistics, m: int, to_centre: FloatArray
+    s: FloatArray, S: FloatArray, centre: FloatArray, to_s: FloatArray, to_S: FloatArray, to_centre: FloatArray
 ) -> None:
-    """Copy the statistics of cluster k and their centre into cluster m."""
-    to.n[m] = from_.n[k]
+    """Copy the sums, scatter and centre of a cluster."""
     P = centre.shape[0]
     for i in range(P):
         to_centre[i] = centre[i]
-        to.s[m, i] = from_.s[k, i]
+        to_s[i] = s[i]
         for j in range(P):
-            to.S[m, i, j] = from_.S[k, i, j]
+            to_S[i, j] = S[i, j]
 
 
 @kernel
-def n_after(model: Model, n: int, change: int) -> int:
-    """n after a split (change 1) or merge (-1): unknown n keeps the number of empty components."""
-    return n if model.weights.known or model.weights.kind == PROCESS else n + change
+def n_step(model: Model) -> int:
+    """By how much n rises with a split and falls with a merge: unknown n keeps the number of empty components."""
+    return 0 if model.weights.known or model.weights.kind == PROCESS else 1
 
 
 @kernel
@@ -162,26 +149,8 @@ def _may_split(model: Model, state: State) -> bool:
         return t + 1 == state.log_w.shape[0] and model.weights.known
     if model.weights.kind == PROCESS:
         return True
-    after = n_after(model, state.size[N_COMPONENTS], 1)
+    after = state.size[N_COMPONENTS] + n_step(model)
     return bool(t + 1 <= after < model.weights.log_p.shape[0] and model.weights.log_p[after] > -np.inf)
-
-
-@kernel
-def _accept(
-    state: State, moves: Moves, kind: int, a: int, other: int, n: int, t: int
-) -> None:
-    """Take over the statistics of an accepted move and the new numbers of components and clusters."""
-    total, centre = state.total, state.components.centre
-    if kind == JOIN:
-        _copy_cluster(moves.union, 0, moves.union_centre, total, a, centre[a])
-        if other != t:  # the last cluster, number t of the t + 1 there were, takes the free place
-            _copy_cluster(total, t, centre[t], total, other, centre[other])
-        total.n[t] = 0.0
-    else:
-        _copy_cluster(moves.groups, 0, moves.pair.components.centre[0], total, a, centre[a])
-        _copy_cluster(moves.groups, 1, moves.pair.components.centre[1], total, other, centre[other])
-    state.size[N_COMPONENTS], state.size[N_CLUSTERS] = max(n, t), t
-    moves.counts[kind, 1] += 1
 
 
 @kernel
@@ -206,10 +175,11 @@ def split_merge(
     greedy leaves out the proposal's probability: not exact, for warm-up only. collect keeps accepted launches of splits.
     ``restricted`` makes a pass over X. Returns whether the move was accepted.
     """
-    z, total, pair, groups = state.z, state.total, moves.pair, moves.groups
+    z, total, pair, groups, task = state.z, state.total, moves.pair, moves.groups, moves.pair.task
+    first, shards = 0 * len(task), len(pair.log_q)
     t, n = state.size[N_CLUSTERS], state.size[N_COMPONENTS]
     centre, N, D = state.components.centre, data.X.shape[0], data.X.shape[1]
-    prior = current_prior(model, state)
+    prior, mu_n, Psi_n = current_prior(model, state), moves.mu_n, moves.Psi_n
     u = rng.random()
     i, j = -1, -1
     if scans > 0:
@@ -235,35 +205,36 @@ def split_merge(
     read = total.n[a] + (total.n[b] if kind != SPLIT else 0.0)
 
     if scans > 0:
-        _set_task(pair, NEAREST, a, b, i, j)
+        task[0], task[1], task[2], task[3], task[4] = NEAREST, a, b, i, j
         launch_from_anchors(data.X, data.loc, data.scale, pair)
         for scan in range(scans + 1):
-            restricted(data.X, data.loc, z, pair, work)
+            restricted(data.X, data.loc, z, pair, work, first, shards)
             reduce_pair(pair, groups)
-            if draw_launch(rng, prior, groups, pair, moves.W, moves.mu_n, moves.Psi_n) != 0:
+            if draw_launch(rng, prior, groups, pair, moves.W, mu_n, Psi_n) != 0:
                 return False
             if scan < scans:
                 pair.key[0] = draw_key(rng)
-                _set_task(pair, DRAW, a, b, i, j)
+                task[0] = DRAW
         moves.rows[0] += int(read * (scans + 1))
     else:
         for d in range(D):
-            moves.mu_n[d] = (total.n[a] * centre[a, d] + total.s[a, d]) / read
+            mu_n[d] = (total.n[a] * centre[a, d] + total.s[a, d]) / read
             if kind != SPLIT:
-                moves.mu_n[d] += (total.n[b] * centre[b, d] + total.s[b, d]) / read
-        _recall(rng, data, moves, moves.mu_n)
+                mu_n[d] += (total.n[b] * centre[b, d] + total.s[b, d]) / read
+        _recall(rng, data, moves, mu_n)
+        task[1], task[2], task[3], task[4] = a, b, i, j
 
     for k in range(t):
         moves.sizes[k] = total.n[k]
     log_ratio = -_log_partition(model, state, n, t, moves)
     log_q = 0.0
     if kind != SPLIT:  # the probability of the current labels
-        _set_task(pair, EVALUATE, a, b, i, j)
-        restricted(data.X, data.loc, z, pair, work)
+        task[0] = EVALUATE
+        restricted(data.X, data.loc, z, pair, work, first, shards)
         log_q += reduce_pair(pair, groups)
-        log_ratio -= _log_marginal(prior, total, b, centre[b], moves)
+        log_ratio -= log_marginal(prior, total.n[b], total.s[b], total.S[b], centre[b], mu_n, Psi_n)
         moves.rows[0] += int(read)
-    log_ratio -= _log_marginal(prior, total, a, centre[a], moves)
+    log_ratio -= log_marginal(prior, total.n[a], total.s[a], total.S[a], centre[a], mu_n, Psi_n)
     if kind == JOIN:
         sides, union = pair.components.centre, moves.union
         merge_statistics(
@@ -273,33 +244,48 @@ def split_merge(
         union.n[0] = read
         moves.sizes[a] = read
         moves.sizes[b] = moves.sizes[t - 1]
-        n, t = n_after(model, n, -1), t - 1
-        log_ratio += _log_marginal(prior, union, 0, moves.union_centre, moves)
+        n, t = n - n_step(model), t - 1
+        log_ratio += log_marginal(prior, read, union.s[0], union.S[0], moves.union_centre, mu_n, Psi_n)
     else:
         pair.key[0] = draw_key(rng)
-        _set_task(pair, DRAW, a, b, i, j)
-        restricted(data.X, data.loc, z, pair, work)
+        task[0] = DRAW
+        restricted(data.X, data.loc, z, pair, work, first, shards)
         log_q -= reduce_pair(pair, groups)
         moves.rows[0] += int(read)
         if groups.n[0] == 0.0 or groups.n[1] == 0.0:
             return False
         moves.sizes[a], moves.sizes[b] = groups.n[0], groups.n[1]
         if kind == SPLIT:
-            n, t = n_after(model, n, 1), t + 1
-        log_ratio += _log_marginal(prior, groups, 0, pair.components.centre[0], moves)
-        log_ratio += _log_marginal(prior, groups, 1, pair.components.centre[1], moves)
+            n, t = n + n_step(model), t + 1
+        for k in range(2):
+            side = pair.components.centre[k]
+            log_ratio += log_marginal(prior, groups.n[k], groups.s[k], groups.S[k], side, mu_n, Psi_n)
     log_ratio += _log_partition(model, state, n, t, moves)
     if not greedy:
         log_ratio += log_q + log_extra
     if not math.log1p(-rng.random()) < log_ratio:  # a NaN is refused too
         return False
 
-    _set_task(pair, MERGE if kind == JOIN else WRITE, a, b, i, j)
-    restricted(data.X, data.loc, z, pair, work)
+    task[0] = MERGE if kind == JOIN else WRITE
+    restricted(data.X, data.loc, z, pair, work, first, shards)
     if kind == JOIN and b != t:
-        _set_task(pair, MERGE, b, t, i, j)
-        restricted(data.X, data.loc, z, pair, work)
-    _accept(state, moves, kind, a, b, n, t)
+        task[1], task[2] = b, t
+        restricted(data.X, data.loc, z, pair, work, first, shards)
+    if kind == JOIN:
+        _copy_cluster(moves.union.s[0], moves.union.S[0], moves.union_centre, total.s[a], total.S[a], centre[a])
+        total.n[a] = read
+        if b != t:  # the last cluster, number t of the t + 1 there were, takes the free place
+            _copy_cluster(total.s[t], total.S[t], centre[t], total.s[b], total.S[b], centre[b])
+            total.n[b] = total.n[t]
+        total.n[t] = 0.0
+    else:
+        for k in range(2):
+            place = b if k == 1 else a
+            side = pair.components.centre[k]
+            _copy_cluster(groups.s[k], groups.S[k], side, total.s[place], total.S[place], centre[place])
+            total.n[place] = groups.n[k]
+    state.size[N_COMPONENTS], state.size[N_CLUSTERS] = max(n, t), t
+    moves.counts[kind, 1] += 1
     if collect and kind == SPLIT:
         remember(moves, D)
     return True

@@ -121,9 +121,7 @@ def draw_n_components(
 
 
 @kernel
-def _log_alpha_density(
-    weights: Weights, log_alpha: float, N: int, n: int, t: int, sizes: FloatArray
-) -> float:
+def _log_alpha_density(weights: Weights, log_alpha: float, N: int, n: int, t: int, sizes: FloatArray) -> float:
     """log density of log alpha given C and n, up to a constant; the prior is interpolated on its grid."""
     grid = weights.grid
     step = grid[1] - grid[0]

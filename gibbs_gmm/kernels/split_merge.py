@@ -106,10 +106,11 @@ def restricted_shards(
     """One pass over the members of clusters ``task[1]`` and ``task[2]`` in shards first .. last, as ``task`` says."""
     N, shards, P = X.shape[0], pair.log_q.shape[0], work.rows.shape[1]
     mode, label_0, label_1 = pair.task[0], pair.task[1], pair.task[2]
+    sides = pair.components.W.shape[0]  # 2; a literal would have callees compiled a second time
     index = np.zeros(TILE, np.int64)
     for shard in range(first, last):
         n, s, S = pair.groups.n[shard], pair.groups.s[shard], pair.groups.S[shard]
-        for k in range(2):
+        for k in range(sides):
             n[k] = 0.0
             for i in range(P):
                 s[k, i] = 0.0
@@ -128,7 +129,7 @@ def restricted_shards(
                         z[index[b]] = label_0
                 else:
                     _load_rows(X, loc, index, size, work)
-                    log_weights(2, pair.components, work)
+                    log_weights(sides, pair.components, work)
                     total += _choose_sides(index, size, z, pair, work)
                     if mode == WRITE:
                         for b in range(size):
@@ -136,20 +137,14 @@ def restricted_shards(
                     else:
                         accumulate(size, pair.components, work, n, s, S)
                 size = 0
-        flush(2, work, n, s, S)
+        flush(sides, work, n, s, S)
         pair.log_q[shard] = total
-
-
-@kernel
-def restricted_pass(X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, work: Workspace) -> None:
-    """:func:`restricted_shards` for all shards."""
-    restricted_shards(X, loc, z, pair, work, 0, pair.log_q.shape[0])
 
 
 @kernel
 def restricted_task(X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, first: int, last: int) -> None:
     """:func:`restricted_shards` with a workspace of its own: one task of a pass that is spread over threads."""
-    restricted_shards(X, loc, z, pair, new_workspace(2, X.shape[1]), first, last)
+    restricted_shards(X, loc, z, pair, new_workspace(pair.components.W.shape[0], X.shape[1]), first, last)
 
 
 @kernel
@@ -186,7 +181,13 @@ def launch_from_anchors(X: AnyArray, loc: FloatArray, scale: FloatArray, pair: P
 
 @kernel
 def draw_launch(
-    rng: np.random.Generator, prior: Prior, groups: Statistics, pair: Pair, W: FloatArray, mu_n: FloatArray, Psi_n: FloatArray
+    rng: np.random.Generator,
+    prior: Prior,
+    groups: Statistics,
+    pair: Pair,
+    W: FloatArray,
+    mu_n: FloatArray,
+    Psi_n: FloatArray,
 ) -> int:
     """Parameters of the two sides given the two groups: the pair's components. Returns 0 or the side that failed + 1.
 

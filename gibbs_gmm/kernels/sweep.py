@@ -45,7 +45,7 @@ from gibbs_gmm.kernels.partition import (
     draw_process_weights,
 )
 from gibbs_gmm.kernels.random import draw_key, uniform
-from gibbs_gmm.kernels.split_merge import restricted_pass
+from gibbs_gmm.kernels.split_merge import restricted_shards
 from gibbs_gmm.kernels.state import (
     ALPHA,
     DONE,
@@ -73,7 +73,9 @@ def n_shards(N: int) -> int:
 
 
 @kernel
-def _draw_one(rng: np.random.Generator, model: Model, state: State, k: int, n: float, mu_n: FloatArray, Psi_n: FloatArray) -> int:
+def _draw_one(
+    rng: np.random.Generator, model: Model, state: State, k: int, n: float, mu_n: FloatArray, Psi_n: FloatArray
+) -> int:
     """(mu_k, Sigma_k) | its n observations, or from the prior for n = 0."""
     prior, mu = current_prior(model, state), state.components.centre
     update_posterior(prior, n, state.total.s[k], state.total.S[k], mu[k], mu_n, Psi_n)
@@ -215,12 +217,6 @@ def assign_task(data: Data, state: State, sliced: bool, first: int, last: int) -
 
 
 @kernel
-def assign(data: Data, state: State, sliced: bool, work: Workspace) -> None:
-    """:func:`assign_shards` for all shards."""
-    assign_shards(data, state, sliced, work, 0, state.shard_log_likelihood.shape[0])
-
-
-@kernel
 def _add(total: FloatArray, part: FloatArray, first: bool) -> None:
     """total <- part at first, else total + part, for one-dimensional arrays (a loop compiles faster than slices)."""
     for i in range(total.shape[0]):
@@ -287,6 +283,14 @@ def compact(state: State, place: IntArray) -> None:
 
 
 @kernel
+def finish(state: State, place: IntArray) -> float:
+    """:func:`reduce_shards`, then :func:`compact`; returns the log likelihood of (w, mu, Sigma)."""
+    total = reduce_shards(state)
+    compact(state, place)
+    return total
+
+
+@kernel
 def record(data: Data, model: Model, state: State, total: float, draws: Draws, row: int) -> bool:
     """Write the state into a row of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
 
@@ -336,10 +340,12 @@ are greedy (warm-up only), whether accepted launches are collected."""
 
 
 class Scratch(NamedTuple):
-    """Buffers of a sweep: cumulated (n_max + 1,), place (capacity,)."""
+    """Buffers of a sweep: cumulated (n_max + 1,), place (capacity,), workspaces for all components and for a pair."""
 
     cumulated: FloatArray
     place: IntArray
+    work: Workspace
+    pair_work: Workspace
 
 
 class Calls(NamedTuple):
@@ -349,6 +355,7 @@ class Calls(NamedTuple):
     restricted: Any
     draw_parameters: Any
     assign: Any
+    finish: Any
     record: Any
 
 
@@ -371,25 +378,23 @@ def run_sweeps(
     Ends early when a sweep fails or its draw finds too few slots in the trace; ``state.report`` says which, and how many
     sweeps were done. Returns the log likelihood of the last.
     """
-    D = state.W.shape[1]
-    work, pair_work = new_workspace(state.W.shape[0], D), new_workspace(2, D)
+    first, shards = 0 * len(state.report), len(state.shard_log_likelihood)
     greedy, collect, scans = tuning[GREEDY] > 0.0, tuning[COLLECT] > 0.0, int(tuning[SCANS])
     state.report[DONE], state.report[FAILED], state.report[UNRECORDED] = 0, 0, 0
     total = 0.0
     for number in range(1, sweeps + 1):
         for _ in range(int(tuning[LAUNCHES] + rng.random())):
             calls.split_merge(
-                rng, data, model, state, moves, scans, greedy, collect, pair_work, calls.restricted
+                rng, data, model, state, moves, scans, greedy, collect, scratch.pair_work, calls.restricted
             )
         for _ in range(int(tuning[RECALLS] + rng.random())):
-            calls.split_merge(rng, data, model, state, moves, 0, False, False, pair_work, calls.restricted)
+            calls.split_merge(rng, data, model, state, moves, 0, False, False, scratch.pair_work, calls.restricted)
         status = calls.draw_parameters(rng, model, state, scratch.cumulated)
         if status != 0:
             state.report[FAILED] = status
             return total
-        calls.assign(data, state, model.weights.kind == PROCESS, work)
-        total = reduce_shards(state)
-        compact(state, scratch.place)
+        calls.assign(data, state, model.weights.kind == PROCESS, scratch.work, first, shards)
+        total = calls.finish(state, scratch.place)
         state.report[DONE] = number
         if thin > 0 and number % thin == 0 and not calls.record(data, model, state, total, draws, number // thin - 1):
             state.report[UNRECORDED] = 1
@@ -402,11 +407,12 @@ def compiled_calls(
 ) -> Calls:
     """The pieces compiled for these types. Where no move is ever made, a stub stands in for split-merge."""
     work = new_workspace(1, state.W.shape[1])
-    restricted = pointer(restricted_pass, "void", data.X, data.loc, state.z, moves.pair, work)
+    restricted = pointer(restricted_shards, "void", data.X, data.loc, state.z, moves.pair, work, 0, 0)
     return Calls(
         pointer(split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, restricted),
         restricted,
         pointer(draw_parameters, "int64", rng, model, state, state.log_w),
-        pointer(assign, "void", data, state, False, work),
+        pointer(assign_shards, "void", data, state, False, work, 0, 0),
+        pointer(finish, "float64", state, state.report),
         pointer(record, "boolean", data, model, state, 0.0, draws, 0),
     )
