@@ -1,6 +1,7 @@
 """Bayesian Gaussian mixtures: the posterior over the number of components and all of their parameters.
 
-Start with :func:`fit`. Names are imported when they are first used, so that ``import gibbs_gmm`` is fast and compiles nothing.
+Start with :func:`fit`. Names are imported when they are first used, so that ``import gibbs_gmm`` is fast and compiles
+nothing.
 """
 
 from __future__ import annotations
@@ -11,22 +12,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
     from gibbs_gmm.chains import NumericalError as NumericalError
-    from gibbs_gmm.fit import fit as fit
+    from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.priors import NormalInverseWishart as NormalInverseWishart
     from gibbs_gmm.trace import Trace as Trace
     from gibbs_gmm.trace import load as load
+    from gibbs_gmm.weight_priors import DirichletProcess as DirichletProcess
     from gibbs_gmm.weight_priors import FiniteMixture as FiniteMixture
+    from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures as MixtureOfFiniteMixtures
+    from gibbs_gmm.weight_priors import PitmanYorProcess as PitmanYorProcess
 
 _HOME = {
+    "DirichletProcess": "weight_priors",
     "FiniteMixture": "weight_priors",
+    "MixtureOfFiniteMixtures": "weight_priors",
     "NormalInverseWishart": "priors",
     "NumericalError": "chains",
+    "PitmanYorProcess": "weight_priors",
     "Trace": "trace",
-    "fit": "fit",
+    "fit": "fitting",
     "load": "trace",
 }
 
-__all__ = ["FiniteMixture", "NormalInverseWishart", "NumericalError", "Trace", "fit", "load", "plots"]
+__all__ = [
+    "fit",
+    "load",
+    "Trace",
+    "NormalInverseWishart",
+    "FiniteMixture",
+    "MixtureOfFiniteMixtures",
+    "DirichletProcess",
+    "PitmanYorProcess",
+    "NumericalError",
+    "plots",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,7 +53,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'gibbs_gmm' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"gibbs_gmm.{_HOME[name]}"), name)
-    globals()[name] = value  # `fit` the function, which replaces `fit` the submodule
+    globals()[name] = value
     return value
 
 

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from gibbs_gmm import validate
 from gibbs_gmm.kernels import sweep as kernels
-from gibbs_gmm.kernels.assign import Components, Statistics
-from gibbs_gmm.kernels.moves import Library, Moves
+from gibbs_gmm.kernels.assign import Components, Statistics, new_workspace
+from gibbs_gmm.kernels.moves import Library, Moves, split_merge
 from gibbs_gmm.kernels.simd import LANES
-from gibbs_gmm.kernels.split_merge import Pair, restricted_task
+from gibbs_gmm.kernels.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, LabelArray
+from gibbs_gmm.kernels.split_merge import Pair, restricted_task
 from gibbs_gmm.starts import kmeans_plus_plus
 from gibbs_gmm.tuning import Tuner
 
@@ -79,9 +80,7 @@ def _padded(*shape: int) -> FloatArray:
     return raw[skip : skip + math.prod(shape)].reshape(shape)
 
 
-def initial_state(
-    rng: np.random.Generator, data: kernels.Data, model: kernels.Model, alpha: float, K: int, capacity: int
-) -> kernels.State:
+def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: float, K: int, capacity: int) -> State:
     """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
 
     ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
@@ -89,7 +88,7 @@ def initial_state(
     N, D = data.X.shape
     P, shards = -(-D // LANES) * LANES, kernels.n_shards(N)
     prior = model.components
-    state = kernels.State(
+    state = State(
         z=np.zeros(N, np.uint16),
         total=_statistics(capacity, P),
         log_w=np.zeros(capacity),
@@ -114,11 +113,11 @@ def initial_state(
             state.components.centre[t, :D] = centre
             state.total.S[t, :D, :D] = (own - centre).T @ (own - centre)
             t += 1
-    state.size[kernels.N_CLUSTERS] = t
+    state.size[N_CLUSTERS] = t
     return state
 
 
-def new_moves(data: kernels.Data, capacity: int) -> Moves:
+def new_moves(data: Data, capacity: int) -> Moves:
     """Buffers of split-merge moves, and an empty library."""
     D = data.X.shape[1]
     P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(data.X))
@@ -135,7 +134,7 @@ def new_moves(data: kernels.Data, capacity: int) -> Moves:
         log_c=np.zeros((_LIBRARY, 2)),
         centre=np.zeros((_LIBRARY, 2, P)),
         mean=np.zeros((_LIBRARY, D)),
-        count=np.zeros(1, np.int64),
+        collected=np.zeros(1, np.int64),
     )
     return Moves(
         pair=pair,
@@ -170,7 +169,7 @@ class Shared:
     def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
         self._helpers, self._tasks = helpers, tasks
         self.calls = kernels.Calls(
-            _plain(kernels.split_merge),
+            _plain(split_merge),
             self._restricted,
             kernels.draw_parameters,
             self._assign,
@@ -178,7 +177,7 @@ class Shared:
             kernels.record,
         )
 
-    def _assign(self, data: kernels.Data, state: kernels.State, sliced: bool, *_: Any) -> None:
+    def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
         self._spread(kernels.assign_task, len(state.shard_log_likelihood), data, state, sliced)
 
     def _restricted(self, X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, *_: Any) -> None:
@@ -204,21 +203,21 @@ class Chain:
         self,
         number: int,
         rng: np.random.Generator,
-        data: kernels.Data,
-        model: kernels.Model,
-        state: kernels.State,
+        data: Data,
+        model: Model,
+        state: State,
         plan: Plan,
         save_assignments: bool,
     ) -> None:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
         self.moves = new_moves(data, capacity)
-        self.tuner = Tuner(plan.warmup, model, N)
+        self.tuner = Tuner(plan.warmup, model)
         self._scratch = kernels.Scratch(
             cumulated=np.zeros(len(model.weights.log_p)),
             place=np.zeros(capacity, np.int64),
-            work=kernels.new_workspace(capacity, D),
-            pair_work=kernels.new_workspace(2, D),
+            work=new_workspace(capacity, D),
+            pair_work=new_workspace(2, D),
         )
         self.arrays = _trace_arrays(plan.draws, capacity if model.weights.known else min(capacity, _SLOTS), D)
         labels = np.uint8 if capacity <= 256 else np.uint16
@@ -241,12 +240,13 @@ class Chain:
     def advance(self, shared: Shared | None) -> int:
         """Run about 50 ms of warm-up sweeps or of draws, at least one; returns how many sweeps.
 
-        With ``shared``, a sweep that takes long enough has its passes spread over threads; the draws do not depend on it.
+        With ``shared``, a sweep that takes long enough has its passes spread over threads; the draws do not depend on
+        it.
         """
         begun = time.perf_counter()
         wanted = max(1, int(_BATCH_SECONDS / self._seconds_per_sweep))
         N, first = len(self.data.X), self.draws_done
-        tuning, left = self.tuner.at(self.sweeps_done, self.moves)
+        tuning, left = self.tuner.at(self.sweeps_done, self.moves, self.state)
         if self.sweeps_done < self.plan.warmup:
             thin, kept = 0, 0
             sweeps = min(wanted, left)
@@ -263,12 +263,12 @@ class Chain:
         total = run_sweeps(
             self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, sweeps, thin, draws
         )
-        done = int(report[kernels.DONE])
+        done = int(report[DONE])
         self._check(done)
         self.sweeps_done += done
         kept = done // thin if thin > 0 else 0
-        if report[kernels.UNRECORDED]:
-            self.arrays = {name: _with_slots(name, a, 2 * self._slots) for name, a in self.arrays.items()}
+        if report[UNRECORDED]:
+            self.arrays = {name: _with_slots(name, a, 2 * self.slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             kernels.record(self.data, self.model, state, total, last, kept - 1)
         if self.labels is not None:
@@ -277,20 +277,21 @@ class Chain:
         return done
 
     @property
-    def _slots(self) -> int:
-        return self.arrays["weights"].shape[1]
+    def slots(self) -> int:
+        """Component slots of its part of the trace."""
+        return int(self.arrays["weights"].shape[1])
 
-    def _rows(self, first: int, kept: int, labels: LabelArray) -> kernels.Draws:
+    def _rows(self, first: int, kept: int, labels: LabelArray) -> Draws:
         """The rows of the trace that the next draws go to."""
-        return kernels.Draws(**{name: array[first : first + kept] for name, array in self.arrays.items()}, z=labels)
+        return Draws(**{name: array[first : first + kept] for name, array in self.arrays.items()}, z=labels)
 
     def _check(self, done: int) -> None:
-        failed = int(self.state.report[kernels.FAILED])
+        failed = int(self.state.report[FAILED])
         where = f"chain {self.number}, sweep {self.sweeps_done + done}"
         if failed != 0:
             raise NumericalError(
-                f"{where}: the scale matrix of component {failed - 1} is not positive definite; the prior's Psi_0 is too "
-                "small for the rounding errors of these data"
+                f"{where}: the scale matrix of component {failed - 1} is not positive definite; the prior's Psi_0 is "
+                "too small for the rounding errors of these data"
             )
 
 
@@ -321,12 +322,11 @@ def _with_slots(name: str, array: AnyArray, slots: int) -> AnyArray:
 
 
 def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
-    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used."""
+    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are
+    used."""
     known = chains[0].model.weights.known
-    if known:
-        slots = chains[0]._slots
-    else:
-        slots = max(int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
+    used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
+    slots = chains[0].slots if known else max(used)
     return {
         name: np.stack([_with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
         for name in chains[0].arrays

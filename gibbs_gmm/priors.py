@@ -131,7 +131,7 @@ class NormalInverseWishart:
 
     def as_kernel(self, loc: FloatArray) -> Prior:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
-        L_0 = np.linalg.cholesky(self.Psi_0)
+        L_0 = np.asarray(np.linalg.cholesky(self.Psi_0), np.float64)
         log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
         return Prior(self.mu_0 - loc, self.kappa_0, self.nu_0, self.Psi_0.copy(), L_0, log_norm)
 

@@ -9,12 +9,17 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.trace import Trace
 
 
+def most_probable_n_clusters(trace: Trace) -> int:
+    """The value of ``n_clusters`` that most draws of all chains have; of several, the smallest."""
+    return int(np.bincount(trace.n_clusters.ravel()).argmax())
+
+
 def match_components(trace: Trace) -> IntArray:
     """A permutation of the components of each draw, so that component k is the same in every draw and chain.
 
-    The pivot is the draw with the highest log_posterior over all chains, its components in order of decreasing
-    weight. Every draw is permuted so as to minimise the sum over pairs (k of the draw, j of the pivot) of the
-    symmetric Kullback-Leibler (Jeffreys) divergence of w_k N_k and w_j N_j, weights included:
+    The pivot is one draw, its components in order of decreasing weight. Every draw is permuted so as to minimise the
+    sum over pairs (k of the draw, j of the pivot) of the symmetric Kullback-Leibler (Jeffreys) divergence of w_k N_k
+    and w_j N_j, weights included:
 
         (w_k - w_j) log(w_k / w_j) + w_k KL(N_k, N_j) + w_j KL(N_j, N_k).
 
@@ -22,26 +27,46 @@ def match_components(trace: Trace) -> IntArray:
     the labelling with the least such bound. The weights matter: without them a component that owns no observation,
     and is drawn from the prior, has divergences so large that it alone decides where the others go.
 
+    For a known number of components the pivot is the draw with the highest log_posterior. For an unknown one it is the
+    draw with the highest log_likelihood among those with the most probable number of clusters, t (log_posterior compares
+    densities of different dimensions, and a Dirichlet density grows without bound as the weight of an unoccupied
+    component vanishes). A draw with more than t clusters has the t that match best in the places 0..t-1, and the others
+    behind them in order of decreasing weight; one with fewer leaves some of those places to its unused slots.
+
     Parameters
     ----------
     trace : Trace
-        C chains of T draws of K components.
+        C chains of T draws of at most K components; unused slots are NaN.
 
     Returns
     -------
     (C, T, K) int64
         ``perm[c, t, j]`` is the component of draw t of chain c that matches component j of the pivot:
-        ``np.take_along_axis(trace.weights, perm, -1)`` is matched. The order of the chains does not matter.
+        ``np.take_along_axis(trace.weights, perm, -1)`` is matched. No draw is left out, and the order of the chains
+        does not matter.
     """
     C, T, K = trace.weights.shape
-    pivot = np.unravel_index(np.argmax(trace.log_posterior), (C, T))
-    order = np.argsort(-trace.weights[pivot], kind="stable")
+    filled = ~np.isnan(trace.means[..., 0])
+    criterion = trace.log_posterior
+    if not trace.n_is_known:
+        criterion = np.where(trace.n_clusters == most_probable_n_clusters(trace), trace.log_likelihood, -np.inf)
+    pivot = np.unravel_index(np.argmax(criterion), (C, T))
+    order = np.argsort(-trace.weights[pivot], kind="stable")[: np.count_nonzero(filled[pivot])]
     pivot_mixture = (trace.weights[pivot][order], trace.means[pivot][order], trace.covariances[pivot][order])
-    perm = np.empty((C, T, K), dtype=np.int64)
+    perm = np.full((C, T, K), -1, dtype=np.int64)
     for c in range(C):
-        cost = _divergences(trace.weights[c], trace.means[c], trace.covariances[c], *pivot_mixture)
+        means, covariances = trace.means[c], trace.covariances[c]
+        if not filled[c].all():
+            means = np.where(filled[c][..., None], means, 0.0)
+            covariances = np.where(filled[c][..., None, None], covariances, np.eye(means.shape[-1]))
+        cost = _divergences(trace.weights[c], means, covariances, *pivot_mixture)
+        by_weight = np.argsort(np.where(filled[c], -trace.weights[c], 1.0), axis=-1, kind="stable")
         for t in range(T):
-            perm[c, t] = linear_sum_assignment(cost[t])[1]
+            own = np.flatnonzero(filled[c, t])
+            places, matched = linear_sum_assignment(cost[t][:, own])
+            row = perm[c, t]
+            row[places] = own[matched]
+            row[row < 0] = by_weight[t][~np.isin(by_weight[t], row)]
     return perm
 
 

@@ -10,20 +10,23 @@ import math
 import os
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.relabel import match_components
+from gibbs_gmm.relabel import match_components, most_probable_n_clusters
 from gibbs_gmm.trace import Trace
+from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
 
-_R_HAT_LIMIT = 1.05
+R_HAT_LIMIT = 1.05
 _ESS_PER_CHAIN = 100
 _MIN_DRAWS = 4  # arviz-stats' own limit for R-hat and effective sample sizes
 _MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
 _LONGEST_PRINT = 100
+_RARE = 0.05  # share of draws below which the j-th largest weight is mostly zeros, and R-hat says nothing of it
+_LISTED_CHAINS = 8
 _STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 
 
@@ -32,9 +35,14 @@ class Summary:
     """Posterior summary of a trace, one row per quantity.
 
     Components are matched across draws and chains (:func:`gibbs_gmm.relabel.match_components`) and numbered from
-    0, the heaviest in the draw of highest posterior density. ``log_likelihood``, ``log_posterior``,
-    ``sorted_weight[j]`` (the j-th largest weight of a draw, j from 0) and ``n_clusters`` do not depend on labels:
-    they tell whether the chains agree.
+    0, the heaviest in the pivot draw. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
+    weight of a draw, j from 0), ``n_clusters`` and, where they are learned, ``n_components``, ``concentration`` and
+    ``kappa_0`` do not depend on labels: they tell whether the chains agree.
+
+    If the number of components is unknown, the rows of components are those of the most probable number of clusters,
+    computed from the draws that have it; their R-hat and effective sample sizes are computed from equally many of these
+    draws in each chain, the first. All other rows are computed from all draws; log_posterior, which cannot be compared
+    across dimensions, is left out, and so are weights that fewer than 5% of draws have.
 
     Attributes
     ----------
@@ -49,6 +57,8 @@ class Summary:
     ess_bulk, ess_tail : (R,) float64
         Effective sample sizes over all chains, for the mean and for the 90% interval; NaN for fewer than 4 draws
         or a quantity that never changes.
+    note : str
+        Which draws the rows of components are from, if not from all.
     messages : tuple of str
         What a reader must know before using the numbers; empty when nothing is wrong.
     """
@@ -61,6 +71,7 @@ class Summary:
     r_hat: FloatArray
     ess_bulk: FloatArray
     ess_tail: FloatArray
+    note: str
     messages: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -74,24 +85,13 @@ class Summary:
         return {statistic: float(getattr(self, statistic)[row]) for statistic in _STATISTICS}
 
     def __repr__(self) -> str:
-        header, rows = self._text()
-        width = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(width[0]), *(cell.rjust(w) for cell, w in zip(row[1:], width[1:], strict=True))])
-            for row in (header, *rows)
-        ]
-        messages = (textwrap.fill(message, max(80, len(lines[0]))) for message in self.messages)
-        return "\n".join([*(line.rstrip() for line in lines), *(f"\n{message}" for message in messages)])
+        return text_table(*self._text(), self._remarks())
 
     def _repr_html_(self) -> str:
-        header, rows = self._text()
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-        body = "".join(
-            f"<tr><th>{html.escape(row[0])}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
-            for row in rows
-        )
-        notes = "".join(f"<p>{html.escape(message)}</p>" for message in self.messages)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        return html_table(*self._text(), self._remarks())
+
+    def _remarks(self) -> tuple[str, ...]:
+        return (self.note, *self.messages) if self.note else self.messages
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a CSV file, every digit of it; undefined values are empty."""
@@ -151,26 +151,29 @@ def summarize(trace: Trace) -> Summary:
     UserWarning
         The chains have not met: their label-invariant quantities disagree.
     """
+    chosen = None if trace.n_is_known else trace.n_clusters == most_probable_n_clusters(trace)
     names: list[str] = []
     blocks: list[FloatArray] = []
-    for block_names, values in _quantities(trace):
+    for block_names, values in _component_rows(trace):
         names += block_names
-        blocks.append(_statistics(values))
+        blocks.append(_statistics(values, chosen))
+    invariants = _invariant_rows(trace)
+    blocks.append(_statistics(np.stack(list(invariants.values()))))
     table = np.concatenate(blocks, axis=1)
-    invariant = len(names) - names.index("log_likelihood")
-    split = [np.split(row, [len(names) - invariant]) for row in table]
-    messages, unmet = _messages(trace, names[-invariant:], *split[4:])
+    split = [np.split(row, [len(names)]) for row in table]
+    messages, unmet = _messages(trace, tuple(invariants), chosen, *split[4:])
     if unmet is not None:
         warnings.warn(unmet, UserWarning, stacklevel=3)  # 3: the caller of Trace.summary
     columns = dict(zip(_STATISTICS, table, strict=True))
-    return Summary(name=tuple(names), messages=tuple(messages), **columns)
+    return Summary(name=(*names, *invariants), note=_note(trace, chosen), messages=tuple(messages), **columns)
 
 
-def _quantities(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
-    """Names and values (R, C, T) of the rows, in blocks so that no copy of all covariances is made."""
+def _component_rows(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
+    """Names and values (R, C, T) of the components' rows, in blocks so that no copy of all covariances is made."""
     perm, columns, D = match_components(trace), trace.columns, trace.means.shape[-1]
-    K, upper = perm.shape[-1], np.triu_indices(D)
-    yield [f"weight[{k}]" for k in range(K)], np.moveaxis(np.take_along_axis(trace.weights, perm, -1), -1, 0)
+    K = perm.shape[-1] if trace.n_is_known else most_probable_n_clusters(trace)
+    upper = np.triu_indices(D)
+    yield [f"weight[{k}]" for k in range(K)], np.moveaxis(np.take_along_axis(trace.weights, perm[..., :K], -1), -1, 0)
     for k in range(K):
         mean = np.take_along_axis(trace.means, perm[:, :, k, None, None], 2)[:, :, 0]
         yield [f"mean[{k}, {column}]" for column in columns], np.moveaxis(mean, -1, 0)
@@ -178,26 +181,43 @@ def _quantities(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
         covariance = np.take_along_axis(trace.covariances, perm[:, :, k, None, None, None], 2)[:, :, 0]
         pairs = [f"covariance[{k}, {columns[i]}, {columns[j]}]" for i, j in zip(*upper, strict=True)]
         yield pairs, np.moveaxis(covariance[:, :, *upper], -1, 0)
-    yield ["log_likelihood", "log_posterior"], np.stack([trace.log_likelihood, trace.log_posterior])
+
+
+def _invariant_rows(trace: Trace) -> dict[str, FloatArray]:
+    """The quantities (C, T) that do not depend on labels, log_likelihood first."""
+    rows: dict[str, AnyArray] = {"log_likelihood": trace.log_likelihood}
+    shown = trace.weights.shape[-1]
+    if trace.n_is_known:
+        rows["log_posterior"] = trace.log_posterior
+    else:
+        shown = sum(int(np.mean(trace.n_clusters > j) >= _RARE) for j in range(shown))
     descending = np.sort(trace.weights, axis=-1)[..., ::-1]
-    yield [f"sorted_weight[{j}]" for j in range(K)], np.moveaxis(descending, -1, 0)
-    yield ["n_clusters"], trace.n_clusters[None].astype(np.float64)
+    rows |= {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
+    rows["n_clusters"] = trace.n_clusters.astype(np.float64)
+    if not trace.n_is_known and isinstance(trace.weight_prior, MixtureOfFiniteMixtures):
+        rows["n_components"] = trace.n_components.astype(np.float64)
+    learned = {"concentration": trace.concentration, "kappa_0": trace.kappa_0}
+    return rows | {name: values for name, values in learned.items() if values is not None}
 
 
-def _statistics(values: FloatArray) -> FloatArray:
-    """The seven statistics, (7, R), of R quantities in C chains of T draws."""
+def _statistics(values: FloatArray, chosen: AnyArray | None = None) -> FloatArray:
+    """The seven statistics, (7, R), of R quantities in C chains of T draws, or in the ``chosen`` (C, T) of them."""
     array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
     R, C, T = values.shape
-    flat = values.reshape(R, C * T)
+    if chosen is None:
+        flat, chains = values.reshape(R, C * T), values
+    else:
+        flat, T = values[:, chosen], _least(chosen)
+        chains = np.stack([values[:, c, np.flatnonzero(chosen[c])[:T]] for c in range(C)], axis=1)
     result = np.full((len(_STATISTICS), R), np.nan)
     result[0] = flat.mean(1)
     # One component's weight is 1 up to rounding, and rounding has no R-hat.
     varies = flat.max(1) - flat.min(1) > 4 * np.finfo(float).eps * np.abs(flat).max(1)
-    if C * T > 1:
+    if flat.shape[1] > 1:
         result[1] = np.where(varies, flat.std(1, ddof=1), 0.0)
     result[2:4] = np.quantile(flat, [0.05, 0.95], axis=1)
     if T >= _MIN_DRAWS and varies.any():
-        x = np.ascontiguousarray(values[varies])
+        x = np.ascontiguousarray(chains[varies])
         # Half a chain may be constant, as n_clusters often is; an infinite R-hat is then what it should be.
         with np.errstate(all="ignore"):
             if C > 1:
@@ -209,9 +229,31 @@ def _statistics(values: FloatArray) -> FloatArray:
     return result
 
 
+def _least(chosen: AnyArray) -> int:
+    """How many of its draws every chain has at least among the chosen (C, T)."""
+    return int(np.count_nonzero(chosen, axis=1).min())
+
+
+def _note(trace: Trace, chosen: AnyArray | None) -> str:
+    """Which draws the components' rows are from, and what follows from that."""
+    if chosen is None or chosen.all():
+        return ""
+    t = most_probable_n_clusters(trace)
+    note = (
+        f"The rows of components (weight, mean, covariance) are from the {percent(float(chosen.mean()))} of draws with "
+        f"{t} cluster{'s'[: t > 1]}, the most probable number; the rows from log_likelihood on are from all draws."
+    )
+    if _least(chosen) < _MIN_DRAWS <= chosen.shape[1]:
+        note += (
+            f" Some chain has fewer than {_MIN_DRAWS} of these draws, so they have no R-hat and effective sample size."
+        )
+    return note
+
+
 def _messages(
     trace: Trace,
-    invariants: list[str],
+    invariants: tuple[str, ...],
+    chosen: AnyArray | None,
     r_hat: list[FloatArray],
     ess_bulk: list[FloatArray],
     ess_tail: list[FloatArray],
@@ -225,32 +267,37 @@ def _messages(
     unmet = None
     if trace.settings.get("interrupted"):
         messages.append(f"The run was interrupted: these are the {T} draws per chain that it had kept.")
-    apart = {name: value for name, value in zip(invariants, r_hat[1], strict=True) if value > _R_HAT_LIMIT}
+    apart = {name: value for name, value in zip(invariants, r_hat[1], strict=True) if value > R_HAT_LIMIT}
+    separate = [name for name in ("log_likelihood", "n_clusters") if disjoint(getattr(trace, name))]
     switching = False
-    if apart or _disjoint(trace.log_likelihood):
+    if apart or separate:
         if apart:
             worst = sorted(apart, key=lambda name: -apart[name])
-            listed = ", ".join(f"{name} ({_r_hat_text(apart[name])})" for name in worst[:3])
+            if "n_clusters" in apart:  # the question that everything else hangs on
+                worst.insert(0, worst.pop(worst.index("n_clusters")))
+            listed = ", ".join(f"{name} ({r_hat_text(apart[name])})" for name in worst[:3])
             more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
-            why = f"R-hat is above {_R_HAT_LIMIT} for {listed}{more}"
+            why = f"R-hat is above {R_HAT_LIMIT} for {listed}{more}"
         else:
-            why = "one chain's log_likelihood never comes near another's"
+            why = f"one chain's {separate[0]} never comes near another's"
         level = trace.log_likelihood.mean(1)
-        listed = ", ".join(f"{value:.1f}" for value in level)
-        levels = f"is {listed}" if C <= 8 else f"lies between {level.min():.1f} and {level.max():.1f}"
         unmet = (
-            f"The chains have not met: {why}. The mean log_likelihood of each chain {levels}. They are in different "
-            "parts of the posterior, or too short to tell, and this table mixes them: do not use it. Run longer (more "
-            "warm-up, more draws) and with more chains until they agree."
+            f"{have_not_met(trace)}: {why}. {different_modes(trace)}The mean log_likelihood of each chain "
+            f"{_by_chain(level, '.1f')}. They are in different parts of the posterior, or too short to tell, and this table "
+            "mixes them: do not use it. Run longer (more warm-up, more draws) and with more chains until they agree."
         )
         messages.append(unmet)
-    elif (r_hat[0] > _R_HAT_LIMIT).any():
+    elif (r_hat[0] > R_HAT_LIMIT).any() and (chosen is None or _least(chosen) >= _ESS_PER_CHAIN):
         switching = True
         messages.append(
             "The chains agree on everything that does not depend on labels, but component-wise R-hat reaches "
             f"{np.nanmax(r_hat[0]):.2f}: labels switch between draws, because components overlap or have no "
             "observations. Do not read the rows of single components (weight, mean, covariance); the rows from "
             "log_likelihood on, which do not depend on labels, can be read."
+        )
+    if unmet is None and (modes := different_modes(trace)):
+        messages.append(
+            f"{modes}As R-hat finds the chains alike, these numbers are about equally probable, or the chains too short."
         )
     if C == 1:
         messages.append("There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4.")
@@ -266,14 +313,42 @@ def _messages(
     return messages, unmet
 
 
-def _disjoint(values: AnyArray) -> bool:
+def different_modes(trace: Trace) -> str:
+    """A sentence, with a blank after it, on chains whose most probable n_clusters differ; empty if they do not."""
+    modes = np.array([np.bincount(chain).argmax() for chain in trace.n_clusters])
+    if modes.min() == modes.max():
+        return ""
+    return f"The most probable n_clusters of each chain {_by_chain(modes, 'd')}. "
+
+
+def have_not_met(trace: Trace) -> str:
+    """Which chains have not met, for the beginning of a sentence."""
+    if trace.n_is_known or not different_modes(trace):
+        return "The chains have not met"
+    return "The chains, which start from one cluster, from many and from numbers between, have not met"
+
+
+def _by_chain(values: AnyArray, form: str) -> str:
+    """What a quantity of each chain is, or between what it lies."""
+    if len(values) <= _LISTED_CHAINS:
+        return f"is {', '.join(f'{value:{form}}' for value in values)}"
+    return f"lies between {values.min():{form}} and {values.max():{form}}"
+
+
+def r_hat_of(values: AnyArray) -> float:
+    """R-hat of one quantity (C, T), as in the table."""
+    return float(_statistics(values[None].astype(np.float64))[_STATISTICS.index("r_hat"), 0])
+
+
+def disjoint(values: AnyArray) -> bool:
     """Whether the range of some chain (C, T) does not touch that of another."""
     if values.shape[0] < 2 or values.shape[1] < _MIN_DRAWS_RANGES:
         return False
     return bool(values.max(1).min() < values.min(1).max())
 
 
-def _r_hat_text(value: float) -> str:
+def r_hat_text(value: float) -> str:
+    """R-hat for a sentence."""
     return f"{value:.2f}" if value < 100 else "stuck at different values"
 
 
@@ -291,3 +366,34 @@ def _format(values: tuple[float, ...], scale: float) -> list[str]:
 
 def _plain(value: float) -> str:
     return "" if math.isnan(value) else repr(float(value))
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent; never 0% or 100% of something that is neither none nor all."""
+    if 0.0 < share < 0.01:
+        return "less than 1%"
+    if 0.99 < share < 1.0:
+        return "more than 99%"
+    return f"{100.0 * share:.0f}%"
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
+    """An aligned table, the first column to the left, with remarks below it."""
+    width = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(width[0]), *(cell.rjust(w) for cell, w in zip(row[1:], width[1:], strict=True))])
+        for row in (header, *rows)
+    ]
+    filled = (textwrap.fill(remark, max(80, len(lines[0]))) for remark in remarks)
+    return "\n".join([*(line.rstrip() for line in lines), *(f"\n{remark}" for remark in filled)])
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
+    """The same as HTML."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join(
+        f"<tr><th>{html.escape(row[0])}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in remarks)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"

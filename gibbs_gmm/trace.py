@@ -13,9 +13,10 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.weight_priors import WeightPrior, to_dict
+from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior, from_dict, to_dict
 
 if TYPE_CHECKING:
+    from gibbs_gmm.n_posterior import NPosterior
     from gibbs_gmm.summary import Summary
 
 _FORMAT = "gibbs_gmm trace 1"
@@ -41,10 +42,14 @@ class Trace:
     All arrays are read-only. Component labels mean nothing across draws and chains: compare components only after
     matching them (:meth:`summary` does), or use quantities that do not depend on labels.
 
+    If the number of components was learned, K is the largest number of clusters in any draw. Each draw holds the
+    components that own observations, from slot 0 on; its other slots are NaN, with weight 0.
+
     Attributes
     ----------
     weights : (C, T, K) float64
-        Component probabilities; each draw sums to 1.
+        Component probabilities. Each draw of a known number of components sums to 1; of an unknown one,
+        ``1 - weights.sum(-1)`` is what components without observations hold.
     means : (C, T, K, D) float64
         Component means, in the units of X.
     covariances : (C, T, K, D, D) float64
@@ -52,11 +57,14 @@ class Trace:
     assignments : (C, T, N) unsigned integers, or None
         Component of each observation, 0..K-1, in the smallest type that holds K; None with ``save_assignments=False``.
     n_components, n_clusters : (C, T) int64
-        Components of the mixture, and those of them that own at least one observation.
+        Components of the mixture, and those of them that own at least one observation. Under a Dirichlet or Pitman-Yor
+        process the mixture has infinitely many, and n_components counts those that the sampler had to look at: it
+        means nothing.
     log_likelihood : (C, T) float64
         sum_i log sum_k w_k N(x_i | mu_k, Sigma_k): the density of the data, in units of X, labels summed out.
     log_posterior : (C, T) float64
         log_likelihood + log prior density of weights, means and covariances (the posterior density up to a constant).
+        Of different numbers of components, and so of different dimensions, these densities cannot be compared.
     concentration, kappa_0 : (C, T) float64; Psi_0 : (C, T, D, D) float64; or None
         The hyperparameters that are learned; None where they are fixed.
     columns : tuple of str
@@ -97,7 +105,28 @@ class Trace:
     def __repr__(self) -> str:
         C, T, K, D = self.means.shape
         N = self.settings["n_observations"]
-        return f"<Trace: {C} chains x {T} draws, {K} components, {N} observations x {D} columns>"
+        kinds = f"{K} component{'s'[: K > 1]}"
+        if not self.n_is_known:
+            least = int(self.n_clusters.min())
+            kinds = f"{least} to {K} clusters" if least < K else f"{K} cluster{'s'[: K > 1]}"
+        return f"<Trace: {C} chains x {T} draws, {kinds}, {N} observations x {D} columns>"
+
+    @property
+    def n_is_known(self) -> bool:
+        """Whether the number of components was given, so that it is the same in every draw."""
+        if isinstance(self.weight_prior, MixtureOfFiniteMixtures):
+            return int(np.isfinite(self.weight_prior.log_n_prior()[0]).sum()) == 1
+        return isinstance(self.weight_prior, FiniteMixture)
+
+    def n_posterior(self) -> NPosterior:
+        """How many components and clusters there are: a table of p(n) and p(n+), beside their priors.
+
+        With Monte-Carlo standard errors, and p(n+) of each chain, so that it shows where chains disagree. See
+        :class:`gibbs_gmm.n_posterior.NPosterior`.
+        """
+        from gibbs_gmm.n_posterior import tabulate
+
+        return tabulate(self)
 
     def summary(self) -> Summary:
         """Table of weights, means and covariances per component, with R-hat and effective sample sizes.

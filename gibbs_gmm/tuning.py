@@ -8,46 +8,72 @@ from __future__ import annotations
 import numpy as np
 
 from gibbs_gmm.kernels.moves import Moves
-from gibbs_gmm.kernels.state import Model
+from gibbs_gmm.kernels.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.types import FloatArray
 
 _SCANS = (1, 3, 6)  # scans of a launch that are tried
+_SHARE = 0.2  # of a sweep's row operations that moves may take where rows are what costs
+_PAIR_ROW = 7.0  # a row of a pass over two clusters, and ...
+_ROW = 6.0  # ... of the label pass beside its components, both in components of the label pass
+_FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
 
 
 class Tuner:
     """The schedule of one chain's moves.
 
-    Warm-up has five parts: greedy moves, which leave out the proposal's probability and carry the chain to where the
-    posterior lives (their draws are discarded); then exact moves, once with each number of scans on trial, whose accepted
-    launches fill the library; then all moves at the number of scans that changed n most often for each row read. Kept
-    draws use exact moves only, at frozen rates.
+    After the first sweep, which draws the labels, warm-up has five parts: greedy moves, which leave out the proposal's
+    probability and carry the chain to where the posterior lives (these draws are discarded); exact moves with each
+    number of scans on trial, one part each, whose launches fill the library; and all moves together at the number of
+    scans that changed the partition most often for each row read. Kept draws use exact moves only, at frozen rates.
     """
 
-    def __init__(self, warmup: int, model: Model, N: int) -> None:
-        self.cuts = [1, *(1 + (warmup - 1) * part // 5 for part in range(1, 5))] if warmup > 1 else [0] * 5
-        self.yields: dict[int, float] = {}
-        self.scans = _SCANS[1]
-        self.launches = 1.0
-        self.recalls = 1.0
-        self._marks = (0, 0)
+    def __init__(self, warmup: int, model: Model) -> None:
+        self._bounds = [1, *(1 + (warmup - 1) * part // 5 for part in range(1, 6))] if warmup > 1 else [0] * 6
         self._warmup = warmup
+        # With n known few moves change anything once the components are found: they guard against local modes.
+        self._most = (0.05, 0.25) if model.weights.known else (0.2, 1.0)
+        self._counts = np.zeros(2)
+        self._yields: list[float] = []
+        self.launches, self.recalls = self._most
+        self.scans = _SCANS[1]
 
-    def at(self, sweep: int, moves: Moves) -> tuple[FloatArray, int]:
+    def at(self, sweep: int, moves: Moves, state: State) -> tuple[FloatArray, int]:
         """The tuning from this sweep on, and for how many sweeps it stays (to the end of the run after warm-up)."""
-        bounds = [*self.cuts, self._warmup]
-        part = int(np.searchsorted(bounds, sweep, side="right"))
-        if sweep >= self._warmup:
-            return self.values(self.launches, self.recalls, self.scans, False, False), 1 << 62
-        left = bounds[part] - sweep
-        if part == 0:  # the first sweep draws the labels
-            return self.values(0.0, 0.0, 0, False, False), left
+        part = int(np.searchsorted(self._bounds, sweep, side="right"))
+        self._learn(part, moves, state)
+        if part == 6 or self._warmup <= 1 <= sweep:
+            return _values(self.launches, self.recalls, self.scans, False, False), 1 << 62
+        left = max(self._bounds[part], 1) - sweep
+        if part == 0:
+            return _values(0.0, 0.0, 0, False, False), left
         if part == 1:
-            return self.values(self.launches, 0.0, self.scans, True, True), left
+            return _values(1.0, 0.0, self.scans, True, True), left
         if part <= 4:
-            return self.values(self.launches, 0.0, _SCANS[part - 2], False, True), left
-        return self.values(self.launches, self.recalls, self.scans, False, True), left
+            return _values(1.0, 0.0, _SCANS[part - 2], False, True), left
+        return _values(1.0, self.recalls, self.scans, False, True), left
 
-    @staticmethod
-    def values(launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
-        """The tuning as the kernels take it."""
-        return np.array([launches, recalls, scans, greedy, collect], np.float64)
+    def _learn(self, part: int, moves: Moves, state: State) -> None:
+        """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
+        if not len(self._yields) < part - 1 <= 4:
+            return
+        counts = np.array([moves.counts[:2, 1].sum(), moves.rows[0]])
+        accepted, rows = counts - self._counts
+        self._counts = counts
+        self._yields.append((accepted + 0.5) / (rows + 1.0))
+        if part == 5:
+            self.scans = _SCANS[int(np.argmax(self._yields[1:]))]
+            N, tried = len(state.z), max(1, int(moves.counts[:, 0].sum()))
+            sweep = N * (state.size[N_CLUSTERS] + _ROW)
+            move = _PAIR_ROW * moves.rows[0] / tried
+            affordable = _SHARE * sweep / move if N > _FEW_ROWS else np.inf
+            self.launches = min(self._most[0], affordable / 2.0)
+            self.recalls = min(self._most[1], affordable)
+
+    def frozen(self) -> dict[str, float]:
+        """What kept draws use, for the record."""
+        return {"launches": self.launches, "recalls": self.recalls, "scans": self.scans}
+
+
+def _values(launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
+    """The tuning as the kernels take it."""
+    return np.array([launches, recalls, scans, greedy, collect], np.float64)

@@ -181,8 +181,8 @@ class PitmanYorProcess:
     concentration : float > 0, or a frozen positive scipy.stats distribution
         Under a distribution it is learned.
     discount : float in [0, 1)
-        0 is the Dirichlet process. The number of clusters grows like N^discount; above about 0.5 the conditional sampler
-        needs very many components.
+        0 is the Dirichlet process. The number of clusters grows like N^discount; above about 0.5 the conditional
+        sampler needs very many components.
     """
 
     concentration: Concentration = 1.0

@@ -171,16 +171,29 @@ class Gibbs:
         """The end of a label pass: the shards' statistics summed; returns the log likelihood."""
         return float(kernels.reduce_shards(self.state))
 
+    def warm_up(self, rng: np.random.Generator, count: int, moves: int | None = None) -> None:
+        """Let a chain learn its moves on the data as they are; later calls of ``sweeps`` with this count make them.
+
+        ``moves`` is how many of each kind a sweep then makes, in place of what the chain would choose.
+        """
+        plan = Plan(warmup=500, draws=count, thin=1)
+        chain = Chain(0, rng, self.data, self.model, self.state, plan, True)
+        while chain.sweeps_done < plan.warmup:
+            chain.advance(None)
+        assert chain.moves.library.collected[0] > 0, "no launch was learned"
+        if moves is not None:
+            chain.tuner.launches = chain.tuner.recalls = float(moves)
+        self._chain = chain
+
     def sweeps(self, rng: np.random.Generator, count: int) -> dict[str, NDArray[np.generic]]:
         """Whole sweeps as ``fit`` makes them after warm-up; returns each as a row of its arrays, z included.
 
         Wants the occupied components first, and leaves them so.
         """
-        plan = Plan(warmup=0, draws=count, thin=1)
-        if self._chain is None or self._chain.plan != plan:
-            self._chain = Chain(0, rng, self.data, self.model, self.state, plan, True)
         chain = self._chain
-        chain.rng, chain.data, chain.sweeps_done = rng, self.data, 0
+        if chain is None or chain.plan.draws != count:
+            chain = Chain(0, rng, self.data, self.model, self.state, Plan(0, count, 1), True)
+        chain.rng, chain.data, chain.sweeps_done, self._chain = rng, self.data, chain.plan.warmup, chain
         while not chain.finished:
             chain.advance(None)
         assert chain.labels is not None

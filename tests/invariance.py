@@ -72,6 +72,7 @@ def statistics(w: Floats, mu: Floats, Sigma: Floats, z: Ints, X: Floats) -> dict
         "log det Sigma_0": log_det[0],
         "n_0": float(n[0]),
         "largest n": float(n.max()),
+        "clusters": float((n > 0).sum()),
         "log likelihood": np.logaddexp.reduce(log_p, axis=0).sum(),
         "own distances": (own**2).sum(),
         "residual of 0": own[z == 0, 0].sum() / np.sqrt(max(n[0], 1)),

@@ -45,8 +45,8 @@ _pointers: dict[Any, Any] = {}
 def pointer(function: Callable[..., Any], returns: str, *arguments: Any) -> Callable[..., Any]:
     """The function compiled for arguments of these types, to be passed to kernels as an argument.
 
-    A kernel that calls another contains a copy of it, compiled again with it; one that is handed a pointer does not. The
-    large pieces of a sweep are therefore compiled once each. The same kernel may be run as plain Python and handed
+    A kernel that calls another contains a copy of it, compiled again with it; one that is handed a pointer does not.
+    The large pieces of a sweep are therefore compiled once each. The same kernel may be run as plain Python and handed
     other functions, such as one that spreads the work over threads.
     """
     plain = getattr(function, "py_func", function)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.assign import Statistics, Workspace
-from gibbs_gmm.kernels.niw import Prior, log_marginal, merge_statistics
+from gibbs_gmm.kernels.assign import Components, Statistics, Workspace
+from gibbs_gmm.kernels.niw import log_marginal, merge_statistics
 from gibbs_gmm.kernels.partition import PROCESS, log_partition
 from gibbs_gmm.kernels.random import draw_key
 from gibbs_gmm.kernels.split_merge import (
@@ -26,13 +26,15 @@ from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 SPLIT, JOIN, RESPLIT = 0, 1, 2
 _LOG_2 = math.log(2.0)
+_REMEMBER_PAIR = 0.1
+"""How often a collecting move keeps the components of two neighbouring clusters as a launch."""
 
 
 class Library(NamedTuple):
     """Launches of accepted splits, collected during warm-up and frozen after it.
 
     W (L, 2, D, D), c (L, 2, D), log_c (L, 2), centre (L, 2, P): the pair's components; mean (L, D): of the cluster that
-    was split; count (1,): how many were ever collected, the latest L of which are here.
+    was split; collected (1,): how many were ever kept, the latest L of which are here.
     """
 
     W: FloatArray
@@ -40,7 +42,7 @@ class Library(NamedTuple):
     log_c: FloatArray
     centre: FloatArray
     mean: FloatArray
-    count: IntArray
+    collected: IntArray
 
 
 class Moves(NamedTuple):
@@ -90,24 +92,44 @@ def n_step(model: Model) -> int:
 
 
 @kernel
-def remember(moves: Moves, D: int) -> None:
-    """Keep the launch of a split in the library; when it is full the oldest makes room."""
-    library, components, groups = moves.library, moves.pair.components, moves.groups
-    place = library.count[0] % library.mean.shape[0]
-    library.count[0] += 1
-    for k in range(2):
-        library.log_c[place, k] = components.log_c[k]
-        for i in range(components.centre.shape[1]):
-            library.centre[place, k, i] = components.centre[k, i]
-        for i in range(D):
-            library.c[place, k, i] = components.c[k, i]
-            for j in range(D):
-                library.W[place, k, i, j] = components.W[k, i, j]
-    n = groups.n[0] + groups.n[1]
+def library_place(moves: Moves) -> int:
+    """Where the next launch goes; when the library is full, the oldest makes room."""
+    place = moves.library.collected[0] % moves.library.mean.shape[0]
+    moves.library.collected[0] += 1
+    return int(place)
+
+
+@kernel
+def remember_side(moves: Moves, place: int, side: int, components: Components, k: int, share: float) -> None:
+    """Keep component k as one side of a launch. share: of the union's observations that are its own."""
+    library, D = moves.library, moves.library.mean.shape[1]
+    library.log_c[place, side] = components.log_c[k]
+    for i in range(components.centre.shape[1]):
+        library.centre[place, side, i] = components.centre[k, i]
     for i in range(D):
-        library.mean[place, i] = 0.0
-        for k in range(2):
-            library.mean[place, i] += (groups.n[k] * components.centre[k, i] + groups.s[k, i]) / n
+        library.mean[place, i] = share * components.centre[k, i] + (library.mean[place, i] if side == 1 else 0.0)
+        library.c[place, side, i] = components.c[k, i]
+        for j in range(D):
+            library.W[place, side, i, j] = components.W[k, i, j]
+
+
+@kernel
+def remember_pair(rng: np.random.Generator, data: Data, state: State, moves: Moves) -> None:
+    """Keep a random cluster's component and that of the nearest other cluster as a launch."""
+    t, n, centre = state.size[N_CLUSTERS], state.total.n, state.components.centre
+    D = data.X.shape[1]
+    a = int(rng.random() * t)
+    b, least = 0, np.inf
+    for k in range(t):
+        distance = 0.0
+        for i in range(D):
+            distance += ((centre[k, i] - centre[a, i]) / data.scale[i]) ** 2
+        if k != a and distance < least:
+            b, least = k, distance
+    place = library_place(moves)
+    for side in range(2):
+        k = b if side == 1 else a
+        remember_side(moves, place, side, state.components, k, n[k] / (n[a] + n[b]))
 
 
 @kernel
@@ -117,7 +139,7 @@ def _recall(rng: np.random.Generator, data: Data, moves: Moves, mean: FloatArray
     The union is the same before and after a move, so these probabilities cancel.
     """
     library, components, score = moves.library, moves.pair.components, moves.score
-    size = min(library.count[0], library.mean.shape[0])
+    size = min(library.collected[0], library.mean.shape[0])
     D = mean.shape[0]
     total = 0.0
     for m in range(size):
@@ -168,19 +190,23 @@ def split_merge(
 ) -> bool:
     """One split-merge move. Leaves p(C, n | X, alpha, Psi_0, kappa_0) invariant, unless ``greedy``.
 
-    scans > 0: a launch from two random anchors. In one cluster, they propose to split it; in two, with probability 1/2 each, to
-    merge or to re-split them. scans = 0: a launch from the library; a split takes a cluster at random, a merge or
-    re-split an ordered pair, so that of t clusters a split has probability 1 / t and its reverse 1 / ((t + 1) t).
+    scans > 0: a launch from two random anchors. In one cluster, they propose to split it; in two, with probability 1/2
+    each, to merge or to re-split them. scans = 0: a launch from the library; a split takes a cluster at random, a merge
+    or re-split an ordered pair, so that of t clusters a split has probability 1 / t and its reverse 1 / ((t + 1) t).
 
-    greedy leaves out the proposal's probability: not exact, for warm-up only. collect keeps accepted launches of splits.
-    ``restricted`` makes a pass over X. Returns whether the move was accepted.
+    greedy leaves out the proposal's probability: not exact, for warm-up only. collect keeps accepted launches of
+    splits. ``restricted`` makes a pass over X. Returns whether the move was accepted.
     """
     z, total, pair, groups, task = state.z, state.total, moves.pair, moves.groups, moves.pair.task
     first, shards = 0 * len(task), len(pair.log_q)
     t, n = state.size[N_CLUSTERS], state.size[N_COMPONENTS]
     centre, N, D = state.components.centre, data.X.shape[0], data.X.shape[1]
     prior, mu_n, Psi_n = current_prior(model, state), moves.mu_n, moves.Psi_n
-    u = rng.random()
+    if collect and t > 1 and rng.random() < _REMEMBER_PAIR:
+        remember_pair(rng, data, state, moves)
+
+    scan_cost = N / 8.0  # finding the members of a pair among all rows
+    u, log_u = rng.random(), math.log1p(-rng.random())
     i, j = -1, -1
     if scans > 0:
         i = int(rng.random() * N)
@@ -190,8 +216,8 @@ def split_merge(
         kind = SPLIT if a == b else (JOIN if u < 0.5 else RESPLIT)
         log_extra = -_LOG_2 if kind == SPLIT else (_LOG_2 if kind == JOIN else 0.0)
     else:
-        kind = SPLIT if u < 0.4 else (JOIN if u < 0.8 else RESPLIT)
-        if moves.library.count[0] == 0 or (t == 1 and kind != SPLIT):
+        kind = SPLIT if u < 0.45 else (JOIN if u < 0.9 else RESPLIT)
+        if moves.library.collected[0] == 0 or (t == 1 and kind != SPLIT):
             return False
         a = int(rng.random() * t)
         b = int(rng.random() * (t - 1))
@@ -202,56 +228,60 @@ def split_merge(
         if total.n[a] < 2.0 or not _may_split(model, state):
             return False
     moves.counts[kind, 0] += 1
-    read = total.n[a] + (total.n[b] if kind != SPLIT else 0.0)
 
-    if scans > 0:
-        task[0], task[1], task[2], task[3], task[4] = NEAREST, a, b, i, j
-        launch_from_anchors(data.X, data.loc, data.scale, pair)
-        for scan in range(scans + 1):
-            restricted(data.X, data.loc, z, pair, work, first, shards)
-            reduce_pair(pair, groups)
-            if draw_launch(rng, prior, groups, pair, moves.W, mu_n, Psi_n) != 0:
-                return False
-            if scan < scans:
-                pair.key[0] = draw_key(rng)
-                task[0] = DRAW
-        moves.rows[0] += int(read * (scans + 1))
-    else:
-        for d in range(D):
-            mu_n[d] = (total.n[a] * centre[a, d] + total.s[a, d]) / read
-            if kind != SPLIT:
-                mu_n[d] += (total.n[b] * centre[b, d] + total.s[b, d]) / read
-        _recall(rng, data, moves, mu_n)
-        task[1], task[2], task[3], task[4] = a, b, i, j
-
+    read = total.n[a]
     for k in range(t):
         moves.sizes[k] = total.n[k]
     log_ratio = -_log_partition(model, state, n, t, moves)
-    log_q = 0.0
-    if kind != SPLIT:  # the probability of the current labels
-        task[0] = EVALUATE
-        restricted(data.X, data.loc, z, pair, work, first, shards)
-        log_q += reduce_pair(pair, groups)
-        log_ratio -= log_marginal(prior, total.n[b], total.s[b], total.S[b], centre[b], mu_n, Psi_n)
-        moves.rows[0] += int(read)
     log_ratio -= log_marginal(prior, total.n[a], total.s[a], total.S[a], centre[a], mu_n, Psi_n)
+    if kind != SPLIT:
+        read += total.n[b]
+        log_ratio -= log_marginal(prior, total.n[b], total.s[b], total.S[b], centre[b], mu_n, Psi_n)
     if kind == JOIN:
-        sides, union = pair.components.centre, moves.union
         merge_statistics(
-            groups.n[0], groups.s[0], groups.S[0], sides[0], groups.n[1], groups.s[1], groups.S[1], sides[1],
-            union.s[0], union.S[0], moves.union_centre,
+            total.n[a], total.s[a], total.S[a], centre[a], total.n[b], total.s[b], total.S[b], centre[b],
+            moves.union.s[0], moves.union.S[0], moves.union_centre,
         )  # fmt: skip
-        union.n[0] = read
         moves.sizes[a] = read
         moves.sizes[b] = moves.sizes[t - 1]
         n, t = n - n_step(model), t - 1
-        log_ratio += log_marginal(prior, read, union.s[0], union.S[0], moves.union_centre, mu_n, Psi_n)
-    else:
+        log_ratio += log_marginal(prior, read, moves.union.s[0], moves.union.S[0], moves.union_centre, mu_n, Psi_n)
+        log_ratio += _log_partition(model, state, n, t, moves)
+        # q is at most 1: most merges are refused here, without a launch or a pass.
+        if not log_u < log_ratio + (0.0 if greedy else log_extra):
+            return False
+
+    if kind != JOIN or not greedy:
+        if scans > 0:
+            task[0], task[1], task[2], task[3], task[4] = NEAREST, a, b, i, j
+            launch_from_anchors(data.X, data.loc, data.scale, pair)
+            for scan in range(scans + 1):
+                restricted(data.X, data.loc, z, pair, work, first, shards)
+                reduce_pair(pair, groups)
+                if draw_launch(rng, prior, groups, pair, moves.W, mu_n, Psi_n) != 0:
+                    return False
+                if scan < scans:
+                    pair.key[0] = draw_key(rng)
+                    task[0] = DRAW
+            moves.rows[0] += int((read + scan_cost) * (scans + 1))
+        else:
+            for d in range(D):
+                mu_n[d] = (total.n[a] * centre[a, d] + total.s[a, d]) / read
+                if kind != SPLIT:
+                    mu_n[d] += (total.n[b] * centre[b, d] + total.s[b, d]) / read
+            _recall(rng, data, moves, mu_n)
+            task[1], task[2], task[3], task[4] = a, b, i, j
+    if kind != SPLIT and not greedy:  # the probability of the current labels
+        task[0] = EVALUATE
+        restricted(data.X, data.loc, z, pair, work, first, shards)
+        log_ratio += reduce_pair(pair, groups)
+        moves.rows[0] += int(read + scan_cost)
+    if kind != JOIN:
         pair.key[0] = draw_key(rng)
         task[0] = DRAW
         restricted(data.X, data.loc, z, pair, work, first, shards)
-        log_q -= reduce_pair(pair, groups)
-        moves.rows[0] += int(read)
+        log_q = reduce_pair(pair, groups)
+        moves.rows[0] += int(read + scan_cost)
         if groups.n[0] == 0.0 or groups.n[1] == 0.0:
             return False
         moves.sizes[a], moves.sizes[b] = groups.n[0], groups.n[1]
@@ -260,13 +290,13 @@ def split_merge(
         for k in range(2):
             side = pair.components.centre[k]
             log_ratio += log_marginal(prior, groups.n[k], groups.s[k], groups.S[k], side, mu_n, Psi_n)
-    log_ratio += _log_partition(model, state, n, t, moves)
-    if not greedy:
-        log_ratio += log_q + log_extra
-    if not math.log1p(-rng.random()) < log_ratio:  # a NaN is refused too
+        log_ratio += _log_partition(model, state, n, t, moves)
+        if not greedy:
+            log_ratio -= log_q
+    if not log_u < log_ratio + (0.0 if greedy else log_extra):  # a NaN is refused too
         return False
 
-    task[0] = MERGE if kind == JOIN else WRITE
+    task[0], task[1], task[2], task[3], task[4] = MERGE if kind == JOIN else WRITE, a, b, i, j
     restricted(data.X, data.loc, z, pair, work, first, shards)
     if kind == JOIN and b != t:
         task[1], task[2] = b, t
@@ -287,5 +317,7 @@ def split_merge(
     state.size[N_COMPONENTS], state.size[N_CLUSTERS] = max(n, t), t
     moves.counts[kind, 1] += 1
     if collect and kind == SPLIT:
-        remember(moves, D)
+        place = library_place(moves)
+        for k in range(2):
+            remember_side(moves, place, k, pair.components, k, groups.n[k] / read)
     return True

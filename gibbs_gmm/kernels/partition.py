@@ -21,16 +21,17 @@ from gibbs_gmm.kernels.types import FloatArray
 STATIC, DYNAMIC, PROCESS = 0, 1, 2
 
 MAX_STICKS = 128
-"""Unoccupied components of a process that are represented at most. The number it takes to leave less than every slice has a
-heavy tail where the discount is positive; rows whose slice lies below the rest keep their label for this sweep instead,
-which leaves p(z | w, mu, Sigma, u) invariant too, since which rows these are depends on the weights and slices only."""
+"""Unoccupied components of a process that are represented at most. The number it takes to leave less than every slice
+has a heavy tail where the discount is positive; rows whose slice lies below the rest keep their label for this sweep
+instead, which leaves p(z | w, mu, Sigma, u) invariant too, since which rows these are depends on the weights and slices
+only."""
 
 
 class Weights(NamedTuple):
     """A weight prior as numbers.
 
-    kind: STATIC, DYNAMIC or PROCESS. known: whether n has one possible value. discount: d of a process. log_p (n_max + 1,): log prior of n = 0, 1, ...; log_tail:
-    log of the prior mass beyond n. grid, log_prior: log alpha on an even
+    kind: STATIC, DYNAMIC or PROCESS. known: whether n has one possible value. discount: d of a process. log_p (n_max +
+    1,): log prior of n = 0, 1, ...; log_tail: log of the prior mass beyond n. grid, log_prior: log alpha on an even
     grid, and the log prior density of log alpha there; of length 0 where alpha is known.
     """
 
@@ -79,9 +80,9 @@ def draw_n_components(
 ) -> int:
     """n | C, alpha for a finite mixture (telescoping: Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021).
 
-    By inversion, from n = t upwards, until what lies beyond cannot change the draw any more: the factor beside p(n) falls
-    once it has begun to fall (static), and is at most its value without (n)_t / n^t (dynamic). ``cumulated`` is scratch of
-    the length of ``log_p``.
+    By inversion, from n = t upwards, until what lies beyond cannot change the draw any more: the factor beside p(n)
+    falls once it has begun to fall (static), and is at most its value without (n)_t / n^t (dynamic). ``cumulated`` is
+    scratch of the length of ``log_p``.
     """
     n_max = weights.log_p.shape[0] - 1
     u = 1.0 - rng.random()
@@ -183,8 +184,8 @@ def break_sticks(
 ) -> int:
     """Break sticks V_j ~ Beta(1 - d, alpha + (t + j) d), j = 1, 2, ..., from what log_w[t] says is left.
 
-    Stops when less than exp(log_least) is left, after MAX_STICKS, or when log_w is full. Fills log_w[t:n], leaves the log
-    of the rest in log_w[n], and returns n.
+    Stops when less than exp(log_least) is left, after MAX_STICKS, or when log_w is full. Fills log_w[t:n], leaves the
+    log of the rest in log_w[n], and returns n.
     """
     n, log_rest = t, log_w[t]
     while log_rest >= log_least and n < t + MAX_STICKS and n + 1 < log_w.shape[0]:

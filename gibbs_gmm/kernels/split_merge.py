@@ -1,10 +1,10 @@
 """Split-merge moves: the steps that change how many clusters there are (Jain & Neal 2004, with a blocked launch).
 
-A launch is a pair of components with weights, L, whose distribution depends on the two anchors (i, j) and on the set S of the
-other members of their clusters, and on nothing else of the partition: starting labels by the nearer anchor, then ``scans``
-times parameters given the two groups and labels given the parameters, then parameters once more. L gives each member of S
-a probability r_s of either side. A split draws the sides, q = prod r_s; a merge pays q = prod r_s *at the current
-labels*. Since L is the same random object in both directions, accepting with
+A launch is a pair of components with weights, L, whose distribution depends on the two anchors (i, j) and on the set S
+of the other members of their clusters, and on nothing else of the partition: starting labels by the nearer anchor, then
+``scans`` times parameters given the two groups and labels given the parameters, then parameters once more. L gives each
+member of S a probability r_s of either side. A split draws the sides, q = prod r_s; a merge pays q = prod r_s *at the
+current labels*. Since L is the same random object in both directions, accepting with
 
     [p(C')/p(C)] [m(Y_a) m(Y_b) / m(Y_ab)] / q      (split; its inverse for a merge)
 
@@ -43,9 +43,9 @@ written into z; label a for all."""
 class Pair(NamedTuple):
     """What a pass over the members of two clusters needs, and what it leaves.
 
-    components: the two sides, as for the label pass with K = 2. task (5,): mode, label of side 0, label of side 1, row i,
-    row j (the anchors are forced to sides 0 and 1; -1 for none). key (1,). groups: the sides' statistics by shard, log_q
-    (shards,) the log2 probability of the labels.
+    components: the two sides, as for the label pass with K = 2. task (5,): mode, label of side 0, label of side 1, row
+    i, row j (the anchors are forced to sides 0 and 1; -1 for none). key (1,). groups: the sides' statistics by shard,
+    log_q (shards,) the log2 probability of the labels.
     """
 
     components: Components

@@ -15,8 +15,8 @@ N_COMPONENTS, N_CLUSTERS = 0, 1
 """Places in ``State.size``."""
 
 DONE, FAILED, UNRECORDED = 0, 1, 2
-"""Places in ``State.report``: sweeps done by the last call; component that failed + 1, or 0; whether the last draw found no
-room in the trace."""
+"""Places in ``State.report``: sweeps done by the last call; component that failed + 1, or 0; whether the last draw
+found no room in the trace."""
 
 
 class Data(NamedTuple):
@@ -30,8 +30,8 @@ class Data(NamedTuple):
 class Model(NamedTuple):
     """The prior as numbers.
 
-    weights: of n, the weights and the concentration. components: NIW. nu_h, inverse_S_h: Psi_0 ~ Wishart(nu_h, S_h), fixed
-    where nu_h = 0. kappa_shape, kappa_rate: kappa_0 ~ Gamma, fixed where the shape is 0.
+    weights: of n, the weights and the concentration. components: NIW. nu_h, inverse_S_h: Psi_0 ~ Wishart(nu_h, S_h),
+    fixed where nu_h = 0. kappa_shape, kappa_rate: kappa_0 ~ Gamma, fixed where the shape is 0.
     """
 
     weights: Weights
@@ -47,8 +47,9 @@ class State(NamedTuple):
 
     Arrays over components have room for ``capacity`` of them, of which the first ``size[N_COMPONENTS]`` are in use, the
     occupied ones first. z (N,); total: statistics of z about ``components.centre``; log_w, W: the parameters, and
-    components: the same, ready for the label pass; shards, shard_log_likelihood: results by shard; key (2,) of the sweep's
-    uniforms; hyper (3,); Psi_0, L_0 (D, D) the current scale matrix and its Cholesky factor; size (2,); report (3,).
+    components: the same, ready for the label pass; shards, shard_log_likelihood: results by shard; key (2,) of the
+    sweep's uniforms; hyper (3,); Psi_0, L_0 (D, D) the current scale matrix and its Cholesky factor; size (2,); report
+    (3,).
     """
 
     z: LabelArray

@@ -8,9 +8,9 @@ A sweep is, in this order:
 3. ``assign_shards``: z | w, mu, Sigma for all rows (Diebolt & Robert 1994), and the statistics of the new clusters;
 4. ``reduce_shards`` and ``compact``: the shards' statistics summed in their order, occupied components put first.
 
-Each leaves the posterior invariant. What is recorded after a sweep, (n, w, mu, Sigma, z) and the log likelihood, is therefore
-one draw from the joint posterior. ``sweep`` interpreted, with its passes over X spread over threads, gives the same bytes
-as compiled: the cut into shards depends on N only.
+Each leaves the posterior invariant. What is recorded after a sweep, (n, w, mu, Sigma, z) and the log likelihood, is
+therefore one draw from the joint posterior. ``sweep`` interpreted, with its passes over X spread over threads, gives
+the same bytes as compiled: the cut into shards depends on N only.
 """
 
 import math
@@ -111,8 +111,8 @@ def _draw_hyperparameters(rng: np.random.Generator, model: Model, state: State, 
 def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int) -> int:
     """Weights of a process given C: the clusters', then sticks until less is left than the least slice (Walker 2007).
 
-    The slice of row i is u_i = w_{z_i} v_i, v_i uniform by ``key[1]``. Returns the number n of components; log_w[n] holds
-    the rest.
+    The slice of row i is u_i = w_{z_i} v_i, v_i uniform by ``key[1]``. Returns the number n of components; log_w[n]
+    holds the rest.
     """
     alpha, log_w = state.hyper[ALPHA], state.log_w
     draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
@@ -173,8 +173,8 @@ def assign_shards(data: Data, state: State, sliced: bool, work: Workspace, first
     """Draw z_i | w, mu, Sigma for the rows of shards first .. last, and collect their statistics.
 
     Leaves p(z | w, mu, Sigma, X) invariant (it draws from it); ``sliced``, p(z | w, mu, Sigma, u, X),
-    where row i may only choose among the components with w_k > u_i. Overwrites z for these rows, and each shard's statistics about the components'
-    centres and its log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k).
+    where row i may only choose among the components with w_k > u_i. Overwrites z for these rows, and each shard's
+    statistics about the components' centres and its log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k).
     """
     N, K, n_cut = data.X.shape[0], state.size[N_COMPONENTS], state.shard_log_likelihood.shape[0]
     P = work.rows.shape[1]
@@ -294,8 +294,9 @@ def finish(state: State, place: IntArray) -> float:
 def record(data: Data, model: Model, state: State, total: float, draws: Draws, row: int) -> bool:
     """Write the state into a row of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
 
-    log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to a constant, over all components (known n) or the occupied
-    ones and their weights (unknown n). Unused slots are NaN, their weights 0. False if there are too few slots.
+    log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to a constant, over all components (known n) or
+    the occupied ones and their weights (unknown n). Unused slots are NaN, their weights 0. False if there are too few
+    slots.
     """
     D, slots, K, t = state.W.shape[1], draws.weights.shape[1], state.size[N_COMPONENTS], state.size[N_CLUSTERS]
     written = K if model.weights.known else t
@@ -335,8 +336,8 @@ def record(data: Data, model: Model, state: State, total: float, draws: Draws, r
 
 
 LAUNCHES, RECALLS, SCANS, GREEDY, COLLECT = 0, 1, 2, 3, 4
-"""Places in ``tuning``: split-merge moves a sweep with a launch and from the library (rates), scans of a launch, whether moves
-are greedy (warm-up only), whether accepted launches are collected."""
+"""Places in ``tuning``: split-merge moves a sweep with a launch and from the library (rates), scans of a launch,
+whether moves are greedy (warm-up only), whether accepted launches are collected."""
 
 
 class Scratch(NamedTuple):
@@ -349,7 +350,8 @@ class Scratch(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """The large pieces of a sweep, as pointers to compiled code or, to spread passes over threads, as Python functions."""
+    """The large pieces of a sweep, as pointers to compiled code or, to spread passes over threads, as Python
+    functions."""
 
     split_merge: Any
     restricted: Any
@@ -375,18 +377,18 @@ def run_sweeps(
 ) -> float:
     """Run ``sweeps`` sweeps; with thin > 0 record every thin-th, in the rows of ``draws`` from the first.
 
-    Ends early when a sweep fails or its draw finds too few slots in the trace; ``state.report`` says which, and how many
-    sweeps were done. Returns the log likelihood of the last.
+    Ends early when a sweep fails or its draw finds too few slots in the trace; ``state.report`` says which, and how
+    many sweeps were done. Returns the log likelihood of the last.
     """
     first, shards = 0 * len(state.report), len(state.shard_log_likelihood)
     greedy, collect, scans = tuning[GREEDY] > 0.0, tuning[COLLECT] > 0.0, int(tuning[SCANS])
     state.report[DONE], state.report[FAILED], state.report[UNRECORDED] = 0, 0, 0
     total = 0.0
     for number in range(1, sweeps + 1):
-        for _ in range(int(tuning[LAUNCHES] + rng.random())):
-            calls.split_merge(
-                rng, data, model, state, moves, scans, greedy, collect, scratch.pair_work, calls.restricted
-            )
+        for move in range(int(tuning[LAUNCHES] + rng.random())):
+            # A pair of components is remembered only while they are those of the clusters: before the first move.
+            keep = collect and move == 0
+            calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, calls.restricted)
         for _ in range(int(tuning[RECALLS] + rng.random())):
             calls.split_merge(rng, data, model, state, moves, 0, False, False, scratch.pair_work, calls.restricted)
         status = calls.draw_parameters(rng, model, state, scratch.cumulated)

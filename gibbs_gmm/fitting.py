@@ -30,39 +30,45 @@ def fit(
     *,
     prior: NormalInverseWishart | None = None,
     draws: int = 1000,
-    warmup: int = 1000,
-    thin: int = 1,
+    warmup: int | None = None,
+    thin: int | None = None,
     chains: int = 4,
     rng: Any = None,
     threads: int | None = None,
     progress: bool = True,
     save_assignments: bool = True,
 ) -> Trace:
-    """Draw from the posterior of a Gaussian mixture with a known number of components.
+    """Draw from the posterior of a Gaussian mixture: the number of components, weights, means, covariances and labels.
 
-    Blocked Gibbs sampling (Diebolt & Robert 1994) with conjugate Normal-Inverse-Wishart components and Dirichlet
-    weights, from dispersed k-means++ starts, one per chain.
+    Blocked Gibbs sampling (Diebolt & Robert 1994) with conjugate Normal-Inverse-Wishart components, and split-merge
+    moves (Jain & Neal 2004) with parameters integrated out. An unknown number of components is drawn by telescoping
+    (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021), or by slices for the processes (Walker 2007). Chains start
+    apart: from k-means++ clusterings that differ, and for an unknown number from 1, 20, 4 and 10 clusters in turn.
 
     Parameters
     ----------
     X : array-like (N, D) or (N,)
         Observations: an array, list, memory map, or pandas or polars data frame of finite real numbers. C-ordered
         float32 and float64 arrays are read in place; anything else is converted once. Arithmetic is in float64.
-    n_components : int or FiniteMixture
-        The number of components, at most N; ``FiniteMixture(n, concentration)`` for a Dirichlet other than 1.
+    n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
+        The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
+        None, an unknown number, is ``MixtureOfFiniteMixtures()``.
     prior : NormalInverseWishart, optional
         Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
-    draws, warmup : int
-        Draws to keep, and sweeps to discard before them, in each chain.
-    thin : int
-        Sweeps per kept draw.
+    draws : int
+        Draws to keep in each chain.
+    warmup : int, optional
+        Sweeps to discard before them; by default 1000 for a known number of components, 1000 + 200 thin otherwise.
+    thin : int, optional
+        Sweeps per kept draw; by default 1 for a known number of components. An unknown number moves slowly, and a sweep
+        of few rows costs little: then the default is 20,000 / N, between 1 and 20.
     chains : int
         Independent chains.
     rng : int, sequence of ints, SeedSequence, Generator or None
         Seed. The same seed gives the same bytes whatever ``threads`` is, on one kind of processor.
     threads : int, optional
-        Threads to use; by default one per available core. Chains come first; threads beyond the number of chains share the
-        rows of large data.
+        Threads to use; by default one per available core. Chains come first; threads beyond the number of chains share
+        the rows of large data.
     progress : bool
         Show a progress bar when the run takes long and standard error is a terminal.
     save_assignments : bool
@@ -93,6 +99,10 @@ def fit(
     begun = time.perf_counter()
     array, columns = validate.data(X)
     weight_prior = _weight_prior(n_components, len(array))
+    if thin is None:
+        thin = 1 if isinstance(weight_prior, FiniteMixture) else max(1, min(20, 20_000 // len(array)))
+    if warmup is None:
+        warmup = 1000 if isinstance(weight_prior, FiniteMixture) else 1000 + 200 * thin
     plan = Plan(
         warmup=validate.integer("warmup", warmup, 0),
         draws=validate.integer("draws", draws, 1),
@@ -112,7 +122,7 @@ def fit(
     if prior.n_features != len(columns):
         raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
 
-    (N, D), T = array.shape, plan.draws
+    N, T = len(array), plan.draws
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     model, alpha = as_model(prior, weight_prior, loc)
     known = weight_prior.n_components if isinstance(weight_prior, FiniteMixture) else None
@@ -123,7 +133,7 @@ def fit(
     all_chains = []
     for c, seed in enumerate(root.spawn(n_chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
-        state = initial_state(generator, data, model, alpha, known or _start(c, N), capacity)
+        state = initial_state(generator, data, model, alpha, known or min(_start(c, N), capacity - 1), capacity)
         all_chains.append(Chain(c, generator, data, model, state, plan, bool(save_assignments)))
 
     interrupted = run(all_chains, n_threads, bool(progress))
@@ -158,6 +168,7 @@ def fit(
             "seed": _plain(root.entropy),
             "spawn_key": _plain(root.spawn_key),
             "interrupted": interrupted,
+            "split_merge": [{"counts": chain.moves.counts.tolist(), **chain.tuner.frozen()} for chain in all_chains],
             "seconds": time.perf_counter() - begun,
             "versions": {
                 "python": platform.python_version(),
@@ -188,7 +199,7 @@ def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatA
     D = len(loc)
     nu_h = prior.Psi_0_df or 0.0
     shape = prior.kappa_0_shape or 0.0
-    inverse = np.linalg.inv(prior.Psi_0 / nu_h) if nu_h else np.zeros((D, D))
+    inverse = np.asarray(np.linalg.inv(prior.Psi_0 / nu_h), np.float64) if nu_h else np.zeros((D, D))
     return Model(weights, prior.as_kernel(loc), nu_h, inverse, shape, shape / prior.kappa_0), alpha
 
 
