@@ -268,7 +268,8 @@ class Chain:
         self.sweeps_done += done
         kept = done // thin if thin > 0 else 0
         if report[UNRECORDED]:
-            self.arrays = {name: _with_slots(name, a, 2 * self.slots) for name, a in self.arrays.items()}
+            slots = 2 * max(self.slots, int(state.size[N_CLUSTERS]))
+            self.arrays = {name: _with_slots(name, a, slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             kernels.record(self.data, self.model, state, total, last, kept - 1)
         if self.labels is not None:

@@ -1,4 +1,4 @@
-"""The command line: ``gibbs-gmm fit data.csv --components 3``.
+"""The command line: ``gibbs-gmm fit data.csv``.
 
 Exit codes: 0 done; 1 the run failed (numerical failure, disk full); 2 bad usage or bad input; 130 interrupted.
 """
@@ -7,45 +7,60 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
+    from gibbs_gmm.n_posterior import NPosterior
     from gibbs_gmm.summary import Summary
     from gibbs_gmm.table import Table
     from gibbs_gmm.trace import Trace
-    from gibbs_gmm.weight_priors import FiniteMixture
+    from gibbs_gmm.weight_priors import WeightPrior
 
 _PROG = "gibbs-gmm"
 _TRACE, _SUMMARY, _PICTURE = "trace.npz", "summary.csv", "pairs.png"
+_N_TABLE, _N_PICTURE = "n_posterior.csv", "n_posterior.png"
+_WIDTH, _MOST_BARS = 79, 40  # of the bar chart
 
 _DESCRIPTION = "Fully Bayesian Gaussian mixtures: the posterior of every component, and how sure it is."
 
 _FIT = """\
 Fit a Gaussian mixture to the numeric columns of a CSV file by Gibbs sampling.
 
-The rows are taken to come from a given number of kinds (components), each a
-multivariate normal distribution. The result is not one answer but draws of all
-the answers that the data allow: how common each kind is, what it looks like,
-and which row belongs to which. Several independent chains are run, so that it
-can be seen whether they agree.
+The rows are taken to come from several kinds (components), each a multivariate
+normal distribution; how many is learned, or given with --components. The result
+is not one answer but draws of all the answers that the data allow: how many
+kinds there are, how common each is, what it looks like, and which row belongs
+to which. Several independent chains are run, which start from one cluster, from
+many and from numbers between, so that it can be seen whether they agree.
+
+Two numbers are told apart: n, the components of the mixture, and n+, those of
+them that own at least one row (clusters).
 
 Written into the output folder:
-  trace.npz     all draws; gibbs_gmm.load("trace.npz") reads them in Python
-  summary.csv   mean, standard deviation, 90% interval, R-hat and effective
-                sample size of every quantity
-  pairs.png     pair plot of the data with the components and their uncertainty
+  trace.npz        all draws; gibbs_gmm.load("trace.npz") reads them in Python
+  summary.csv      mean, standard deviation, 90% interval, R-hat and effective
+                   sample size of every quantity
+  pairs.png        pair plot of the data with the components and their
+                   uncertainty
+and, where the number of components is learned:
+  n_posterior.csv  probabilities of every n and n+, with standard errors, the
+                   prior, and each chain's own
+  n_posterior.png  the same as a picture
 """
 
 _FIT_EXAMPLES = """\
 examples:
-  gibbs-gmm fit data/iris.csv --components 3 --out iris-run
-  gibbs-gmm fit data/wine.csv --components 3 --drop cultivar --draws 5000
+  gibbs-gmm fit data/iris.csv --out iris-run
+  gibbs-gmm fit data/wine.csv --drop cultivar --draws 5000
+  gibbs-gmm fit data/iris.csv --components 3 --out iris-3
+  gibbs-gmm fit data/iris.csv --weights py --discount 0.3 --out iris-py
 
 The file has one row per observation and, in its first line, the names of the
 columns; commas, semicolons or tabs separate them. Text, constant and empty
@@ -118,17 +133,28 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("csv", type=Path, metavar="CSV", help="file of observations, one per row")
 
     model = fit.add_argument_group("model")
-    # Required until the number can be learned; then its absence will mean just that (see _components).
     model.add_argument(
-        "-n", "--components", type=_whole(1), required=True, metavar="N", help="number of components (required)"
+        "-n", "--components", type=_whole(1), metavar="N", help="number of components (default: it is learned)"
+    )
+    model.add_argument(
+        "--weights",
+        choices=("mfm", "dp", "py"),
+        help="what an unknown number is: finite, under a prior that decreases from 1 (mfm, a mixture of finite "
+        "mixtures, the default); or infinite, with a Dirichlet process (dp) or a Pitman-Yor process (py) for weights",
     )
     model.add_argument(
         "--concentration",
         type=_positive,
-        default=1.0,
         metavar="A",
-        help="Dirichlet parameter of each weight: 1 holds all weights for equally plausible beforehand, less than 1 "
-        "expects some components to be nearly empty, more than 1 expects them equally common (default: 1)",
+        help="how evenly the weights are shared beforehand: with N components, the Dirichlet parameter of each "
+        "(default: 1, all weights equally plausible; less expects some components to be nearly empty); for mfm, A/n is "
+        "that parameter (default: A is learned); for dp and py, larger expects more clusters (default: 1)",
+    )
+    model.add_argument(
+        "--discount",
+        type=_share,
+        metavar="S",
+        help="for py: from 0, a Dirichlet process, to below 1, very many small clusters (default: 0.25)",
     )
 
     data = fit.add_argument_group("data")
@@ -212,6 +238,17 @@ def _positive(text: str) -> float:
     return value
 
 
+def _share(text: str) -> float:
+    """An argparse type: a number of at least 0 and less than 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"a number of at least 0 and less than 1 is wanted, got {text!r}")
+    return value
+
+
 def _names(text: str) -> tuple[str, ...]:
     """An argparse type: names between commas."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -224,6 +261,7 @@ def _fit(args: argparse.Namespace) -> int:
     """The command ``fit``: read, run, write, report."""
     say = _silent if args.quiet else print
     out: Path = args.out if args.out is not None else Path(f"{args.csv.stem}-run")
+    weight_prior = _weight_prior(args)
     _refuse_existing_run(out, args.force)
     table = _read(args)
     say(f"{args.csv}: {table.X.shape[0]} rows")
@@ -236,27 +274,40 @@ def _fit(args: argparse.Namespace) -> int:
         )
     with _made(out):
         with _warnings_as_lines():
-            trace = _sample(args, table)
-        summary, written = _write(trace, table, out)
-    say(f"\n{summary}\n")
+            trace = _sample(args, weight_prior, table)
+        results = _write(trace, table, out)
+    if results.n_posterior is not None:
+        say(f"\n{_bar_chart(results.n_posterior)}")
+    say(f"\n{results.summary}\n")
     if args.quiet:
-        for message in summary.messages:
+        for message in results.summary.messages:
             _complain("warning", message)
-    say(f"wrote {', '.join(written)} in {out}; --seed {trace.settings['seed']} gives the same draws again")
+    say(f"wrote {', '.join(results.files)} in {out}; --seed {trace.settings['seed']} gives the same draws again")
     return 130 if trace.settings["interrupted"] else 0
 
 
-def _components(args: argparse.Namespace) -> FiniteMixture:
+def _weight_prior(args: argparse.Namespace) -> WeightPrior:
     """What to fit: the prior of the number of components and of their weights."""
-    from gibbs_gmm.weight_priors import FiniteMixture
+    from gibbs_gmm.weight_priors import DirichletProcess, FiniteMixture, MixtureOfFiniteMixtures, PitmanYorProcess
 
-    return FiniteMixture(args.components, args.concentration)
+    if args.discount is not None and args.weights != "py":
+        raise _Refusal("--discount is for --weights py")
+    given = {} if args.concentration is None else {"concentration": args.concentration}
+    if args.components is not None:
+        if args.weights is not None:
+            raise _Refusal("--weights is for an unknown number of components: leave it out, or --components")
+        return FiniteMixture(args.components, **given)
+    if args.weights == "dp":
+        return DirichletProcess(**given)
+    if args.weights == "py":
+        return PitmanYorProcess(**given, **({} if args.discount is None else {"discount": args.discount}))
+    return MixtureOfFiniteMixtures(**given)
 
 
 def _refuse_existing_run(out: Path, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise _Refusal(f"the output {str(out)!r} is a file, not a folder")
-    if not force and any((out / name).exists() for name in (_TRACE, _SUMMARY, _PICTURE)):
+    if not force and any((out / name).exists() for name in (_TRACE, _SUMMARY, _PICTURE, _N_TABLE, _N_PICTURE)):
         raise _Refusal(
             f"the folder {str(out)!r} already has a run: choose another with --out, or replace it with --force"
         )
@@ -290,7 +341,7 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def _sample(args: argparse.Namespace, table: Table) -> Trace:
+def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table) -> Trace:
     import numpy as np
 
     from gibbs_gmm import fit
@@ -298,7 +349,7 @@ def _sample(args: argparse.Namespace, table: Table) -> Trace:
     try:
         return fit(
             table,
-            _components(args),
+            weight_prior,
             draws=args.draws,
             warmup=args.warmup,
             thin=args.thin,
@@ -314,25 +365,42 @@ def _sample(args: argparse.Namespace, table: Table) -> Trace:
         raise _Refusal(error) from None
 
 
-def _write(trace: Trace, table: Table, out: Path) -> tuple[Summary, list[str]]:
-    """Write everything, the trace first; returns the summary and the names of the files."""
-    from gibbs_gmm.plots import save_pairs
+class _Results(NamedTuple):
+    """What came of a run: tables, the second where n was learned, and the names of the files."""
+
+    summary: Summary
+    n_posterior: NPosterior | None
+    files: list[str]
+
+
+def _write(trace: Trace, table: Table, out: Path) -> _Results:
+    """Write everything, the trace first."""
+    from gibbs_gmm.plots import save_n_posterior, save_pairs
 
     written: list[str] = []
+    n_posterior = None
     try:
         # Those of an earlier run would be wrong beside the new trace.
-        (out / _SUMMARY).unlink(missing_ok=True)
-        (out / _PICTURE).unlink(missing_ok=True)
+        for name in (_SUMMARY, _PICTURE, _N_TABLE, _N_PICTURE):
+            (out / name).unlink(missing_ok=True)
         trace.save(out / _TRACE)
         written.append(_TRACE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the summary's messages are printed in any case
             summary = trace.summary()
+            if not trace.n_is_known:
+                n_posterior = trace.n_posterior()
         summary.to_csv(out / _SUMMARY)
         written.append(_SUMMARY)
+        if n_posterior is not None:
+            n_posterior.to_csv(out / _N_TABLE)
+            written.append(_N_TABLE)
         try:
             save_pairs(trace, table, out / _PICTURE)
             written.append(_PICTURE)
+            if n_posterior is not None:
+                save_n_posterior(n_posterior, out / _N_PICTURE)
+                written.append(_N_PICTURE)
         except ImportError as error:
             _complain("warning", f"no picture: {error}")
     except (OSError, MemoryError) as error:
@@ -341,7 +409,28 @@ def _write(trace: Trace, table: Table, out: Path) -> tuple[Summary, list[str]]:
         ) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_whole_files(written, out)) from None
-    return summary, written
+    return _Results(summary, n_posterior, written)
+
+
+def _bar_chart(posterior: NPosterior) -> str:
+    """p(n) and p(n+) side by side, or p(n+) alone, as bars of plain text with their numbers."""
+    panels = [("p(n+), clusters", posterior.p_n_clusters, posterior.prior_n_clusters)]
+    if posterior.p_n_components is not None and posterior.prior_n_components is not None:
+        panels.insert(0, ("p(n), components", posterior.p_n_components, posterior.prior_n_components))
+    shown = posterior.visible()
+    if len(posterior.n[shown]) > _MOST_BARS:
+        return f"n and n+ are spread over {len(posterior.n[shown])} values: see {_N_TABLE}"
+    names = [str(n) for n in posterior.n[shown]]
+    margin = max(map(len, names)) + 2
+    room = (_WIDTH - margin) // len(panels) - len("    0.000  0.000")
+    longest = max(float(p.max()) for _, p, _ in panels)
+    lines = [" " * margin, *(name.rjust(margin) for name in names)]
+    for title, p, prior in panels:
+        lines[0] += f"  {title:{room}}   post  prior"
+        for row, (share, before) in enumerate(zip(p[shown], prior[shown], strict=True), start=1):
+            bar = "#" * round(room * float(share) / longest)
+            lines[row] += f"  {bar:{room}}  {share:.3f}  {'    -' if math.isnan(before) else f'{before:.3f}'}"
+    return "\n".join(lines)
 
 
 def _whole_files(written: list[str], out: Path) -> str:

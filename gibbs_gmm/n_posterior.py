@@ -15,6 +15,7 @@ import numpy as np
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.summary import (
     R_HAT_LIMIT,
+    alike_all_the_same,
     different_modes,
     disjoint,
     have_not_met,
@@ -26,7 +27,7 @@ from gibbs_gmm.summary import (
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
 
-_NEGLIGIBLE = 0.0005
+_NEGLIGIBLE, _VISIBLE = 0.0005, 0.005
 _MIN_DRAWS = 4  # arviz-stats' own limit for standard errors
 _PRINTED_CHAINS = 6
 _LEADING = 5  # empty rows at the beginning that are still printed
@@ -44,8 +45,8 @@ class NPosterior:
     n : (V,) int64
         1, 2, ..., up to the last with a probability of 0.0005 or more, of n or of n+, in any chain.
     p_n_components, se_n_components : (V,) float64, or None
-        p(n | X) and its Monte-Carlo standard error; None where n was given, and for a Dirichlet or Pitman-Yor process, whose
-        n is infinite.
+        p(n | X) and its Monte-Carlo standard error; None where n was given, and for a Dirichlet or Pitman-Yor process,
+        whose n is infinite.
     prior_n_components : (V,) float64, or None
         p(n).
     p_n_clusters, se_n_clusters : (V,) float64
@@ -110,14 +111,21 @@ class NPosterior:
         by_chain = columns.pop("p_n_clusters_by_chain")
         return columns | {f"p_n_clusters_chain_{c}": p for c, p in enumerate(by_chain)}
 
+    def visible(self) -> slice:
+        """The places of the values that a chart can show, up to the last with a probability of 0.005 or more."""
+        return slice(self._first, int(_above(self._most(), _VISIBLE)[-1]) + 1)
+
     @property
-    def first(self) -> int:
+    def _first(self) -> int:
         """The place of the first value worth showing: 0 unless many values before it have no posterior probability."""
-        shown = [self.p_n_clusters, *self.p_n_clusters_by_chain]
-        if self.p_n_components is not None:
-            shown.append(self.p_n_components)
-        first = int(np.argmax(np.max(shown, axis=0) >= _NEGLIGIBLE))
+        first = int(_above(self._most(), _NEGLIGIBLE)[0])
         return first if first > _LEADING else 0
+
+    def _most(self) -> FloatArray:
+        """The largest posterior probability of each value, of n or of n+, in any chain."""
+        p_n_components = np.zeros(len(self)) if self.p_n_components is None else self.p_n_components
+        most: FloatArray = np.stack([p_n_components, self.p_n_clusters, *self.p_n_clusters_by_chain]).max(0)
+        return most
 
     def _remarks(self) -> tuple[str, ...]:
         return (self.note, *self.messages) if self.note else self.messages
@@ -133,7 +141,7 @@ class NPosterior:
             if p is not None and se is not None and prior is not None:
                 header += [name, "se", "prior"]
                 columns += [self._probabilities(p), ["", *(f"{x:.4f}" for x in se), ""], self._probabilities(prior)]
-        C, first = len(self.p_n_clusters_by_chain), self.first
+        C, first = len(self.p_n_clusters_by_chain), self._first
         if 1 < C <= _PRINTED_CHAINS:
             header += ["chain 0", *(str(c) for c in range(1, C))]
             columns += [self._probabilities(p) for p in self.p_n_clusters_by_chain]
@@ -148,7 +156,7 @@ class NPosterior:
 
     def _probabilities(self, p: FloatArray) -> list[str]:
         """Probabilities as text; before them what is left out at the beginning, and behind them what is left of 1."""
-        ends = (float(p[: self.first].sum()), max(0.0, 1.0 - float(p.sum())))
+        ends = (float(p[: self._first].sum()), max(0.0, 1.0 - float(p.sum())))
         before, beyond = ("" if end < _NEGLIGIBLE else f"{end:.3f}" for end in ends)
         return [before, *("0" if value == 0.0 else f"{value:.3f}" for value in p), beyond]
 
@@ -175,7 +183,7 @@ def tabulate(trace: Trace) -> NPosterior:
     if learns_n(trace):
         questions["n_components"] = trace.n_components
     shares = [*map(_shares, questions.values()), *map(_shares, trace.n_clusters)]
-    last = max(int(np.flatnonzero(share >= _NEGLIGIBLE)[-1]) + 1 for share in shares)
+    last = max(int(_above(share, _NEGLIGIBLE)[-1]) + 1 for share in shares)
     n = np.arange(1, last + 1)
     p = {name: _padded(_shares(values), last) for name, values in questions.items()}
     se = {name: _standard_errors(values, n) for name, values in questions.items()}
@@ -206,6 +214,11 @@ def _shares(values: AnyArray) -> FloatArray:
     return np.bincount(values.ravel())[1:] / values.size
 
 
+def _above(p: FloatArray, limit: float) -> IntArray:
+    """The places of probabilities that reach the limit, or a tenth of the largest where none is so large."""
+    return np.flatnonzero(p >= min(limit, 0.1 * float(p.max())))
+
+
 def _padded(p: FloatArray, length: int) -> FloatArray:
     """``p`` cut or filled up with zeros."""
     return np.pad(p[:length], (0, max(0, length - len(p))))
@@ -223,14 +236,17 @@ def _standard_errors(values: AnyArray, n: IntArray) -> FloatArray:
     return result
 
 
-def _prior_n(trace: Trace, length: int) -> FloatArray:
+def _prior_n(trace: Trace, length: int) -> FloatArray | None:
     """p(n) of n = 1, ..., ``length``."""
+    if not isinstance(trace.weight_prior, MixtureOfFiniteMixtures):
+        return None
     return _padded(np.exp(trace.weight_prior.log_n_prior()[0][1:]), length)
 
 
 def _prior_n_clusters(trace: Trace, length: int) -> FloatArray:
-    """p(n+) of n+ = 1, ..., ``length``."""
-    return _padded(trace.weight_prior.n_clusters_pmf(trace.settings["n_observations"]), length)
+    """p(n+) of n+ = 1, ..., ``length``; NaN where the weight prior cannot say."""
+    pmf = getattr(trace.weight_prior, "n_clusters_pmf", None)
+    return np.full(length, np.nan) if pmf is None else _padded(pmf(trace.settings["n_observations"]), length)
 
 
 def _note(trace: Trace) -> str:
@@ -256,14 +272,12 @@ def _messages(trace: Trace, questions: dict[str, AnyArray]) -> tuple[list[str], 
             why = f"R-hat is above {R_HAT_LIMIT} for "
             why += " and ".join(f"{name} ({r_hat_text(value)})" for name, value in apart.items())
         unmet = (
-            f"{have_not_met(trace)}: {why}. {modes}These probabilities mix them: do not use them. Run longer (more warm-up, "
-            "more draws) and with more chains until they agree."
+            f"{have_not_met(trace)}: {why}. {modes}These probabilities mix them: do not use them. Run longer (more "
+            "warm-up, more draws) and with more chains until they agree."
         )
         messages.append(unmet)
     elif modes:
-        messages.append(
-            f"{modes}As R-hat finds the chains alike, these numbers are about equally probable, or the chains too short."
-        )
+        messages.append(alike_all_the_same(modes))
     if C == 1:
         messages.append("There is one chain, so nothing shows whether it has converged: run 4.")
     if T < _MIN_DRAWS:

@@ -28,9 +28,9 @@ def match_components(trace: Trace) -> IntArray:
     and is drawn from the prior, has divergences so large that it alone decides where the others go.
 
     For a known number of components the pivot is the draw with the highest log_posterior. For an unknown one it is the
-    draw with the highest log_likelihood among those with the most probable number of clusters, t (log_posterior compares
-    densities of different dimensions, and a Dirichlet density grows without bound as the weight of an unoccupied
-    component vanishes). A draw with more than t clusters has the t that match best in the places 0..t-1, and the others
+    draw with the highest log_likelihood among those with the most probable number of clusters, t. (log_posterior cannot
+    be compared between dimensions, and the Dirichlet density in it grows without bound as the weight of an unoccupied
+    component vanishes.) A draw with more than t clusters has the t that match best in the places 0..t-1, and the others
     behind them in order of decreasing weight; one with fewer leaves some of those places to its unused slots.
 
     Parameters

@@ -283,8 +283,9 @@ def _messages(
         level = trace.log_likelihood.mean(1)
         unmet = (
             f"{have_not_met(trace)}: {why}. {different_modes(trace)}The mean log_likelihood of each chain "
-            f"{_by_chain(level, '.1f')}. They are in different parts of the posterior, or too short to tell, and this table "
-            "mixes them: do not use it. Run longer (more warm-up, more draws) and with more chains until they agree."
+            f"{_by_chain(level, '.1f')}. They are in different parts of the posterior, or too short to tell, and "
+            "this table mixes them: do not use it. Run longer (more warm-up, more draws) and with more chains until "
+            "they agree."
         )
         messages.append(unmet)
     elif (r_hat[0] > R_HAT_LIMIT).any() and (chosen is None or _least(chosen) >= _ESS_PER_CHAIN):
@@ -296,9 +297,7 @@ def _messages(
             "log_likelihood on, which do not depend on labels, can be read."
         )
     if unmet is None and (modes := different_modes(trace)):
-        messages.append(
-            f"{modes}As R-hat finds the chains alike, these numbers are about equally probable, or the chains too short."
-        )
+        messages.append(alike_all_the_same(modes))
     if C == 1:
         messages.append("There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4.")
     if T < _MIN_DRAWS:
@@ -319,6 +318,11 @@ def different_modes(trace: Trace) -> str:
     if modes.min() == modes.max():
         return ""
     return f"The most probable n_clusters of each chain {_by_chain(modes, 'd')}. "
+
+
+def alike_all_the_same(modes: str) -> str:
+    """What :func:`different_modes` means where R-hat finds nothing."""
+    return f"{modes}As R-hat finds the chains alike, these numbers are about equally probable, or the chains are short."
 
 
 def have_not_met(trace: Trace) -> str:

@@ -183,8 +183,9 @@ def load(path: str | os.PathLike[str]) -> Trace:
                 raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
             if file.zip.testzip() is not None:  # reading an array whose header says it is smaller checks nothing
                 raise ValueError("it is damaged")
+            arrays: dict[str, Any] = {name: file[name] if name in metadata["arrays"] else None for name in _ARRAYS}
             return Trace(
-                **{name: file[name] if name in metadata["arrays"] else None for name in _ARRAYS},
+                **arrays,
                 columns=tuple(metadata["columns"]),
                 prior=NormalInverseWishart.from_dict(metadata["prior"]),
                 weight_prior=from_dict(metadata["weight_prior"]),

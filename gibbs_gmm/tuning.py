@@ -15,6 +15,7 @@ _SCANS = (1, 3, 6)  # scans of a launch that are tried
 _SHARE = 0.2  # of a sweep's row operations that moves may take where rows are what costs
 _PAIR_ROW = 7.0  # a row of a pass over two clusters, and ...
 _ROW = 6.0  # ... of the label pass beside its components, both in components of the label pass
+_GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
 
 
@@ -32,8 +33,8 @@ class Tuner:
         self._warmup = warmup
         # With n known few moves change anything once the components are found: they guard against local modes.
         self._most = (0.05, 0.25) if model.weights.known else (0.2, 1.0)
-        self._counts = np.zeros(2)
-        self._yields: list[float] = []
+        self._before = np.zeros(3)
+        self._trials: list[FloatArray] = []  # accepted splits and merges, moves tried, rows read, in each part
         self.launches, self.recalls = self._most
         self.scans = _SCANS[1]
 
@@ -47,27 +48,27 @@ class Tuner:
         if part == 0:
             return _values(0.0, 0.0, 0, False, False), left
         if part == 1:
-            return _values(1.0, 0.0, self.scans, True, True), left
+            return _values(1.0, _GREEDY_MERGES, self.scans, True, True), left
         if part <= 4:
             return _values(1.0, 0.0, _SCANS[part - 2], False, True), left
         return _values(1.0, self.recalls, self.scans, False, True), left
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
         """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
-        if not len(self._yields) < part - 1 <= 4:
+        if not len(self._trials) < part - 1 <= 4:
             return
-        counts = np.array([moves.counts[:2, 1].sum(), moves.rows[0]])
-        accepted, rows = counts - self._counts
-        self._counts = counts
-        self._yields.append((accepted + 0.5) / (rows + 1.0))
+        now = np.array([moves.counts[:2, 1].sum(), moves.counts[:, 0].sum(), moves.rows[0]], np.float64)
+        self._trials.append(now - self._before)
+        self._before = now
         if part == 5:
-            self.scans = _SCANS[int(np.argmax(self._yields[1:]))]
-            N, tried = len(state.z), max(1, int(moves.counts[:, 0].sum()))
-            sweep = N * (state.size[N_CLUSTERS] + _ROW)
-            move = _PAIR_ROW * moves.rows[0] / tried
-            affordable = _SHARE * sweep / move if N > _FEW_ROWS else np.inf
-            self.launches = min(self._most[0], affordable / 2.0)
-            self.recalls = min(self._most[1], affordable)
+            accepted, tried, rows = np.array(self._trials[1:]).T
+            self.scans = _SCANS[int(np.argmax((accepted + 0.5) / (rows + 1.0)))]
+            N = len(state.z)
+            if N > _FEW_ROWS:
+                sweep = N * (state.size[N_CLUSTERS] + _ROW)
+                affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / max(1.0, tried.sum()))
+                self.launches = float(min(self.launches, affordable / 2.0))
+                self.recalls = float(min(self.recalls, affordable / 2.0))
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""

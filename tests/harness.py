@@ -171,10 +171,10 @@ class Gibbs:
         """The end of a label pass: the shards' statistics summed; returns the log likelihood."""
         return float(kernels.reduce_shards(self.state))
 
-    def warm_up(self, rng: np.random.Generator, count: int, moves: int | None = None) -> None:
+    def warm_up(self, rng: np.random.Generator, count: int, moves: tuple[int, int] | None = None) -> None:
         """Let a chain learn its moves on the data as they are; later calls of ``sweeps`` with this count make them.
 
-        ``moves`` is how many of each kind a sweep then makes, in place of what the chain would choose.
+        ``moves`` is how many a sweep then makes with new launches and with learned ones, in place of the chain's choice.
         """
         plan = Plan(warmup=500, draws=count, thin=1)
         chain = Chain(0, rng, self.data, self.model, self.state, plan, True)
@@ -182,7 +182,7 @@ class Gibbs:
             chain.advance(None)
         assert chain.moves.library.collected[0] > 0, "no launch was learned"
         if moves is not None:
-            chain.tuner.launches = chain.tuner.recalls = float(moves)
+            chain.tuner.launches, chain.tuner.recalls = map(float, moves)
         self._chain = chain
 
     def sweeps(self, rng: np.random.Generator, count: int) -> dict[str, NDArray[np.generic]]:

@@ -20,11 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RATE = 1e-3
 REPLICATES = 2000
 SWEEPS = 4
+MOVES = 40
 SEED = 20_250_601
 
 # Few observations and a tight prior, so that a step that is a little wrong moves the result by a good part of its
 # spread.
-STORIES = {f"{D}D, K={K}": Story(10, K, 1.3, some_niw(D, D + 3.0)) for D in (1, 2) for K in (2, 3)}
+STORIES = {
+    f"{D}D, K={K}": Story(10, K, alpha, some_niw(D, D + 3.0)) for D in (1, 2) for K, alpha in ((2, 1.3), (3, 0.5))
+}
 
 Step = Callable[[Gibbs, np.random.Generator, Floats, Floats, Floats, Ints], tuple[Floats, Floats, Floats, Ints]]
 
@@ -37,8 +40,10 @@ def transition(story: Story, step: Step) -> Transition:
     # Sweeps make moves that were learned in warm-up; that they were learned from other data changes nothing.
     if step is whole_sweeps:
         gibbs.warm_up(rng, SWEEPS)
-    elif step is many_moves:
-        gibbs.warm_up(rng, 1, moves=20)
+    elif step is many_launches:
+        gibbs.warm_up(rng, 1, moves=(MOVES, 0))
+    elif step is many_recalls:
+        gibbs.warm_up(rng, 1, moves=(0, MOVES))
 
     def step_with(
         rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints, X: Floats
@@ -57,13 +62,20 @@ def whole_sweeps(
     return shuffled(rng, *gibbs.parameters(), gibbs.labels())
 
 
-def many_moves(
+def many_launches(
     gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
 ) -> tuple[Floats, Floats, Floats, Ints]:
-    """One sweep with so many split-merge moves that a bias of theirs shows, which single labels would mend."""
+    """One sweep with so many split-merge moves that a bias of theirs shows, which a sweep's labels would mend."""
     gibbs.set_labels(z, occupied_first=True)
     gibbs.sweeps(rng, 1)
     return shuffled(rng, *gibbs.parameters(), gibbs.labels())
+
+
+def many_recalls(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """The same, with launches from the library."""
+    return many_launches(gibbs, rng, w, mu, Sigma, z)
 
 
 def weights_given_labels(
@@ -114,7 +126,8 @@ CONDITIONALS = [
     parameters_given_labels,
     labels_given_parameters,
     parameters_then_labels,
-    many_moves,
+    many_launches,
+    many_recalls,
 ]
 TESTS = len(STORIES) * (1 + len(CONDITIONALS))
 
@@ -190,8 +203,9 @@ PLANTS = {
     "counts ignored": ("weights.py", "rng, alpha + n[k])", "rng, alpha)", weights_given_labels),
     "weights ignored": ("sweep.py", "(state.log_w[k] + log_diagonal", "(log_diagonal", parameters_then_labels),
     "no log determinant": ("sweep.py", " + log_diagonal(state.W[k]) - 0.5", " - 0.5", parameters_then_labels),
-    "proposal of a split forgotten": ("moves.py", "log_ratio -= log_q", "log_ratio -= 0.0", many_moves),
-    "choice of a kind of move forgotten": ("moves.py", "-_LOG_2 if kind == SPLIT", "0.0 if kind == SPLIT", many_moves),
+    "proposal of a split forgotten": ("moves.py", "log_ratio -= log_q", "log_ratio -= 0.0", many_launches),
+    "choice of a kind of move forgotten": ("moves.py", "-_LOG_2 if kind == SPLIT", "0.0 if kind == SPLIT", many_launches),
+    "choice of a pair forgotten": ("moves.py", "-math.log(t + 1.0) if kind == SPLIT", "0.0 if kind == SPLIT", many_recalls),
 }
 """file, text, what it becomes, the conditional whose test must fail. Add a line when a kernel gains a place to go wrong."""
 

@@ -1,4 +1,7 @@
-"""Matching components across draws and chains. ``simulate`` makes the traces that other tests of results use too."""
+"""Matching components across draws and chains.
+
+``simulate`` and ``simulate_unknown_n`` make the traces that other tests of results use too.
+"""
 
 import dataclasses
 from typing import Any
@@ -7,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace
-from gibbs_gmm.relabel import _divergences, match_components
+from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace
+from gibbs_gmm.relabel import _divergences, match_components, most_probable_n_clusters
 
 BY_DRAW = (
     "weights",
@@ -19,6 +22,9 @@ BY_DRAW = (
     "n_clusters",
     "log_likelihood",
     "log_posterior",
+    "concentration",
+    "kappa_0",
+    "Psi_0",
 )
 
 
@@ -50,6 +56,41 @@ def simulate(C: int = 4, T: int = 300, K: int = 3, D: int = 2, N: int = 60, seed
     }
     trace = Trace(**values)
     return trace, centres[z] + rng.normal(size=(N, D))
+
+
+def simulate_unknown_n(
+    n_clusters: Any = (0.0, 0.2, 0.5, 0.3),
+    C: int = 4,
+    T: int = 300,
+    D: int = 2,
+    weight_prior: Any = None,
+    seed: int = 0,
+) -> tuple[Trace, Any]:
+    """A made-up trace of an unknown number of components, and data that fit it.
+
+    ``n_clusters`` are the probabilities of 1, 2, ... or an array (C, T). A draw with t clusters has the first t
+    components of :func:`simulate`, in order, and 1% of weight without observations; half of the draws have more
+    components than clusters.
+    """
+    rng = np.random.default_rng([seed, 1])
+    t = np.asarray(n_clusters)
+    if t.ndim == 1:
+        t = 1 + rng.choice(len(t), size=(C, T), p=t)
+    (C, T), K = t.shape, int(t.max())
+    trace, X = simulate(C, T, K, D, seed=seed)
+    used = np.arange(K) < t[..., None]
+    weights = np.where(used, trace.weights, 0.0)
+    return dataclasses.replace(
+        trace,
+        weights=0.99 * weights / weights.sum(-1, keepdims=True),
+        means=np.where(used[..., None], trace.means, np.nan),
+        covariances=np.where(used[..., None, None], trace.covariances, np.nan),
+        assignments=(np.arange(60) % t[..., None]).astype(np.uint8),
+        n_components=t + rng.geometric(0.5, (C, T)) - 1,
+        n_clusters=t,
+        concentration=rng.gamma(2.0, size=(C, T)),
+        weight_prior=MixtureOfFiniteMixtures() if weight_prior is None else weight_prior,
+    ), X
 
 
 def select(trace: Trace, *index: Any) -> Trace:
@@ -160,3 +201,58 @@ def test_divergences_do_not_depend_on_coordinates() -> None:
     mu, Sigma = mu @ A.T + 100.0, A @ Sigma @ A.T
     np.testing.assert_allclose(_divergences(w, mu, Sigma, w[0], mu[0], Sigma[0]), plain, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(np.diagonal(plain[0]), 0.0, atol=1e-12)
+
+
+# --- Unknown n ---
+
+
+def matched(trace: Trace) -> Any:
+    return np.take_along_axis(trace.weights, match_components(trace), -1)
+
+
+def test_draws_with_fewer_and_with_more_clusters_are_matched_too() -> None:
+    truth, _ = simulate_unknown_n()
+    assert most_probable_n_clusters(truth) == 3
+    trace, order = shuffled(truth, seed=1)  # unused slots too
+    perm = match_components(trace)
+    np.testing.assert_array_equal(np.take_along_axis(order, perm, -1), np.broadcast_to(np.arange(4), perm.shape))
+    np.testing.assert_array_equal(match_components(truth), np.broadcast_to(np.arange(4), perm.shape))
+
+
+def test_a_cluster_that_a_draw_does_not_have_leaves_its_place_unused() -> None:
+    trace, _ = simulate_unknown_n(np.where(np.arange(50) == 7, 2, 3)[None])
+    means, covariances = trace.means.copy(), trace.covariances.copy()
+    means[0, 7, :2], covariances[0, 7, :2] = means[0, 8, [2, 0]], covariances[0, 8, [2, 0]]
+    perm = match_components(dataclasses.replace(trace, means=means, covariances=covariances))
+    np.testing.assert_array_equal(perm[0, 7], [1, 2, 0])
+
+
+def test_clusters_beyond_the_most_probable_number_come_behind_by_weight() -> None:
+    trace, _ = simulate_unknown_n(np.where(np.arange(50) == 7, 5, 2)[None])
+    weights = trace.weights.copy()
+    weights[0, 7] = (0.5, 0.3, 0.03, 0.1, 0.06)
+    perm = match_components(dataclasses.replace(trace, weights=weights))
+    np.testing.assert_array_equal(perm[0, 7], [0, 1, 3, 4, 2])
+
+
+def test_every_draw_has_a_whole_permutation_even_if_means_coincide() -> None:
+    trace, _ = shuffled(simulate_unknown_n((0.3, 0.1, 0.2, 0.1, 0.3))[0], seed=2)
+    trace = dataclasses.replace(trace, means=0.0 * trace.means)
+    perm = match_components(trace)
+    np.testing.assert_array_equal(np.sort(perm, -1), np.broadcast_to(np.arange(5), perm.shape))
+    np.testing.assert_array_equal(match_components(select(trace, [3, 1])), perm[[3, 1]])
+
+
+def test_the_pivot_has_the_most_probable_number_of_clusters_and_the_highest_likelihood_of_those() -> None:
+    trace, _ = simulate_unknown_n()
+    chain, draw = np.argwhere(trace.n_clusters == 3)[5]
+    log_likelihood, weights = trace.log_likelihood.copy(), trace.weights.copy()
+    log_likelihood[trace.n_clusters != 3] += 1e3
+    log_likelihood[chain, draw], weights[chain, draw, :3] = 0.0, (0.2, 0.5, 0.3)
+    trace = dataclasses.replace(trace, log_likelihood=log_likelihood, weights=weights)
+    first = match_components(trace)[trace.n_clusters == 3, :3]
+    np.testing.assert_array_equal(first, np.broadcast_to([1, 2, 0], first.shape))
+
+
+def test_of_equally_frequent_numbers_the_smallest_counts() -> None:
+    assert most_probable_n_clusters(simulate_unknown_n(np.array([[4, 4, 2, 2, 3]]))[0]) == 2

@@ -190,12 +190,14 @@ def split_merge(
 ) -> bool:
     """One split-merge move. Leaves p(C, n | X, alpha, Psi_0, kappa_0) invariant, unless ``greedy``.
 
-    scans > 0: a launch from two random anchors. In one cluster, they propose to split it; in two, with probability 1/2
+    scans > 0: a launch from two random anchors, i among all rows and j, with equal probability, among the others in its
+    cluster or among those outside. In one cluster, they propose to split it; in two, with probability 1/2
     each, to merge or to re-split them. scans = 0: a launch from the library; a split takes a cluster at random, a merge
     or re-split an ordered pair, so that of t clusters a split has probability 1 / t and its reverse 1 / ((t + 1) t).
 
-    greedy leaves out the proposal's probability: not exact, for warm-up only. collect keeps accepted launches of
-    splits. ``restricted`` makes a pass over X. Returns whether the move was accepted.
+    greedy leaves out the proposal's probability: not exact, for warm-up only. Greedy and with scans = 0, it merges a
+    pair at random if their marginal likelihood together is better, without reading X. collect keeps accepted launches
+    of splits. ``restricted`` makes a pass over X. Returns whether the move was accepted.
     """
     z, total, pair, groups, task = state.z, state.total, moves.pair, moves.groups, moves.pair.task
     first, shards = 0 * len(task), len(pair.log_q)
@@ -209,15 +211,20 @@ def split_merge(
     u, log_u = rng.random(), math.log1p(-rng.random())
     i, j = -1, -1
     if scans > 0:
+        kind = SPLIT if u < 0.5 else (JOIN if u < 0.75 else RESPLIT)
         i = int(rng.random() * N)
-        j = int(rng.random() * (N - 1))
-        j += 1 if j >= i else 0
-        a, b = int(z[i]), int(z[j])
-        kind = SPLIT if a == b else (JOIN if u < 0.5 else RESPLIT)
-        log_extra = -_LOG_2 if kind == SPLIT else (_LOG_2 if kind == JOIN else 0.0)
+        a = int(z[i])
+        if (kind == SPLIT and total.n[a] < 2.0) or (kind != SPLIT and t == 1):
+            return False
+        j = i
+        while j == i or (z[j] == a) != (kind == SPLIT):
+            j = int(rng.random() * N)
+        b = int(z[j])
+        # Choosing (i, j): 1/2 / (N (n_a - 1)) for a split, 1/4 / (N (N - n_a)) for the others.
+        log_extra = _LOG_2 + math.log((N - total.n[a]) / (total.n[a] + total.n[b] - 1.0)) if kind == JOIN else 0.0
     else:
-        kind = SPLIT if u < 0.45 else (JOIN if u < 0.9 else RESPLIT)
-        if moves.library.collected[0] == 0 or (t == 1 and kind != SPLIT):
+        kind = JOIN if greedy or 0.45 <= u < 0.9 else (SPLIT if u < 0.45 else RESPLIT)
+        if (moves.library.collected[0] == 0 and not greedy) or (t == 1 and kind != SPLIT):
             return False
         a = int(rng.random() * t)
         b = int(rng.random() * (t - 1))
@@ -293,6 +300,10 @@ def split_merge(
         log_ratio += _log_partition(model, state, n, t, moves)
         if not greedy:
             log_ratio -= log_q
+        if scans > 0 and kind == SPLIT:
+            log_extra = math.log((read - 1.0) / (N - groups.n[0])) - _LOG_2
+        if scans > 0 and kind == RESPLIT:
+            log_extra = math.log((N - total.n[a]) / (N - groups.n[0]))
     if not log_u < log_ratio + (0.0 if greedy else log_extra):  # a NaN is refused too
         return False
 

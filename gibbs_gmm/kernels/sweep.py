@@ -390,7 +390,7 @@ def run_sweeps(
             keep = collect and move == 0
             calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, calls.restricted)
         for _ in range(int(tuning[RECALLS] + rng.random())):
-            calls.split_merge(rng, data, model, state, moves, 0, False, False, scratch.pair_work, calls.restricted)
+            calls.split_merge(rng, data, model, state, moves, 0, greedy, False, scratch.pair_work, calls.restricted)
         status = calls.draw_parameters(rng, model, state, scratch.cumulated)
         if status != 0:
             state.report[FAILED] = status
