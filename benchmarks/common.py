@@ -33,8 +33,7 @@ ROOT = Path(__file__).parent
 IRIS = ROOT.parent / "data" / "iris.csv"
 _RESULTS = ROOT / "results"
 
-gibbs_gmm.fit  # noqa: B018 (bound to the function, so that the module below is still found in sys.modules)
-_FIT = sys.modules["gibbs_gmm.fitting"]
+_FIT = sys.modules[gibbs_gmm.fit.__module__]  # the module of fit(), whatever it is called
 
 
 # --- The machine ------------------------------------------------------------------------------------------------------

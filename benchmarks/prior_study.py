@@ -4,12 +4,12 @@ The component prior and the concentration are chosen together for an unknown num
 posteriors find known labels and known numbers of clusters. Two stages:
 
 1. a screen of many priors on the labelled data sets and on a dozen simulated mixtures;
-2. the best few and the fixed alternatives in use elsewhere, on the data sets and on 50 other simulated mixtures: one to
+2. the best few and the fixed alternatives in use elsewhere, on the data sets and on 35 other simulated mixtures: one to
    six components in 1 to 13 dimensions, at three overlaps, with 100 to 2,000 rows.
 
-Under every prior n - 1 ~ BNB(1, 4, 3). Two chains, one from 1 and one from 20 clusters, so that a prior under which
-chains do not meet shows. Results go to ``benchmarks/results/prior_study.json`` and ``prior_study.md``; those of
-``--quick`` to ``results/scratch``.
+Under every prior n - 1 ~ BNB(1, 4, 3). Two short chains, one from 1 and one from 20 clusters (on the data sets of stage
+2 also from 4 and 10), so that a prior under which chains do not meet shows. Results go to
+``benchmarks/results/prior_study.json`` and ``prior_study.md``; those of ``--quick`` to ``results/scratch``.
 
 The simulated components owe nothing to any of the priors: axes and shapes of each covariance are drawn freely, and the
 means are then moved apart until the best possible rule, that knows all parameters, errs at the stated rate.
@@ -139,7 +139,7 @@ ComponentPrior = Callable[[FloatArray], gg.NormalInverseWishart]
 def niw(
     spread: float,
     kappa: float,
-    extra: float = 2.0,
+    extra: float | Callable[[int], float] = 2.0,
     df: Callable[[int], float] | None = None,
     shape: float | None = None,
 ) -> ComponentPrior:
@@ -147,9 +147,10 @@ def niw(
 
     def build(X: FloatArray) -> gg.NormalInverseWishart:
         D = X.shape[1]
-        Psi_0 = np.diag(spread * (extra - 1.0) * X.var(axis=0, ddof=1))
+        more = extra(D) if callable(extra) else extra
+        Psi_0 = np.diag(spread * (more - 1.0) * X.var(axis=0, ddof=1))
         known = df(D) if df else None
-        return gg.NormalInverseWishart(X.mean(0), kappa, D + extra, Psi_0, Psi_0_df=known, kappa_0_shape=shape)
+        return gg.NormalInverseWishart(X.mean(0), kappa, D + more, Psi_0, Psi_0_df=known, kappa_0_shape=shape)
 
     return build
 
@@ -179,7 +180,7 @@ def telescope(X: FloatArray) -> gg.NormalInverseWishart:
     return gg.NormalInverseWishart(np.median(X, axis=0), kappa, D + 4.0, Psi_0, Psi_0_df=float(D))
 
 
-COMPONENTS: dict[str, ComponentPrior] = {
+SCREENED: dict[str, ComponentPrior] = {
     # fixed, in use elsewhere
     "Fraley-Raftery, n = 3": fraley_raftery,
     "kappa 1, Psi = cov": unit_information,
@@ -201,6 +202,15 @@ COMPONENTS: dict[str, ComponentPrior] = {
     "df D, nu D+4, .2 V, kappa ~ G(1) .05": niw(0.2, 0.05, 4, lambda D: D, 1.0),
 }
 
+REFINED: dict[str, ComponentPrior] = {
+    "df D, nu D+4, .2 V, kappa .02": niw(0.2, 0.02, 4, lambda D: D),
+    "df D, nu D+8, .2 V, kappa .01": niw(0.2, 0.01, 8, lambda D: D),
+    "df D, nu 2D+3, .2 V, kappa .01": niw(0.2, 0.01, lambda D: D + 3, lambda D: D),
+    "df D+2, nu D+4, .2 V, kappa .01": niw(0.2, 0.01, 4, lambda D: D + 2),
+}
+
+COMPONENTS = SCREENED | REFINED
+
 
 def weight_priors() -> dict[str, gg.MixtureOfFiniteMixtures]:
     return {
@@ -213,7 +223,7 @@ def weight_priors() -> dict[str, gg.MixtureOfFiniteMixtures]:
 DYNAMIC, STATIC, SPARSE = weight_priors()
 
 SCREEN = [
-    *((component, DYNAMIC) for component in COMPONENTS),
+    *((component, DYNAMIC) for component in SCREENED),
     *(
         (component, weight)
         for component in (
@@ -225,7 +235,22 @@ SCREEN = [
     ),
 ]
 
-FINAL: list[tuple[str, str]] = []
+FINAL = [
+    *(
+        (component, DYNAMIC)
+        for component in (
+            "Fraley-Raftery, n = 3",
+            "kappa 1, Psi = cov",
+            "fixed .2 V, kappa .01",
+            "telescope",
+            "df D, nu D+2, .2 V, kappa .01",
+            "df D, nu D+4, .2 V, kappa .01",
+            "df D, nu D+4, .2 V, kappa .05",
+            *REFINED,
+        )
+    ),
+    *(("df D, nu D+4, .2 V, kappa .01", weight) for weight in (STATIC, SPARSE)),
+]
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------------
@@ -282,7 +307,7 @@ class Score:
         return "; ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
 
 
-def score(data: Data, component: str, weight: str) -> Score:
+def score(data: Data, component: str, weight: str, chains: int = 2) -> Score:
     begun = time.process_time()
     trace = gg.fit(
         data.X,
@@ -291,7 +316,7 @@ def score(data: Data, component: str, weight: str) -> Score:
         draws=300,
         thin=5 if len(data.X) < 1000 else 3,
         warmup=1500,
-        chains=2,
+        chains=chains,
         rng=1,
         threads=1,
         progress=False,
@@ -316,11 +341,11 @@ def score(data: Data, component: str, weight: str) -> Score:
     )  # fmt: skip
 
 
-def run(sets: Sequence[Data], priors: Sequence[tuple[str, str]]) -> list[Score]:
+def run(sets: Sequence[Data], priors: Sequence[tuple[str, str]], chains: int = 2) -> list[Score]:
     scores = []
     for i, data in enumerate(sets):
         begun = time.perf_counter()
-        scores += [score(data, *prior) for prior in priors]
+        scores += [score(data, *prior, chains) for prior in priors]
         say(f"{i + 1}/{len(sets)} {data.name}: {len(priors)} priors in {time.perf_counter() - begun:.1f} s")
     return scores
 
@@ -383,19 +408,16 @@ def real_table(scores: Sequence[Score]) -> str:
     return common.table(("component prior", "weights", "mean ARI", *names), [row for _, row in sorted(rows)])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    quick = common.parser(str(__doc__).splitlines()[0]).parse_args(arguments).quick
-    real = real_sets()
-    few = simulated_sets(1, 100)
-    screen = run([*real, *(few[::3] if quick else few)], SCREEN)
-    text = ["## Screen: simulated mixtures", simulated_table(screen), "## Screen: data sets", real_table(screen)]
-    final: list[Score] = []
-    if not quick:
-        final = run([*real, *simulated_sets(3, 1000)], FINAL)
-        text += ["## Final: simulated mixtures", simulated_table(final), "## Final: data sets", real_table(final)]
+def report(screen: Sequence[Score], final: Sequence[Score], quick: bool) -> None:
+    """Print the tables, and write them and every score."""
+    text = []
+    for title, scores in (("Screen", screen), ("Final", final)):
+        if scores:
+            text += [f"## {title}: simulated mixtures", simulated_table(scores)]
+            text += [f"## {title}: data sets", real_table(scores)]
     text.append(
-        "V = diag(variances of the columns), the first number the part of it that E[Sigma] is. Data sets: mean ARI "
-        f"over draws, mean of n+ (its mode); * R-hat of n+ above {_MET}. bias: mean of n+ less the truth."
+        "V = diag(variances of the columns); the number before it is the part of it that E[Sigma] is. Data sets: mean "
+        f"ARI over draws, mean of n+ (its mode); * R-hat of n+ above {_MET}. bias: mean of n+ less the truth."
     )
     page = "\n\n".join(text)
     print(page)
@@ -403,6 +425,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fields = "; ".join(field.name for field in dataclasses.fields(Score))
     stages = {"screen": [s.line() for s in screen], "final": [s.line() for s in final]}
     common.write("prior_study", {"fields": fields, "stages": stages}, quick)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    quick = common.parser(str(__doc__).splitlines()[0]).parse_args(arguments).quick
+    real, few = real_sets(), simulated_sets(1, 100)
+    screen = run([*real, *(few[::3] if quick else few)], SCREEN)
+    final = [] if quick else [*run(real, FINAL, chains=4), *run(simulated_sets(2, 1000), FINAL)]
+    report(screen, final, quick)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.partition_prior import LARGEST
 from gibbs_gmm.summary import (
     R_HAT_LIMIT,
     alike_all_the_same,
@@ -52,7 +53,7 @@ class NPosterior:
     p_n_clusters, se_n_clusters : (V,) float64
         p(n+ | X) and its Monte-Carlo standard error.
     prior_n_clusters : (V,) float64
-        p(n+) of as many observations.
+        p(n+) of as many observations; NaN for more than 10,000,000.
     p_n_clusters_by_chain : (C, V) float64
         p(n+ | X) as each chain alone has it.
     note : str
@@ -244,9 +245,9 @@ def _prior_n(trace: Trace, length: int) -> FloatArray | None:
 
 
 def _prior_n_clusters(trace: Trace, length: int) -> FloatArray:
-    """p(n+) of n+ = 1, ..., ``length``; NaN where the weight prior cannot say."""
-    pmf = getattr(trace.weight_prior, "n_clusters_pmf", None)
-    return np.full(length, np.nan) if pmf is None else _padded(pmf(trace.settings["n_observations"]), length)
+    """p(n+) of n+ = 1, ..., ``length``; NaN for more observations than it is computed for."""
+    N = trace.settings["n_observations"]
+    return np.full(length, np.nan) if N > LARGEST else _padded(trace.weight_prior.n_clusters_pmf(N), length)
 
 
 def _note(trace: Trace) -> str:

@@ -48,6 +48,20 @@ def _known_n(n: int) -> tuple[FloatArray, FloatArray]:
     return log_p, np.where(np.arange(n + 1) < n, 0.0, -np.inf)
 
 
+def _n_clusters_pmf(prior: WeightPrior, N: int) -> FloatArray:
+    """p(n_clusters = 1..N) under any weight prior."""
+    from gibbs_gmm.partition_prior import average, finite_pmf, process_pmf
+
+    weights, _ = prior.as_kernel()
+
+    def pmf(N: int, alpha: FloatArray, weight: FloatArray) -> FloatArray:
+        if weights.kind == PROCESS:
+            return process_pmf(N, weights.discount, alpha, weight)
+        return finite_pmf(N, weights.log_p, weights.kind == DYNAMIC, alpha, weight)
+
+    return average(prior.concentration, N, pmf)
+
+
 def _describe(value: Any) -> Any:
     """A number as it is; a frozen distribution as its name and arguments, for JSON."""
     if hasattr(value, "dist"):
@@ -86,6 +100,26 @@ class FiniteMixture:
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_components", validate.integer("n_components", self.n_components, 1))
         object.__setattr__(self, "concentration", _concentration(self.concentration))
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters: those of the components that own any of N observations.
+
+        With gamma the concentration, p(n+ = t) = n!/(n - t)! gamma^t Gamma(n gamma)/Gamma(n gamma + N) S_N(t), S a
+        generalised Stirling number (Miller & Harrison 2018; :mod:`gibbs_gmm.partition_prior` says how it is
+        computed). Exact up to rounding, some 1e-9; a learned concentration is averaged over its prior, with an error
+        below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
 
     def as_kernel(self) -> tuple[Weights, float]:
         """The prior as the kernels take it, and a starting value of the concentration."""
@@ -143,6 +177,27 @@ class MixtureOfFiniteMixtures:
         with np.errstate(divide="ignore"):
             return log_p[: end + 1], np.log(tail)
 
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters n+: the components that own any of N observations.
+
+        The average over n of a finite mixture's p(n+ = t | n) with concentration gamma, or alpha / n if dynamic
+        (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021; :mod:`gibbs_gmm.partition_prior` says how it is computed).
+        n+ is at most n and at most N: with few observations, or a concentration well below 1, much smaller. Exact up
+        to rounding and the tail of p(n) that is cut off, some 1e-9; a learned concentration is averaged over its
+        prior, with an error below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
+
     def as_kernel(self) -> tuple[Weights, float]:
         """The prior as the kernels take it, and a starting value of the concentration."""
         log_p, log_tail = self.log_n_prior()
@@ -165,6 +220,25 @@ class DirichletProcess:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concentration", _concentration(self.concentration))
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters in N observations.
+
+        p(n+ = t) = alpha^t Gamma(alpha)/Gamma(alpha + N) |s(N, t)|, s a Stirling number of the first kind (Antoniak
+        1974; :mod:`gibbs_gmm.partition_prior` says how it is computed). Exact up to rounding, some 1e-9; a learned
+        concentration is averaged over its prior, with an error below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
 
     def as_kernel(self) -> tuple[Weights, float]:
         """The prior as the kernels take it, and a starting value of the concentration."""
@@ -194,6 +268,26 @@ class PitmanYorProcess:
         if not 0.0 <= discount < 1.0:
             raise ValueError(f"discount must be at least 0 and less than 1, got {discount}")
         object.__setattr__(self, "discount", discount)
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters in N observations.
+
+        p(n+ = t) = prod_{i=1}^{t-1} (alpha + i d) Gamma(1 + alpha)/Gamma(alpha + N) S_d(N, t), S_d a generalised
+        Stirling number (Pitman 2006; :mod:`gibbs_gmm.partition_prior` says how it is computed). Exact up to rounding,
+        some 1e-9 (1e-7 as the discount nears 1); a learned concentration is averaged over its prior, with an error
+        below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
 
     def as_kernel(self) -> tuple[Weights, float]:
         """The prior as the kernels take it, and a starting value of the concentration."""

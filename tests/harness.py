@@ -174,7 +174,7 @@ class Gibbs:
     def warm_up(self, rng: np.random.Generator, count: int, moves: tuple[int, int] | None = None) -> None:
         """Let a chain learn its moves on the data as they are; later calls of ``sweeps`` with this count make them.
 
-        ``moves`` is how many a sweep then makes with new launches and with learned ones, in place of the chain's choice.
+        ``moves`` is how many a sweep then makes with new launches and with learned ones; by default the chain chooses.
         """
         plan = Plan(warmup=500, draws=count, thin=1)
         chain = Chain(0, rng, self.data, self.model, self.state, plan, True)

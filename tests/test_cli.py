@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -11,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_relabel import select
+from test_relabel import select, simulate_unknown_n
 
 import gibbs_gmm
-from gibbs_gmm.cli import main
+from gibbs_gmm.cli import _bar_chart, main
+from gibbs_gmm.n_posterior import tabulate
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+FIXED = gibbs_gmm.MixtureOfFiniteMixtures(concentration=1.0)
 SHORT = ["--draws", "30", "--warmup", "30", "--chains", "2", "--seed", "1"]
 FILES = ["pairs.png", "summary.csv", "trace.npz"]
+ALL_FILES = ["n_posterior.csv", "n_posterior.png", *FILES]
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +41,10 @@ def csv_file(text: str = "", rows: int = 40) -> str:
 
 def fit(*options: str) -> int:
     return main(["fit", csv_file(), "--components", "2", *SHORT, *options])
+
+
+def fit_unknown(*options: str) -> int:
+    return main(["fit", csv_file(), *SHORT, *options])
 
 
 def written(folder: str = "some-run") -> list[str]:
@@ -64,6 +72,106 @@ def test_fit_writes_a_run_and_says_so(capsys: pytest.CaptureFixture[str]) -> Non
     assert rows[0]["name"] == "weight[0]"
     assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 1
     assert Path("deep/iris-run/pairs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_components_their_number_is_learned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(DATA / "iris.csv"), "--out", "iris-run", *SHORT]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[3] == ""
+    assert lines[4].split() == ["p(n),", "components", "post", "prior", "p(n+),", "clusters", "post", "prior"]
+    assert lines[5].split()[:1] == ["1"]
+    end = lines.index("", 4)
+    assert max(map(len, lines[4:end])) < 80
+    assert any("######" in line for line in lines[5:end])
+    assert lines[end + 1].split() == ["mean", "sd", "5%", "95%", "r_hat", "ess_bulk", "ess_tail"]
+    assert "n_components" in out
+    assert lines[-1].startswith(
+        "wrote trace.npz, summary.csv, n_posterior.csv, pairs.png, n_posterior.png in iris-run; "
+    )
+    assert written("iris-run") == ALL_FILES
+    trace = gibbs_gmm.load("iris-run/trace.npz")
+    assert trace.weight_prior.concentration.dist.name == "f"
+    with open("iris-run/n_posterior.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["n", "p_n_components", "se_n_components", "prior_n_components"]
+    assert float(rows[1]["p_n_clusters"]) == np.mean(trace.n_clusters == 2)
+    assert Path("iris-run/n_posterior.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--concentration", "2"], gibbs_gmm.MixtureOfFiniteMixtures(concentration=2.0)),
+        (["--weights", "mfm", "--concentration", "0.5"], gibbs_gmm.MixtureOfFiniteMixtures(concentration=0.5)),
+        (["--weights", "dp"], gibbs_gmm.DirichletProcess()),
+        (["--weights", "dp", "--concentration", "0.5"], gibbs_gmm.DirichletProcess(0.5)),
+        (["--weights", "py"], gibbs_gmm.PitmanYorProcess()),
+        (["--weights", "py", "--concentration", "2", "--discount", "0.1"], gibbs_gmm.PitmanYorProcess(2.0, 0.1)),
+        (["--components", "2"], gibbs_gmm.FiniteMixture(2)),
+    ],
+)
+def test_weights_are_those_asked_for(options: list[str], expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Enough(Exception):
+        pass
+
+    seen = []
+
+    def fit(X: Any, n_components: Any, **_: Any) -> None:
+        seen.append(n_components)
+        raise Enough
+
+    monkeypatch.setattr(gibbs_gmm, "fit", fit)
+    with pytest.raises(Enough):
+        fit_unknown(*options)
+    (weight_prior,) = seen
+    assert type(weight_prior) is type(expected)
+    assert weight_prior.concentration == expected.concentration
+    assert getattr(weight_prior, "discount", None) == getattr(expected, "discount", None)
+
+
+def test_a_process_has_one_chart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit_unknown("--weights", "dp") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].split() == ["p(n+),", "clusters", "post", "prior"]
+    assert max(map(len, lines[3 : lines.index("", 3)])) < 80
+    assert written() == ALL_FILES
+
+
+def test_the_bar_chart_is_to_scale() -> None:
+    posterior = tabulate(simulate_unknown_n(np.array([[1, 2, 2, 2, 2, 2, 12, 12]]), weight_prior=FIXED)[0])
+    posterior = dataclasses.replace(
+        posterior, p_n_components=posterior.p_n_clusters, prior_n_clusters=np.full(len(posterior), np.nan)
+    )
+    head, *lines = _bar_chart(posterior).splitlines()
+    assert head.endswith("prior")
+    assert [line.split()[0] for line in lines] == [str(n) for n in range(1, 13)]
+    assert len({len(line) for line in (head, *lines)}) == 1
+    bars = [[len(bar) for bar in re.findall("#+", line)] for line in lines]
+    full = bars[1][0]
+    assert full > 15
+    assert bars[:3] == [[round(full / 5)] * 2, [full] * 2, []]
+    assert bars[11] == [round(full * 2 / 5)] * 2
+    assert lines[0].split() == ["1", "#" * bars[0][0], "0.125", "0.571", "#" * bars[0][0], "0.125", "-"]
+
+
+def test_very_many_bars_are_not_printed() -> None:
+    posterior = tabulate(simulate_unknown_n(np.arange(1, 61)[None], D=1, weight_prior=FIXED)[0])
+    assert "spread over 60 values: see n_posterior.csv" in _bar_chart(posterior)
+
+
+def test_a_run_of_known_n_takes_away_the_tables_of_an_earlier_one_of_unknown_n(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit_unknown("--weights", "dp") == 0
+    assert fit() == 2
+    for name in FILES:
+        Path("some-run", name).unlink()
+    assert fit() == 2
+    assert "already has a run" in capsys.readouterr().err
+    assert fit("--force") == 0
+    assert written() == FILES
 
 
 def test_options_reach_the_fit() -> None:
@@ -147,13 +255,15 @@ def test_a_missing_file_and_a_folder(capsys: pytest.CaptureFixture[str]) -> None
     ("options", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["fit"], "the following arguments are required: CSV, -n/--components"),
-        (["fit", "x.csv"], "the following arguments are required: -n/--components"),
+        (["fit"], "the following arguments are required: CSV"),
         (["fit", "x.csv", "-n", "0"], "argument -n/--components: a whole number of at least 1 is wanted, got '0'"),
         (["fit", "x.csv", "-n", "2.5"], "a whole number of at least 1 is wanted, got '2.5'"),
         (["fit", "x.csv", "-n", "2", "--warmup", "-1"], "argument --warmup: a whole number of at least 0 is wanted"),
         (["fit", "x.csv", "-n", "2", "--concentration", "0"], "argument --concentration: a positive number is wanted"),
         (["fit", "x.csv", "-n", "2", "--concentration", "nan"], "a positive number is wanted, got 'nan'"),
+        (["fit", "x.csv", "--weights", "crp"], "argument --weights: invalid choice: 'crp'"),
+        (["fit", "x.csv", "--discount", "1"], "argument --discount: a number of at least 0 and less than 1 is wanted"),
+        (["fit", "x.csv", "--discount", "nan"], "less than 1 is wanted, got 'nan'"),
         (["fit", "x.csv", "-n", "2", "--columns", ","], "argument --columns: names of columns with commas"),
         (["fit", "x.csv", "-n", "2", "--sed", "x"], "unrecognized arguments: --sed"),
         (["fits"], "invalid choice: 'fits'"),
@@ -167,6 +277,20 @@ def test_bad_usage(options: list[str], message: str, capsys: pytest.CaptureFixtu
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--components", "2", "--weights", "dp"], "--weights is for an unknown number of components"),
+        (["--weights", "dp", "--discount", "0.1"], "--discount is for --weights py"),
+        (["--components", "2", "--discount", "0.1"], "--discount is for --weights py"),
+    ],
+)
+def test_options_that_do_not_go_together(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit_unknown(*options) == 2
+    assert capsys.readouterr().err.startswith(f"gibbs-gmm: error: {message}")
+    assert not Path("some-run").exists()
+
+
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("gibbs-gmm 0.")
@@ -174,12 +298,15 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert "fit a mixture to a CSV file" in capsys.readouterr().out
     assert main(["fit", "--help"]) == 0
     text = capsys.readouterr().out
-    assert "gibbs-gmm fit data/iris.csv --components 3 --out iris-run" in text
+    assert "gibbs-gmm fit data/iris.csv --out iris-run\n" in text
     assert max(map(len, text.splitlines())) < 80
     for option in (
         "columns",
         "drop",
+        "components",
+        "weights",
         "concentration",
+        "discount",
         "draws",
         "warmup",
         "thin",

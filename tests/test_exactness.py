@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 import oracle
 import pytest
-from harness import EPS, assert_within_mcse, package_prior, some_niw
+from harness import EPS, Gibbs, assert_within_mcse, package_prior, some_niw
 from oracle import NIW, Finite, Floats, Ints
 from scipy.special import gammaln
 
@@ -38,13 +38,19 @@ def run(X: Floats, n: int, alpha: float, niw: NIW, *, draws: int = 20_000, thin:
 
 def assert_posterior(trace: gg.Trace, exact: oracle.Enumeration) -> None:
     """The partition part of a trace agrees with the enumeration."""
-    z = trace.assignments
-    assert z is not None
-    N, K = z.shape[-1], trace.weights.shape[-1]
+    assert trace.assignments is not None
+    assert_partitions(trace.assignments, trace.weights.shape[-1], exact)
+    counts = [(trace.assignments == k).any(-1) for k in range(trace.weights.shape[-1])]
+    np.testing.assert_array_equal(trace.n_clusters, np.sum(counts, axis=0))
+
+
+def assert_partitions(z: Ints, K: int, exact: oracle.Enumeration) -> None:
+    """Draws of labels (C, T, N) agree with the enumeration."""
+    N = z.shape[-1]
     n = np.stack([(z == k).sum(-1) for k in range(K)], axis=-1) / N
-    np.testing.assert_array_equal(trace.n_clusters, (n > 0).sum(-1))
+    n_clusters = (n > 0).sum(-1)
     for t in range(1, K + 1):
-        assert_within_mcse(trace.n_clusters == t, exact.n_clusters[t - 1], min_ess=MIN_ESS, name=f"p(n+ = {t})")
+        assert_within_mcse(n_clusters == t, exact.n_clusters[t - 1], min_ess=MIN_ESS, name=f"p(n+ = {t})")
     assert_within_mcse((n**2).sum(-1), exact.mean_concentration, min_ess=MIN_ESS, name="concentration")
     entropy = -(n * np.log(n, where=n > 0, out=np.zeros_like(n))).sum(-1)
     assert_within_mcse(entropy, exact.mean_entropy, min_ess=MIN_ESS, name="entropy")
@@ -113,6 +119,17 @@ def test_row_order_changes_nothing() -> None:
     assert_posterior(run(NEAL[order], 2, 1.0, NEAL_NIW), exact)
     same = oracle.enumerate_posterior(NEAL, NEAL_NIW, Finite(2, 1.0)).co_clustering[np.ix_(order, order)]
     np.testing.assert_allclose(exact.co_clustering, same, rtol=1000 * EPS)
+
+
+@pytest.mark.parametrize("moves", [(20, 0), (0, 20)], ids=["launches", "recalls"])
+@pytest.mark.parametrize("D", [1, 2])
+def test_split_merge_moves_that_are_nearly_alone(D: int, moves: tuple[int, int]) -> None:
+    # Twenty moves of whole clusters for each pass of single labels: a bias of the moves is not mended by the labels.
+    X, niw = NEAL[:7] if D == 1 else np.random.default_rng(9).standard_normal((7, 2)), some_niw(D, D + 2.0)
+    gibbs, rng = Gibbs(X, 3, 0.7, niw), np.random.default_rng(8)
+    gibbs.warm_up(rng, 20_000, moves)
+    z = gibbs.sweeps(rng, 20_000)["z"]
+    assert_partitions(z[None].astype(np.int64), 3, oracle.enumerate_posterior(X, niw, Finite(3, 0.7)))
 
 
 # --- The evidence, by Chib's identity ---

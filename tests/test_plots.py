@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from scipy import stats
-from test_relabel import shuffled, simulate
+from test_relabel import shuffled, simulate, simulate_unknown_n
 
-from gibbs_gmm.plots import _PALETTE, pairs, save_pairs
+from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures
+from gibbs_gmm.n_posterior import tabulate
+from gibbs_gmm.plots import _PALETTE, n_posterior, pairs, save_n_posterior, save_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -147,8 +150,118 @@ def test_bad_arguments_are_named() -> None:
         pairs(trace, X, max_draws=0)
 
 
+# --- Unknown n ---
+
+
+def test_components_are_those_of_the_most_probable_number_of_clusters() -> None:
+    truth, X = simulate_unknown_n()
+    trace, _ = shuffled(truth, seed=1)
+    axes = pairs(trace, X, max_draws=20)
+    share = f"{100 * np.mean(trace.n_clusters == 3):.0f}%"
+    assert axes[0, 1].get_legend().get_title().get_text() == f"3 clusters ({share} of draws):  weight (90% interval)"
+    assert [text[:2] for text in texts(axes)] == ["0:", "1:", "2:", "mi", "90"]
+    assert "mixture, all draws, and its 90% band" in texts(axes)
+    assert [len(c.get_segments()) for c in lines(axes[1, 0], thin=True)] == [20, 20, 20]
+    own = truth.n_clusters == 3
+    for k, thick in enumerate(lines(axes[1, 0], thin=False)):
+        centre = np.average(truth.means[own][:, k], axis=0, weights=truth.weights[own][:, k])
+        np.testing.assert_allclose(thick.get_segments()[0][:-1].mean(0), centre, atol=1e-9)
+    (points,) = [c for c in axes[1, 0].collections if isinstance(c, PathCollection)]
+    assert [to_hex(c) for c in points.get_facecolor()] == [_PALETTE[i % 3].lower() for i in range(60)]
+    axes[0, 0].figure.draw_without_rendering()
+
+
+def test_the_mixture_is_that_of_all_draws() -> None:
+    """One cluster in half of the draws and two in the others: the mixture's density is the mean of both densities."""
+    n_clusters = np.repeat([1, 2], [101, 99])[None]  # 200 draws, as many as are looked at
+    trace, X = simulate_unknown_n(n_clusters, D=1)
+    mixture, *components = pairs(trace, X)[0, 0].lines
+    assert len(components) == 1
+    normals = stats.norm(trace.means[0], np.sqrt(trace.covariances[0, ..., 0]))
+    terms = trace.weights[0, :, :, None] * normals.pdf(mixture.get_xdata())
+    np.testing.assert_allclose(mixture.get_ydata(), np.nansum(terms, axis=1).mean(0), rtol=1e-10)
+    np.testing.assert_allclose(components[0].get_ydata(), terms[:101, 0].mean(0), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("n_clusters", "D"), [([[1]], 1), ([[1]], 2), ([[3, 1]], 2), ([[7, 9, 11, 9]], 2), ([[30]], 1)]
+)
+def test_any_shape_of_unknown_n(n_clusters: list[list[int]], D: int) -> None:
+    trace, X = simulate_unknown_n(np.array(n_clusters), D=D)
+    pairs(trace, X)[0, 0].figure.draw_without_rendering()
+    pairs(dataclasses.replace(trace, assignments=None), X)[0, 0].figure.draw_without_rendering()
+
+
+FIXED = MixtureOfFiniteMixtures(concentration=1.0)  # the prior of n+ under the default one takes a second or two
+
+
+def heights(ax, label: str) -> list[float]:
+    (bars,) = [bars for bars in ax.containers if bars.get_label() == label]
+    return [bar.get_height() for bar in bars]
+
+
+def test_n_posterior_draws_posterior_and_prior() -> None:
+    posterior = tabulate(simulate_unknown_n(weight_prior=FIXED)[0])
+    axes = n_posterior(posterior)
+    assert axes.shape == (2,)
+    assert [ax.get_title(loc="left") for ax in axes] == ["p(n)", "p(n+)"]
+    assert heights(axes[0], "posterior") == posterior.p_n_components.tolist()
+    assert heights(axes[0], "prior") == posterior.prior_n_components.tolist()
+    assert heights(axes[1], "posterior") == posterior.p_n_clusters.tolist()
+    assert heights(axes[1], "prior") == posterior.prior_n_clusters.tolist()
+    (circles,) = [c for c in axes[1].collections if isinstance(c, PathCollection)]
+    expected = np.sort(posterior.p_n_clusters_by_chain[:, 1:4], axis=None)
+    np.testing.assert_array_equal(np.sort(circles.get_offsets()[:, 1]), expected)
+    (errors,) = [c for c in axes[1].collections if isinstance(c, LineCollection)]
+    reach = [np.ptp(segment[:, 1]) for segment in errors.get_segments()]
+    np.testing.assert_allclose(reach, 4.0 * posterior.se_n_clusters[1:4], rtol=1e-12)
+    assert {text.get_text() for text in axes[1].get_legend().get_texts()} == {"posterior", "prior", "each chain alone"}
+    axes[0].figure.draw_without_rendering()
+    assert axes[0].get_xlim()[0] == pytest.approx(0.3)
+    assert all(tick == int(tick) for tick in axes[0].get_xticks())
+
+
+def test_n_posterior_of_a_process_and_of_a_given_n_is_one_panel() -> None:
+    for trace in (simulate_unknown_n(weight_prior=DirichletProcess())[0], simulate()[0]):
+        axes = n_posterior(trace)
+        assert [ax.get_title(loc="left") for ax in axes] == ["p(n+)"]
+        _, ax = plt.subplots()
+        assert n_posterior(trace, ax)[0] is ax
+        axes[0].figure.draw_without_rendering()
+
+
+def test_n_posterior_checks_its_axes() -> None:
+    trace, _ = simulate_unknown_n(weight_prior=FIXED)
+    _, axes = plt.subplots(2, 1)
+    assert (n_posterior(trace, axes) == axes).all()
+    with pytest.raises(ValueError, match=r"axes must be 2 Axes for p\(n\) and p\(n\+\), got 1"):
+        n_posterior(trace, axes[0])
+
+
+def test_n_posterior_warns_of_chains_that_have_not_met() -> None:
+    trace, _ = simulate_unknown_n(np.array([[2], [3]]) + np.zeros((1, 50), int), weight_prior=FIXED)
+    with pytest.warns(UserWarning, match="have not met") as record:
+        n_posterior(trace)
+    assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize(("C", "T"), [(1, 1), (1, 3), (4, 1), (30, 5)])
+def test_n_posterior_of_any_shape(C: int, T: int) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* have not met")
+        axes = n_posterior(simulate_unknown_n(C=C, T=T, weight_prior=FIXED)[0])
+    axes[0].figure.draw_without_rendering()
+
+
+# --- Files and imports ---
+
+
 def test_save_leaves_pyplot_alone(tmp_path: Path) -> None:
     trace, X = simulate(T=5)
+    save_n_posterior(trace, tmp_path / "n.png")
+    assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG")
+    save_n_posterior(tabulate(trace), tmp_path / "n.pdf")
+    assert (tmp_path / "n.pdf").read_bytes().startswith(b"%PDF")
     save_pairs(trace, X, tmp_path / "pairs.png")
     assert (tmp_path / "pairs.png").read_bytes().startswith(b"\x89PNG")
     save_pairs(trace, X, tmp_path / "one.png", columns=["x1"])
@@ -163,11 +276,13 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
         pairs(trace, X)
     with pytest.raises(ImportError, match=r"pip install 'gibbs-gmm\[plots\]'"):
         save_pairs(trace, X, tmp_path / "pairs.png")
+    with pytest.raises(ImportError, match=r"pip install 'gibbs-gmm\[plots\]'"):
+        n_posterior(trace)
 
 
 def test_heavy_packages_are_imported_only_when_used() -> None:
     code = (
-        "import sys, gibbs_gmm.plots, gibbs_gmm.summary, gibbs_gmm.cli, gibbs_gmm.table\n"
+        "import sys, gibbs_gmm.plots, gibbs_gmm.summary, gibbs_gmm.n_posterior, gibbs_gmm.cli, gibbs_gmm.table\n"
         "print([m for m in ('matplotlib', 'arviz_stats', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

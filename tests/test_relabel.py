@@ -206,16 +206,13 @@ def test_divergences_do_not_depend_on_coordinates() -> None:
 # --- Unknown n ---
 
 
-def matched(trace: Trace) -> Any:
-    return np.take_along_axis(trace.weights, match_components(trace), -1)
-
-
 def test_draws_with_fewer_and_with_more_clusters_are_matched_too() -> None:
     truth, _ = simulate_unknown_n()
     assert most_probable_n_clusters(truth) == 3
-    trace, order = shuffled(truth, seed=1)  # unused slots too
+    trace, _ = shuffled(truth, seed=1)  # unused slots too
     perm = match_components(trace)
-    np.testing.assert_array_equal(np.take_along_axis(order, perm, -1), np.broadcast_to(np.arange(4), perm.shape))
+    np.testing.assert_array_equal(np.take_along_axis(trace.weights, perm, -1), truth.weights)
+    np.testing.assert_array_equal(np.take_along_axis(trace.means, perm[..., None], 2), truth.means)
     np.testing.assert_array_equal(match_components(truth), np.broadcast_to(np.arange(4), perm.shape))
 
 

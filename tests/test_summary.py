@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arviz_stats.base import array_stats
-from test_relabel import shuffled, simulate
+from test_relabel import shuffled, simulate, simulate_unknown_n
 
+import gibbs_gmm as gg
+from gibbs_gmm import DirichletProcess, PitmanYorProcess
 from gibbs_gmm.summary import Summary, summarize
 
 STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
@@ -218,3 +220,170 @@ def test_dataframe_without_pandas_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 def test_an_unknown_row_is_named() -> None:
     with pytest.raises(KeyError, match=r"no row 'weight\[9\]'"):
         summarize(simulate(T=20)[0])["weight[9]"]
+
+
+# --- Unknown n ---
+
+
+def test_rows_of_an_unknown_number_of_components() -> None:
+    trace, _ = simulate_unknown_n(D=1)
+    assert summarize(trace).name == (
+        *(f"weight[{k}]" for k in range(3)),
+        *(f"mean[{k}, x0]" for k in range(3)),
+        *(f"covariance[{k}, x0, x0]" for k in range(3)),
+        "log_likelihood",
+        *(f"sorted_weight[{j}]" for j in range(4)),
+        "n_clusters",
+        "n_components",
+        "concentration",
+    )
+
+
+@pytest.mark.parametrize("weight_prior", [DirichletProcess(), PitmanYorProcess()])
+def test_a_process_has_no_number_of_components(weight_prior: DirichletProcess | PitmanYorProcess) -> None:
+    trace, _ = simulate_unknown_n(weight_prior=weight_prior)
+    names = summarize(dataclasses.replace(trace, concentration=None, kappa_0=trace.concentration)).name
+    assert names[-2:] == ("n_clusters", "kappa_0")
+    assert "n_components" not in names
+
+
+def test_component_rows_are_from_the_draws_with_the_most_probable_number_of_clusters() -> None:
+    truth, _ = simulate_unknown_n(T=600)
+    trace, _ = shuffled(truth, seed=1)
+    summary = summarize(trace)
+    own = truth.n_clusters == 3
+    least = own.sum(1).min()
+    for name, values in {
+        "weight[1]": truth.weights[..., 1],
+        "mean[2, x1]": truth.means[..., 2, 1],
+        "covariance[0, x0, x1]": truth.covariances[..., 0, 0, 1],
+    }.items():
+        x, chains = values[own], np.stack([values[c, own[c]][:least] for c in range(4)])
+        np.testing.assert_allclose(
+            list(summary[name].values()),
+            [
+                x.mean(),
+                x.std(ddof=1),
+                *np.quantile(x, [0.05, 0.95]),
+                array_stats.rhat(chains),
+                array_stats.ess(chains),
+                array_stats.ess(chains, method="tail", prob=(0.05, 0.95)),
+            ],
+            rtol=1e-12,
+        )
+    assert f"(weight, mean, covariance) are from the {100 * own.mean():.0f}% of draws with 3 clusters," in summary.note
+    assert summary.messages == ()
+    assert summary.note.split()[-1] in repr(summary)
+    assert summary.note[:30] in summary._repr_html_()
+    for name, values in {
+        "log_likelihood": truth.log_likelihood,
+        "sorted_weight[3]": truth.weights[..., 3],
+        "n_clusters": truth.n_clusters,
+        "n_components": truth.n_components,
+    }.items():
+        assert summary[name]["mean"] == pytest.approx(values.mean(), rel=1e-12)
+
+
+def test_there_is_no_note_where_all_draws_are_used() -> None:
+    assert summarize(simulate()[0]).note == ""
+    summary = summarize(simulate_unknown_n(np.full((4, 300), 3))[0])
+    assert summary.note == ""
+    assert "log_posterior" not in summary.name
+
+
+@pytest.mark.parametrize(("rare", "share"), [(5, "more than 99%"), (1190, "less than 1%")])
+def test_the_share_is_never_rounded_to_all_or_nothing(rare: int, share: str) -> None:
+    n_clusters = np.full(1200, 2)
+    n_clusters[:rare] = 3 if rare == 5 else 3 + np.arange(rare) // 9  # 9 draws of each number
+    summary = summarize(simulate_unknown_n(np.random.default_rng(0).permutation(n_clusters).reshape(4, 300), D=1)[0])
+    assert f"from the {share} of draws with 2 clusters" in summary.note
+
+
+def test_weights_that_few_draws_have_are_left_out() -> None:
+    names = summarize(simulate_unknown_n((0.0, 0.6, 0.3, 0.08, 0.02))[0]).name
+    assert [name for name in names if name.startswith("sorted_weight")] == [f"sorted_weight[{j}]" for j in range(4)]
+
+
+def test_chains_from_one_cluster_and_from_many_that_have_not_met() -> None:
+    n_clusters = np.full((4, 300), 3)
+    n_clusters[0], n_clusters[1] = 1, 5
+    n_clusters[:, ::7] = 2
+    trace, _ = simulate_unknown_n(n_clusters)
+    with pytest.warns(UserWarning, match="have not met") as record:
+        summary = trace.summary()
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    assert said(summary, "The chains, which start from one cluster, from many and from numbers between, have not met: ")
+    assert said(summary, "R-hat is above 1.05 for n_clusters (")
+    assert said(summary, "The most probable n_clusters of each chain is 1, 5, 3, 3. ")
+    assert "Some chain has fewer than 4 of these draws" in summary.note
+    assert np.isnan(summary["weight[0]"]["r_hat"])
+    assert np.isnan(summary["weight[0]"]["ess_bulk"])
+    assert summary["mean[2, x0]"]["mean"] == pytest.approx(trace.means[2:, :, 2, 0][n_clusters[2:] == 3].mean())
+
+
+def test_n_clusters_come_first_among_what_disagrees() -> None:
+    n_clusters = np.random.default_rng(0).integers(2, 4, (4, 300))
+    n_clusters[0, :200] = 3
+    trace, _ = simulate_unknown_n(n_clusters)
+    concentration = trace.concentration + 100.0 * np.arange(4)[:, None]
+    with pytest.warns(UserWarning, match=r"R-hat is above 1.05 for n_clusters \(1.\d\d\), concentration \("):
+        summarize(dataclasses.replace(trace, concentration=concentration))
+
+
+def test_one_chain_apart_in_n_clusters_among_many_is_seen_although_r_hat_is_not_high() -> None:
+    n_clusters = np.random.default_rng(0).integers(2, 7, (120, 20))
+    n_clusters[7] = 7
+    trace, _ = simulate_unknown_n(n_clusters, D=1)
+    weights = np.tile(trace.weights[7:8, :1], (120, 20, 1))  # these agree
+    with pytest.warns(UserWarning, match="have not met: one chain's n_clusters never comes near another's") as record:
+        summary = summarize(dataclasses.replace(trace, weights=weights))
+    assert "The most probable n_clusters of each chain lies between 2 and 7." in str(record[0].message)
+    assert summary["n_clusters"]["r_hat"] < 1.05
+
+
+def test_different_modes_that_are_chance_are_no_warning() -> None:
+    n_clusters = np.tile([2, 3], (4, 150))
+    n_clusters[0, 0], n_clusters[1, 1] = 3, 2
+    summary = summarize(simulate_unknown_n(n_clusters)[0])
+    assert said(summary, "The most probable n_clusters of each chain is 3, 2, 2, 2. As R-hat finds the chains alike")
+
+
+def test_few_draws_of_the_most_probable_number_are_not_taken_for_label_switching() -> None:
+    trace, _ = simulate_unknown_n((0.0, 0.0, 0.3, 0.28, 0.27, 0.15), T=120)
+    means = trace.means.copy()
+    means[0, :, 1] += 0.3
+    summary = summarize(dataclasses.replace(trace, means=means))
+    assert summary["mean[1, x0]"]["r_hat"] > 1.05
+    assert not said(summary, "labels switch")
+    assert said(summary, "few effective draws")
+
+
+def test_a_known_number_keeps_all_rows_when_the_number_of_clusters_varies() -> None:
+    trace, _ = simulate(K=3)
+    n_clusters = np.random.default_rng(0).integers(2, 4, trace.n_clusters.shape)
+    summary = summarize(dataclasses.replace(trace, n_clusters=n_clusters))
+    assert {"weight[2]", "log_posterior", "sorted_weight[2]"} <= set(summary.name)
+    assert "n_components" not in summary.name
+    assert summary.note == ""
+
+
+@pytest.mark.parametrize(("C", "T"), [(1, 1), (4, 1), (1, 3), (2, 4), (1, 50)])
+def test_small_traces_of_unknown_n(C: int, T: int) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* have not met")
+        summary = summarize(simulate_unknown_n(C=C, T=T)[0])
+    assert np.isfinite(summary.mean).all()
+    assert "nan" not in repr(summary)
+
+
+def test_a_real_fit_of_unknown_n() -> None:
+    X = np.random.default_rng(1).normal(size=(40, 1)) + 10.0 * (np.arange(40) % 2)[:, None]
+    trace = gg.fit(X, draws=100, warmup=200, chains=2, rng=1, progress=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* have not met")
+        summary = summarize(trace)
+    t = int(np.bincount(trace.n_clusters.ravel()).argmax())
+    assert [name for name in summary.name if name.startswith("weight")] == [f"weight[{k}]" for k in range(t)]
+    assert {"log_likelihood", "n_clusters", "n_components", "concentration"} <= set(summary.name)
+    assert np.isfinite(summary.mean).all()

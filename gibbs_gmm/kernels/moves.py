@@ -164,6 +164,23 @@ def _recall(rng: np.random.Generator, data: Data, moves: Moves, mean: FloatArray
 
 
 @kernel
+def _lean(pair: Pair, centre: FloatArray, s: FloatArray, n: float, mean: FloatArray) -> float:
+    """log2 odds of side 0 at a cluster's mean, which is written to ``mean`` (D,)."""
+    D = mean.shape[0]
+    W, c, log_c = pair.components.W, pair.components.c, pair.components.log_c
+    for i in range(D):
+        mean[i] = centre[i] + s[i] / n
+    result = log_c[0] - log_c[1]
+    for k in range(2):
+        for i in range(D):
+            y = c[k, i]
+            for j in range(i + 1):
+                y += W[k, i, j] * mean[j]
+            result += (0.5 if k == 1 else -0.5) * y * y
+    return result
+
+
+@kernel
 def _may_split(model: Model, state: State) -> bool:
     """Whether the prior, and the room there is, allow one more cluster."""
     t = state.size[N_CLUSTERS]
@@ -191,9 +208,10 @@ def split_merge(
     """One split-merge move. Leaves p(C, n | X, alpha, Psi_0, kappa_0) invariant, unless ``greedy``.
 
     scans > 0: a launch from two random anchors, i among all rows and j, with equal probability, among the others in its
-    cluster or among those outside. In one cluster, they propose to split it; in two, with probability 1/2
-    each, to merge or to re-split them. scans = 0: a launch from the library; a split takes a cluster at random, a merge
-    or re-split an ordered pair, so that of t clusters a split has probability 1 / t and its reverse 1 / ((t + 1) t).
+    cluster or among those outside. In one cluster, they propose to split it; in two, with probability 1/2 each, to
+    merge or to re-split them. scans = 0: a launch from the library; a split takes a cluster at random, a merge or
+    re-split a pair, so that of t clusters a split has probability 1 / t and its reverse 2 / ((t + 1) t). Of a pair, the
+    cluster whose mean leans more to side 0 is taken for it, and a split that would not be reversed so is refused.
 
     greedy leaves out the proposal's probability: not exact, for warm-up only. Greedy and with scans = 0, it merges a
     pair at random if their marginal likelihood together is better, without reading X. collect keeps accepted launches
@@ -229,7 +247,7 @@ def split_merge(
         a = int(rng.random() * t)
         b = int(rng.random() * (t - 1))
         b += 1 if b >= a else 0
-        log_extra = -math.log(t + 1.0) if kind == SPLIT else (math.log(float(t)) if kind == JOIN else 0.0)
+        log_extra = math.log(2.0 / (t + 1.0)) if kind == SPLIT else (math.log(t / 2.0) if kind == JOIN else 0.0)
     if kind == SPLIT:
         b = t
         if total.n[a] < 2.0 or not _may_split(model, state):
@@ -277,6 +295,10 @@ def split_merge(
                 if kind != SPLIT:
                     mu_n[d] += (total.n[b] * centre[b, d] + total.s[b, d]) / read
             _recall(rng, data, moves, mu_n)
+            if kind != SPLIT and _lean(pair, centre[a], total.s[a], total.n[a], mu_n) < _lean(
+                pair, centre[b], total.s[b], total.n[b], mu_n
+            ):
+                a, b = b, a
             task[1], task[2], task[3], task[4] = a, b, i, j
     if kind != SPLIT and not greedy:  # the probability of the current labels
         task[0] = EVALUATE
@@ -291,6 +313,11 @@ def split_merge(
         moves.rows[0] += int(read + scan_cost)
         if groups.n[0] == 0.0 or groups.n[1] == 0.0:
             return False
+        side_0, side_1 = pair.components.centre[0], pair.components.centre[1]
+        if scans == 0 and _lean(pair, side_0, groups.s[0], groups.n[0], mu_n) < _lean(
+            pair, side_1, groups.s[1], groups.n[1], mu_n
+        ):
+            return False  # the reverse move would take the sides the other way round
         moves.sizes[a], moves.sizes[b] = groups.n[0], groups.n[1]
         if kind == SPLIT:
             n, t = n + n_step(model), t + 1

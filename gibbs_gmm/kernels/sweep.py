@@ -407,7 +407,7 @@ def run_sweeps(
 def compiled_calls(
     rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws
 ) -> Calls:
-    """The pieces compiled for these types. Where no move is ever made, a stub stands in for split-merge."""
+    """The pieces compiled for these types."""
     work = new_workspace(1, state.W.shape[1])
     restricted = pointer(restricted_shards, "void", data.X, data.loc, state.z, moves.pair, work, 0, 0)
     return Calls(

@@ -1,0 +1,72 @@
+"""The tests of correctness fail when the package is wrong: bugs are planted in a copy of it, and a test must see each.
+
+Each bug is one that other packages have had or that would be easily made (DESIGN 7.3). Add a line when a kernel gains a
+place to go wrong.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def conditional(step: str) -> str:
+    """The exact-invariance test of one conditional."""
+    return f"test_invariance.py::test_conditional_leaves_the_prior_invariant[{step}-2D, K=3]"
+
+
+COMPONENTS = conditional("components_given_labels")
+WEIGHTS = conditional("weights_given_labels")
+SWEEP = conditional("parameters_then_labels")
+LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-launches]"
+RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-recalls]"
+
+PLANTS = {
+    "reversed Bartlett": ("niw.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - i)", COMPONENTS),
+    "nu off by one": ("niw.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - D + i + 2)", COMPONENTS),
+    "prior mean forgotten": ("niw.py", " + shrink * offset_i * offset_j", "", COMPONENTS),
+    "scatter not about the mean": ("niw.py", "(S[i, j] - s[i] * s[j] / n)", "S[i, j]", COMPONENTS),
+    "mean as uncertain as one row": ("niw.py", " / math.sqrt(kappa_n)", "", COMPONENTS),
+    "counts ignored": ("weights.py", "rng, alpha + n[k])", "rng, alpha)", WEIGHTS),
+    "weights ignored": ("sweep.py", "(state.log_w[k] + log_diagonal", "(log_diagonal", SWEEP),
+    "no log determinant": ("sweep.py", " + log_diagonal(state.W[k]) - 0.5", " - 0.5", SWEEP),
+    "split without its proposal": ("moves.py", "log_ratio -= log_q", "log_ratio -= 0.0", LAUNCHES),
+    "merge at a fresh probability": ("moves.py", "task[0] = EVALUATE", "task[0] = DRAW", LAUNCHES),
+    "choice of anchors forgotten": (
+        "moves.py",
+        "log_extra = _LOG_2 + math.log((N",
+        "log_extra = math.log((N",
+        LAUNCHES,
+    ),
+    "choice of clusters forgotten": ("moves.py", "math.log(2.0 / (t + 1.0)) if", "math.log(2.0) if", RECALLS),
+}
+"""file, text, what it becomes, the test that must fail"""
+
+IN_DEFAULT_SUITE = ("reversed Bartlett", "counts ignored")  # few seconds of compilation; others take up to a minute
+
+
+@pytest.mark.parametrize(
+    "plant", [pytest.param(name, marks=() if name in IN_DEFAULT_SUITE else pytest.mark.slow) for name in PLANTS]
+)
+def test_planted_bug_is_caught(plant: str, tmp_path: Path) -> None:
+    file, text, bug, test = PLANTS[plant]
+    ignore = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
+    shutil.copytree(ROOT / "gibbs_gmm", tmp_path / "gibbs_gmm", ignore=ignore)
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    source = tmp_path / "gibbs_gmm" / "kernels" / file
+    original = source.read_text()
+    assert original.count(text) == 1, f"{text!r} is not once in {file}: plant this bug elsewhere"
+    source.write_text(original.replace(text, bug))
+    # Run in the copy, whose conftest gives it a compiler cache of its own. On the package as it is this test passes.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "1 failed" in run.stdout
+    # It fails for the right reason: a statistic, not a crash.
+    assert re.search("p-values below|standard errors from", run.stdout), run.stdout
