@@ -250,7 +250,7 @@ class Figure:
         """Its line in the table."""
         unit = f" {self.unit}" if self.unit else ""
         target = "-" if self.target is None else f"at {'least' if self.least else 'most'} {self.target:g}{unit}"
-        verdict = {True: "met", False: "**missed**", None: "-" if self.fair else "cannot tell"}[self.met]
+        verdict = {True: "met", False: "**missed**", None: "-" if self.target is None else "cannot tell"}[self.met]
         return [self.name, target, f"{self.measured:.3g}{unit}", verdict, self.note]
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from gibbs_gmm.kernels.assign import (
     log_weights,
     new_workspace,
 )
-from gibbs_gmm.kernels.state import Data, Draws, Model, State
+from gibbs_gmm.kernels.moves import Moves
+from gibbs_gmm.kernels.state import N_COMPONENTS, Data, Draws, Model, State
 from gibbs_gmm.kernels.sweep import Calls, compact, reduce_shards
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -61,11 +62,20 @@ def partial_pass(data: Data, state: State, work: Workspace, scratch: Statistics,
 
 @kernel
 def _repeat_parameters(
-    calls: Calls, rng: np.random.Generator, model: Model, state: State, scratch: FloatArray, times: int
+    calls: Calls,
+    rng: np.random.Generator,
+    model: Model,
+    state: State,
+    moves: Moves,
+    scratch: FloatArray,
+    times: int,
 ) -> int:
     failed = 0
     for _ in range(times):
-        failed += calls.draw_parameters(rng, model, state, scratch)
+        calls.draw_weights(rng, model, state, scratch)
+        K = state.size[N_COMPONENTS]
+        failed += calls.draw_components(rng, model, state, 0, K, moves.mu_n, moves.Psi_n)
+        failed += calls.draw_hyperparameters(rng, model, state)
     return failed
 
 
@@ -117,7 +127,7 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
     tasks: dict[str, Callable[[], object]] = {
         "whole sweep": lambda: sweep(chain, times),
         "without moves": without,
-        "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, scratch.cumulated, times),
+        "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, moves, scratch.cumulated, times),
         "reduce, compact": lambda: _repeat_reduce(state, scratch.place, times),
         "record": lambda: _repeat_record(calls, data, model, state, draws, times),
     }

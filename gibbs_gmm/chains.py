@@ -19,9 +19,9 @@ from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.assign import Components, Statistics, new_workspace
 from gibbs_gmm.kernels.moves import Library, Moves, split_merge
 from gibbs_gmm.kernels.simd import LANES
+from gibbs_gmm.kernels.split_merge import Pair, restricted_task
 from gibbs_gmm.kernels.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, LabelArray
-from gibbs_gmm.kernels.split_merge import Pair, restricted_task
 from gibbs_gmm.starts import kmeans_plus_plus
 from gibbs_gmm.tuning import Tuner
 
@@ -168,14 +168,10 @@ class Shared:
 
     def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
         self._helpers, self._tasks = helpers, tasks
-        self.calls = kernels.Calls(
-            _plain(split_merge),
-            self._restricted,
-            kernels.draw_parameters,
-            self._assign,
-            kernels.finish,
-            kernels.record,
-        )
+
+    def calls(self, compiled: kernels.Calls) -> kernels.Calls:
+        """The pieces of a chain's sweep with those that pass over X replaced."""
+        return compiled._replace(split_merge=_plain(split_merge), restricted=self._restricted, assign=self._assign)
 
     def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
         self._spread(kernels.assign_task, len(state.shard_log_likelihood), data, state, sliced)
@@ -259,7 +255,7 @@ class Chain:
         state, report = self.state, self.state.report
         spread = shared is not None and _SHARE_SECONDS < self._seconds_per_sweep < math.inf
         run_sweeps = _plain(kernels.run_sweeps) if spread else kernels.run_sweeps
-        calls = shared.calls if shared is not None and spread else self._calls
+        calls = shared.calls(self._calls) if shared is not None and spread else self._calls
         total = run_sweeps(
             self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, sweeps, thin, draws
         )

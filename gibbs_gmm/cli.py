@@ -34,11 +34,12 @@ _FIT = """\
 Fit a Gaussian mixture to the numeric columns of a CSV file by Gibbs sampling.
 
 The rows are taken to come from several kinds (components), each a multivariate
-normal distribution; how many is learned, or given with --components. The result
-is not one answer but draws of all the answers that the data allow: how many
-kinds there are, how common each is, what it looks like, and which row belongs
-to which. Several independent chains are run, which start from one cluster, from
-many and from numbers between, so that it can be seen whether they agree.
+normal distribution; how many is learned, or given with --components. The
+result is not one answer but draws of all the answers that the data allow: how
+many kinds there are, how common each is, what it looks like, and which row
+belongs to which. Several independent chains are run, so that it can be seen
+whether they agree; if the number is learned, they start from one cluster, from
+many and from numbers between.
 
 Two numbers are told apart: n, the components of the mixture, and n+, those of
 them that own at least one row (clusters).

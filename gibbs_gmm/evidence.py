@@ -20,7 +20,7 @@ from gibbs_gmm.kernels.moves import Moves
 from gibbs_gmm.kernels.niw import log_marginal
 from gibbs_gmm.kernels.partition import STATIC, Weights
 from gibbs_gmm.kernels.state import N_CLUSTERS, Data, Model, State
-from gibbs_gmm.kernels.sweep import GREEDY
+from gibbs_gmm.kernels.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.priors import NormalInverseWishart
 from gibbs_gmm.tuning import Tuner
@@ -30,6 +30,7 @@ _ROUND = 25  # sweeps of each chain between two changes of the tilt
 _BATCH = 500  # draws of each chain between two looks at the progress bar
 _FLAT = 0.3  # least visits of an n, of what is expected, at which the tilt's steps are halved
 _PATIENCE = 20  # rounds without that after which they are doubled
+_RECALLS = 4.0  # moves from the library for each that a fit would make: moves between n are what matters here
 _FEW_TRIPS = 10
 _MOST = (1 << 16) - 2  # labels are held as uint16
 _CHUNK = 1 << 16
@@ -295,7 +296,10 @@ class _Held(Tuner):
 
     def begin(self, sweep: int, moves: Moves, state: State) -> tuple[FloatArray, int]:
         """The tuning of the round from this sweep on, and for how many sweeps it may last."""
-        self._held = super().at(sweep, moves, state)
+        tuning, left = super().at(sweep, moves, state)
+        if not tuning[GREEDY] > 0.0:
+            tuning[RECALLS] *= _RECALLS
+        self._held = tuning, left
         return self._held
 
     def at(self, sweep: int, moves: Moves, state: State) -> tuple[FloatArray, int]:

@@ -148,12 +148,13 @@ def fit(
         "kappa_0": model.kappa_shape > 0.0,
         "Psi_0": model.nu_h > 0.0,
     }
+    fields: dict[str, Any] = {name: a if learned.get(name, True) else None for name, a in arrays.items()}
     labels = None
     if save_assignments:
         labels = np.stack([chain.labels[:kept] for chain in all_chains if chain.labels is not None])
         labels = labels.astype(np.min_scalar_type(arrays["weights"].shape[2] - 1), copy=False)
     return Trace(
-        **{name: values if learned.get(name, True) else None for name, values in arrays.items()},
+        **fields,
         assignments=labels,
         columns=columns,
         prior=prior,

@@ -102,11 +102,12 @@ class NormalInverseWishart:
 
     @classmethod
     def from_data(cls, X: Any) -> NormalInverseWishart:
-        """The default: weak, and free of units.
+        """The default: weak, free of units, and not one guess at a scale.
 
-        mu_0 is the mean of the data and kappa_0 = 0.01, so that component means may lie anywhere in their range;
-        nu_0 = D + 2, the least for which E[Sigma] exists with an integer; E[Sigma] = Psi_0 is diagonal with one fifth
-        of each column's variance: clusters are expected to be narrower than all of the data together.
+        With V the columns' variances: mu_0 is the mean of the data, kappa_0 = (D + 4) / 300, nu_0 = D + 4, and Psi_0 ~
+        Wishart with D degrees of freedom and mean (D + 4) / 4 diag(V). It is the default of R's telescope
+        (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021) as a Normal-Inverse-Wishart, with 25 V in place of the
+        squared range, which grows with N and with one outlier. ``benchmarks/prior_study.py`` compares it with others.
 
         Parameters
         ----------
@@ -127,7 +128,8 @@ class NormalInverseWishart:
                 "scale. Drop them, or pass prior=NormalInverseWishart(...) with a scale of your own"
             )
         D = len(columns)
-        return cls(mu_0=mean, kappa_0=0.01, nu_0=D + 2, Psi_0=np.diag(0.2 * scale**2))
+        Psi_0 = np.diag((D + 4) / 4 * scale**2)
+        return cls(mean, kappa_0=(D + 4) / 300, nu_0=D + 4, Psi_0=Psi_0, Psi_0_df=D)
 
     def as_kernel(self, loc: FloatArray) -> Prior:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""

@@ -34,7 +34,7 @@ class Tuner:
         # With n known few moves change anything once the components are found: they guard against local modes.
         self._most = (0.05, 0.25) if model.weights.known else (0.2, 1.0)
         self._before = np.zeros(3)
-        self._trials: list[FloatArray] = []  # accepted splits and merges, moves tried, rows read, in each part
+        self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
         self.launches, self.recalls = self._most
         self.scans = _SCANS[1]
 
@@ -55,20 +55,22 @@ class Tuner:
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
         """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
-        if not len(self._trials) < part - 1 <= 4:
+        if part not in range(2, 6) or part in self._trials:
             return
         now = np.array([moves.counts[:2, 1].sum(), moves.counts[:, 0].sum(), moves.rows[0]], np.float64)
-        self._trials.append(now - self._before)
+        self._trials[part] = now - self._before
         self._before = now
-        if part == 5:
-            accepted, tried, rows = np.array(self._trials[1:]).T
-            self.scans = _SCANS[int(np.argmax((accepted + 0.5) / (rows + 1.0)))]
-            N = len(state.z)
-            if N > _FEW_ROWS:
-                sweep = N * (state.size[N_CLUSTERS] + _ROW)
-                affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / max(1.0, tried.sum()))
-                self.launches = float(min(self.launches, affordable / 2.0))
-                self.recalls = float(min(self.recalls, affordable / 2.0))
+        trials = [self._trials[p] for p in (3, 4, 5) if p in self._trials]  # each holds what the part before it did
+        if part < 5 or len(trials) < len(_SCANS):
+            return  # a very short warm-up has parts without sweeps: it keeps the rates it began with
+        accepted, tried, rows = np.array(trials).T
+        self.scans = _SCANS[int(np.argmax((accepted + 0.5) / (rows + 1.0)))]
+        N = len(state.z)
+        if N > _FEW_ROWS and rows.sum() > 0.0:
+            sweep = N * (state.size[N_CLUSTERS] + _ROW)
+            affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / tried.sum())
+            self.launches = float(min(self.launches, affordable / 2.0))
+            self.recalls = float(min(self.recalls, affordable / 2.0))
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""

@@ -181,3 +181,12 @@ def test_numerical_failure_is_an_arithmetic_error_and_repeats(monkeypatch: pytes
     sweep = re.search(r"sweep (\d+)", messages[0])
     assert sweep is not None
     assert int(sweep[1]) > 0  # it is not the first, so that counting over batches was seen
+
+
+# --- Length ---
+
+
+@pytest.mark.parametrize("warmup", range(12))
+def test_any_warm_up_however_short(warmup: int) -> None:
+    trace = gg.fit(X, 2, **SETTINGS | {"warmup": warmup, "draws": 1, "progress": False})
+    assert np.isfinite(trace.log_posterior).all()

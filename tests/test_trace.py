@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import gibbs_gmm as gg
 
 X = np.random.default_rng(1).standard_normal((12, 2))
-QUICK: dict[str, Any] = {"draws": 5, "warmup": 2, "chains": 2, "threads": 1, "progress": False}
+QUICK: dict[str, Any] = {"draws": 5, "warmup": 3, "chains": 2, "threads": 1, "progress": False}
 
 
 def small(**changes: Any) -> gg.Trace:

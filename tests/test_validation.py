@@ -163,7 +163,7 @@ BAD_COUNTS = [
     ("draws", 1e3, TypeError, r"draws must be an integer, got 1000.0 \(float\)"),
     ("draws", True, TypeError, "draws must be an integer, got the boolean True"),
     ("warmup", -1, ValueError, "warmup must be at least 0, got -1"),
-    ("warmup", None, TypeError, "warmup must be an integer, got None"),
+    ("warmup", "long", TypeError, "warmup must be an integer, got 'long'"),
     ("chains", 0, ValueError, "chains must be at least 1, got 0"),
     ("chains", False, TypeError, "chains must be an integer, got the boolean False"),
     ("thin", 0, ValueError, "thin must be at least 1, got 0"),

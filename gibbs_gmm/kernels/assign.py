@@ -87,18 +87,24 @@ def _aligned(size: int) -> FloatArray:
 def new_workspace(K: int, D: int) -> Workspace:
     """Buffers for K components of dimension D: about 1 KB x (K + 2 D) and 128 B x K D."""
     P = (D + LANES - 1) // LANES * LANES
+    # One block with gaps of a quarter of a tile: buffers that are read together must not fall on the same cache sets.
+    gap = TILE // 4
+    block = _aligned((D + K + 8) * TILE + 4 * gap)
+    acc = D * TILE + gap
+    lw = acc + 4 * TILE + gap
+    rest = lw + K * TILE + gap
     rows = _aligned(TILE * P)
     for i in range(rows.shape[0]):
         rows[i] = 0.0  # its columns beyond D are never written; all other buffers are, before they are read
     return Workspace(
-        _aligned(D * TILE).reshape(D, TILE),
+        block[: D * TILE].reshape(D, TILE),
         rows.reshape(TILE, P),
-        _aligned(TILE),
-        _aligned(4 * TILE).reshape(4, TILE),
-        _aligned(K * TILE).reshape(K, TILE),
-        _aligned(TILE),
-        _aligned(TILE),
-        _aligned(TILE),
+        block[rest : rest + TILE],
+        block[acc : acc + 4 * TILE].reshape(4, TILE),
+        block[lw : lw + K * TILE].reshape(K, TILE),
+        block[rest + TILE : rest + 2 * TILE],
+        block[rest + 2 * TILE : rest + 3 * TILE],
+        block[rest + 3 * TILE : rest + 4 * TILE],
         np.zeros(TILE, np.int64),
         _aligned(K * PENDING * P).reshape(K, PENDING, P),
         np.zeros(K, np.int64),

@@ -3,14 +3,14 @@
 A sweep is, in this order:
 
 1. split-merge moves: C given everything but weights, means and covariances, which are integrated out;
-2. ``draw_parameters``: n | C (telescoping), the concentration | C, n, the weights | C, the occupied components | z, the
-   hyperparameters given those, and unoccupied components from the prior;
+2. ``draw_weights``: n | C (telescoping), the concentration | C, n, the weights | C; ``draw_components`` for the
+   occupied ones | z; ``draw_hyperparameters`` given those; and unoccupied components from the prior;
 3. ``assign_shards``: z | w, mu, Sigma for all rows (Diebolt & Robert 1994), and the statistics of the new clusters;
 4. ``reduce_shards`` and ``compact``: the shards' statistics summed in their order, occupied components put first.
 
 Each leaves the posterior invariant. What is recorded after a sweep, (n, w, mu, Sigma, z) and the log likelihood, is
-therefore one draw from the joint posterior. ``sweep`` interpreted, with its passes over X spread over threads, gives
-the same bytes as compiled: the cut into shards depends on N only.
+therefore one draw from the joint posterior. ``run_sweeps`` interpreted, with its passes over X spread over threads,
+gives the same bytes as compiled: the cut into shards depends on N only.
 """
 
 import math
@@ -73,41 +73,6 @@ def n_shards(N: int) -> int:
 
 
 @kernel
-def _draw_one(
-    rng: np.random.Generator, model: Model, state: State, k: int, n: float, mu_n: FloatArray, Psi_n: FloatArray
-) -> int:
-    """(mu_k, Sigma_k) | its n observations, or from the prior for n = 0."""
-    prior, mu = current_prior(model, state), state.components.centre
-    update_posterior(prior, n, state.total.s[k], state.total.S[k], mu[k], mu_n, Psi_n)
-    return draw_component(rng, mu_n, prior.kappa_0 + n, prior.nu_0 + n, Psi_n, mu[k], state.W[k])
-
-
-@kernel
-def _draw_hyperparameters(rng: np.random.Generator, model: Model, state: State, t: int) -> int:
-    """Psi_0 and kappa_0 given the t occupied components, where they are learned. Returns 0 or a failed pivot."""
-    D = state.Psi_0.shape[0]
-    prior = model.components
-    if model.nu_h > 0.0:
-        status = draw_scale(rng, model.nu_h, model.inverse_S_h, t, prior.nu_0, state.W, state.Psi_0, state.L_0)
-        if status != 0:
-            return status
-    if model.kappa_shape > 0.0:
-        # kappa_0 | . ~ Gamma(a + t D / 2, b + sum_k |W_k (mu_k - mu_0)|^2 / 2)
-        rate = model.kappa_rate
-        for k in range(t):
-            for i in range(D):
-                y = 0.0
-                for j in range(i + 1):
-                    y += state.W[k, i, j] * (state.components.centre[k, j] - prior.mu_0[j])
-                rate += 0.5 * y * y
-        state.hyper[KAPPA] = rng.standard_gamma(model.kappa_shape + 0.5 * t * D) / rate
-    if model.nu_h > 0.0 or model.kappa_shape > 0.0:
-        log_det = 2.0 * log_diagonal(state.L_0)
-        state.hyper[LOG_NORM] = log_normaliser(D, state.hyper[KAPPA], prior.nu_0, log_det)
-    return 0
-
-
-@kernel
 def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int) -> int:
     """Weights of a process given C: the clusters', then sticks until less is left than the least slice (Walker 2007).
 
@@ -124,46 +89,84 @@ def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int) -
 
 
 @kernel
-def draw_parameters(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> int:
-    """n, concentration, weights, components and hyperparameters given the partition, and keys for the labels.
-
-    Returns 0, or k + 1 when the posterior scale matrix of component k is not positive definite.
-    """
-    D, N, weights = state.W.shape[1], state.z.shape[0], model.weights
-    sizes, alpha = state.total.n, state.hyper[ALPHA]
+def draw_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> None:
+    """n | C, then the concentration | C, n, then the weights | C, n and the concentration."""
+    N, weights, sizes, alpha = state.z.shape[0], model.weights, state.total.n, state.hyper[ALPHA]
     t = state.size[N_CLUSTERS]
-    state.key[0], state.key[1] = draw_key(rng), draw_key(rng)
+    state.key[1] = draw_key(rng)
     if weights.kind != PROCESS and not weights.known:
         state.size[N_COMPONENTS] = draw_n_components(rng, weights, alpha, N, t, sizes, scratch)
     if weights.grid.shape[0] > 0:
         alpha = draw_concentration(rng, weights, alpha, N, state.size[N_COMPONENTS], t, sizes)
         state.hyper[ALPHA] = alpha
     if weights.kind == PROCESS:
-        K = _draw_sticks(rng, model, state, t)
-        state.size[N_COMPONENTS] = K
+        state.size[N_COMPONENTS] = _draw_sticks(rng, model, state, t)
     else:
-        K = state.size[N_COMPONENTS]
-        for k in range(t, K):
-            sizes[k] = 0.0
-        draw_log_weights(rng, component_concentration(weights, alpha, K), sizes, state.log_w[:K])
-    mu_n, Psi_n = np.empty(D), np.empty((D, D))
-    for k in range(t):
-        if _draw_one(rng, model, state, k, sizes[k], mu_n, Psi_n) != 0:
-            return k + 1
-    if _draw_hyperparameters(rng, model, state, t) != 0:
-        return 1
-    for k in range(t, K):
-        if _draw_one(rng, model, state, k, 0.0, mu_n, Psi_n) != 0:
-            return k + 1
-    scale = math.sqrt(LOG2_E)
+        draw_known_weights(rng, model, state, scratch)
+
+
+@kernel
+def draw_known_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> None:
+    """The weights | C where n and the concentration are known: all that :func:`draw_weights` then does."""
+    t, n = state.size[N_CLUSTERS], state.size[N_COMPONENTS]
+    for k in range(t, n):
+        state.total.n[k] = 0.0
+    gamma = component_concentration(model.weights, state.hyper[ALPHA], n)
+    draw_log_weights(rng, gamma, state.total.n, state.log_w[:n])
+
+
+@kernel
+def draw_hyperparameters(rng: np.random.Generator, model: Model, state: State) -> int:
+    """Psi_0 and kappa_0 given the occupied components, where they are learned. Returns 0 or a failed pivot."""
+    D, t, prior = state.Psi_0.shape[0], state.size[N_CLUSTERS], model.components
+    if model.nu_h > 0.0:
+        status = draw_scale(rng, model.nu_h, model.inverse_S_h, t, prior.nu_0, state.W, state.Psi_0, state.L_0)
+        if status != 0:
+            return status
+    if model.kappa_shape > 0.0:
+        # kappa_0 | . ~ Gamma(a + t D / 2, b + sum_k |W_k (mu_k - mu_0)|^2 / 2)
+        rate = model.kappa_rate
+        for k in range(t):
+            for i in range(D):
+                y = 0.0
+                for j in range(i + 1):
+                    y += state.W[k, i, j] * (state.components.centre[k, j] - prior.mu_0[j])
+                rate += 0.5 * y * y
+        state.hyper[KAPPA] = rng.standard_gamma(model.kappa_shape + 0.5 * t * D) / rate
+    state.hyper[LOG_NORM] = log_normaliser(D, state.hyper[KAPPA], prior.nu_0, 2.0 * log_diagonal(state.L_0))
+    return 0
+
+
+@kernel
+def keep_hyperparameters(rng: np.random.Generator, model: Model, state: State) -> int:
+    """Stands in for :func:`draw_hyperparameters` where all are fixed."""
+    return 0
+
+
+@kernel
+def draw_components(
+    rng: np.random.Generator, model: Model, state: State, first: int, last: int, mu_n: FloatArray, Psi_n: FloatArray
+) -> int:
+    """(mu_k, Sigma_k) | z for components first .. last, ready for the label pass, and a key for the labels.
+
+    Components without observations are drawn from the prior. mu_n (D,) and Psi_n (D, D) are scratch. Returns 0, or
+    k + 1 when the posterior scale matrix of component k is not positive definite.
+    """
+    D, total, t = state.W.shape[1], state.total, state.size[N_CLUSTERS]
+    prior, scale = current_prior(model, state), math.sqrt(LOG2_E)
     W_2, c, log_c, mu = state.components.W, state.components.c, state.components.log_c, state.components.centre
-    for k in range(K):
+    state.key[0] = draw_key(rng)
+    for k in range(first, last):
+        n = total.n[k] if k < t else 0.0
+        update_posterior(prior, n, total.s[k], total.S[k], mu[k], mu_n, Psi_n)
+        if draw_component(rng, mu_n, prior.kappa_0 + n, prior.nu_0 + n, Psi_n, mu[k], state.W[k]) != 0:
+            return k + 1
         for i in range(D):
-            total = 0.0
+            y = 0.0
             for j in range(i + 1):
                 W_2[k, i, j] = scale * state.W[k, i, j]
-                total -= W_2[k, i, j] * mu[k, j]
-            c[k, i] = total
+                y -= W_2[k, i, j] * mu[k, j]
+            c[k, i] = y
         log_c[k] = LOG2_E * (state.log_w[k] + log_diagonal(state.W[k]) - 0.5 * D * math.log(2.0 * math.pi))
     return 0
 
@@ -355,7 +358,9 @@ class Calls(NamedTuple):
 
     split_merge: Any
     restricted: Any
-    draw_parameters: Any
+    draw_weights: Any
+    draw_components: Any
+    draw_hyperparameters: Any
     assign: Any
     finish: Any
     record: Any
@@ -391,9 +396,15 @@ def run_sweeps(
             calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, calls.restricted)
         for _ in range(int(tuning[RECALLS] + rng.random())):
             calls.split_merge(rng, data, model, state, moves, 0, greedy, False, scratch.pair_work, calls.restricted)
-        status = calls.draw_parameters(rng, model, state, scratch.cumulated)
-        if status != 0:
-            state.report[FAILED] = status
+        calls.draw_weights(rng, model, state, scratch.cumulated)
+        K, t = state.size[N_COMPONENTS], state.size[N_CLUSTERS]
+        failed = calls.draw_components(rng, model, state, first, t, moves.mu_n, moves.Psi_n)
+        if failed == 0:
+            failed = calls.draw_hyperparameters(rng, model, state)
+        if failed == 0:
+            failed = calls.draw_components(rng, model, state, t, K, moves.mu_n, moves.Psi_n)
+        if failed != 0:
+            state.report[FAILED] = failed
             return total
         calls.assign(data, state, model.weights.kind == PROCESS, scratch.work, first, shards)
         total = calls.finish(state, scratch.place)
@@ -407,13 +418,17 @@ def run_sweeps(
 def compiled_calls(
     rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws
 ) -> Calls:
-    """The pieces compiled for these types."""
+    """The pieces compiled for these types; what a simple model does not need is not compiled."""
     work = new_workspace(1, state.W.shape[1])
+    simple = model.weights.known and len(model.weights.grid) == 0
+    learned = model.nu_h > 0.0 or model.kappa_shape > 0.0
     restricted = pointer(restricted_shards, "void", data.X, data.loc, state.z, moves.pair, work, 0, 0)
     return Calls(
         pointer(split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, restricted),
         restricted,
-        pointer(draw_parameters, "int64", rng, model, state, state.log_w),
+        pointer(draw_known_weights if simple else draw_weights, "void", rng, model, state, state.log_w),
+        pointer(draw_components, "int64", rng, model, state, 0, 0, moves.mu_n, moves.Psi_n),
+        pointer(draw_hyperparameters if learned else keep_hyperparameters, "int64", rng, model, state),
         pointer(assign_shards, "void", data, state, False, work, 0, 0),
         pointer(finish, "float64", state, state.report),
         pointer(record, "boolean", data, model, state, 0.0, draws, 0),
