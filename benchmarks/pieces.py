@@ -127,7 +127,7 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
     tasks: dict[str, Callable[[], object]] = {
         "whole sweep": lambda: sweep(chain, times),
         "without moves": without,
-        "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, moves, scratch.cumulated, times),
+        "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, chain.moves, scratch.cumulated, times),
         "reduce, compact": lambda: _repeat_reduce(state, scratch.place, times),
         "record": lambda: _repeat_record(calls, data, model, state, draws, times),
     }

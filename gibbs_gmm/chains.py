@@ -287,8 +287,9 @@ class Chain:
         where = f"chain {self.number}, sweep {self.sweeps_done + done}"
         if failed != 0:
             raise NumericalError(
-                f"{where}: the scale matrix of component {failed - 1} is not positive definite; the prior's Psi_0 is "
-                "too small for the rounding errors of these data"
+                f"{where}: the scale matrix of component {failed - 1} is not positive definite: the prior's Psi_0 is "
+                "too small for these data, or learned from data that do not vary in some direction. Pass a prior with "
+                "a larger Psi_0 and without Psi_0_df"
             )
 
 

@@ -27,10 +27,11 @@ LARGEST = 10_000_000
 _NEGLIGIBLE = 1e-10  # prior mass that may be left out: of pairs (concentration, n), and of n+ beyond the largest
 _TAIL = 1e-10  # mass of a concentration left out at either end, as for the sampler
 _NODES = 16  # Gauss-Legendre nodes in each panel of log concentration
-_PANELS, _MOST_PANELS = 3, 48
+_PANELS, _MOST_PANELS = 3, 96
 _AGREE = 1e-6  # sum of absolute differences between two rules that ends their refinement
 _BLOCK, _LARGEST_BLOCK, _CHUNK = 16, 8192, 1 << 20  # values of t at first and at most, and numbers in one array
-_FEW, _CIRCLE = 64, 256  # N - t up to which a whole circle is used, and nodes on it
+_FEW, _CIRCLE = 64, 256  # N - t up to which a whole circle may be needed, and nodes on it
+_SMALL = 16  # N up to which it always is
 _LEAST = 5.2  # N zeta at the vertex of a parabola, at least: Weideman & Trefethen (2007) for 20 nodes
 
 
@@ -82,7 +83,7 @@ def log_coefficients(N: int, t: FloatArray, sigma: FloatArray) -> FloatArray:
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     saddle = np.exp(0.5 * (low + high))
     result = np.zeros(t.shape)
-    circle = (N - t <= _FEW) & ((saddle > 40.0 / _CIRCLE) | (N <= _FEW))
+    circle = (N - t <= _FEW) & ((saddle > 40.0 / _CIRCLE) | (N <= _SMALL))
     for place, sum_up in ((circle & (t < N), _on_circle), (~circle, _on_parabola)):
         if place.any():
             result[place] = sum_up(N, t[place], sigma[place], saddle[place])
@@ -231,7 +232,7 @@ def average(concentration: Any, N: Any, pmf: Callable[[int, FloatArray, FloatArr
 
     The average is by a composite Gauss-Legendre rule in log concentration, between the quantiles 1e-10 and 1 - 1e-10,
     with twice as many panels until the result changes by less than 1e-6 in all (the sum of absolute differences);
-    that of a smooth density is then right to 1e-9. Where the density has so many corners that 48 panels do not do, a
+    that of a smooth density is then right to 1e-9. Where the density has so many corners that 96 panels do not do, a
     warning tells the change there was.
     """
     N = validate.integer("N", N, 1)

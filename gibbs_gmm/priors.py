@@ -11,6 +11,8 @@ from gibbs_gmm import validate
 from gibbs_gmm.kernels.niw import Prior, log_normaliser
 from gibbs_gmm.kernels.types import FloatArray
 
+_DEPENDENT = 1e-12  # least eigenvalue of a correlation matrix, per column, below which its columns count as dependent
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NormalInverseWishart:
@@ -109,6 +111,9 @@ class NormalInverseWishart:
         (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021) as a Normal-Inverse-Wishart, with 25 V in place of the
         squared range, which grows with N and with one outlier. ``benchmarks/prior_study.py`` compares it with others.
 
+        Where the columns are linearly dependent (N <= D makes them so), Psi_0 stays at its mean: learned, it would
+        vanish in the direction in which the data do not vary, and the posterior with it.
+
         Parameters
         ----------
         X : array-like (N, D) or (N,)
@@ -129,7 +134,8 @@ class NormalInverseWishart:
             )
         D = len(columns)
         Psi_0 = np.diag((D + 4) / 4 * scale**2)
-        return cls(mean, kappa_0=(D + 4) / 300, nu_0=D + 4, Psi_0=Psi_0, Psi_0_df=D)
+        dependent = np.linalg.eigvalsh(validate.correlation(array, mean, scale))[0] < _DEPENDENT * D
+        return cls(mean, kappa_0=(D + 4) / 300, nu_0=D + 4, Psi_0=Psi_0, Psi_0_df=None if dependent else D)
 
     def as_kernel(self, loc: FloatArray) -> Prior:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""

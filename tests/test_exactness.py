@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 import oracle
 import pytest
-from harness import EPS, Gibbs, assert_within_mcse, package_prior, some_niw
+from harness import EPS, Gibbs, assert_within_mcse, estimate, package_prior, some_niw
 from oracle import NIW, Finite, Floats, Ints
 from scipy.special import gammaln
 
@@ -171,20 +171,25 @@ def test_log_posterior_minus_log_evidence_is_the_posterior_density(n: int) -> No
     fixture's log evidence) has mean 1.
     """
     trace = run(NEAL, n, 1.0, NEAL_NIW)
-    best = np.unravel_index(trace.log_posterior.argmax(), trace.log_posterior.shape)
-    point = trace.weights[best], trace.means[best], trace.covariances[best]
     assert trace.assignments is not None
-    log_ratio = (
-        log_ordinates(trace.assignments, NEAL, 1.0, NEAL_NIW, *point) - trace.log_posterior[best] + LOG_EVIDENCE[n]
-    )
+    z, log_p = trace.assignments, trace.log_posterior
+
+    def log_ratio(t: int, chains: slice) -> Floats:
+        """The identity at draw t of the first chain, for each draw of z of some chains."""
+        point = trace.weights[0, t], trace.means[0, t], trace.covariances[0, t]
+        return log_ordinates(z[chains], NEAL, 1.0, NEAL_NIW, *point) - log_p[0, t] + LOG_EVIDENCE[n]
+
     if n == 1:  # one partition, so that nothing is random: rounding, and the 12 decimals of the fixture
-        size = np.abs(trace.log_posterior[best]) + np.abs(LOG_EVIDENCE[n])
-        assert np.abs(log_ratio).max() <= 1e-12 + 100 * EPS * size
-    else:
-        assert_within_mcse(np.exp(log_ratio), 1.0, min_ess=MIN_ESS, name=f"p(x | {n}) over the fixture's")
-        # It is sharp enough to tell: a tenth of a unit of log evidence would be seen.
-        se = np.exp(log_ratio).std() / np.sqrt(MIN_ESS)
-        assert 4 * se < np.expm1(0.1)
+        size = np.abs(log_p).max() + np.abs(LOG_EVIDENCE[n])
+        assert np.abs(log_ratio(0, slice(None))).max() <= 1e-12 + 100 * EPS * size
+        return
+    # The first chain chooses the point, among its highest, where the identity varies least; the others answer.
+    ratios = {t: np.exp(log_ratio(t, slice(1))) for t in np.argsort(-log_p[0])[:5]}
+    best = min(ratios, key=lambda t: ratios[t].std() / ratios[t].mean())
+    ratio = np.exp(log_ratio(best, slice(1, None)))
+    assert_within_mcse(ratio, 1.0, min_ess=MIN_ESS, name=f"p(x | {n}) over the fixture's")
+    # It is sharp enough to tell: a tenth of a unit of log evidence would be seen.
+    assert 4 * estimate(ratio).se < np.expm1(0.1)
 
 
 def test_evidence_of_one_component_in_two_and_three_dimensions() -> None:

@@ -420,7 +420,8 @@ def test_simulated_mixture_is_separated(D: int, K: int) -> None:
     assert (mu.shape, Sigma.shape) == ((K, D), (K, D, D))
     assert_close(w.sum(), 1.0)
     eigenvalues = np.linalg.eigvalsh(Sigma)
-    assert eigenvalues.min() > 0.25 - 100 * EPS and eigenvalues.max() < 1 + 100 * EPS
+    assert eigenvalues.min() > 0.25 - 100 * EPS
+    assert eigenvalues.max() < 1 + 100 * EPS
     assert all(np.linalg.norm(mu[j] - mu[k]) >= separation for j in range(K) for k in range(j))
     # The best classifier does no worse than the halfway planes: error at most (K - 1) Phi(-separation / 2).
     wrong = int((oracle.log_joint_density(X, w, mu, Sigma).argmax(axis=1) != z).sum())

@@ -1,0 +1,209 @@
+"""An unknown number of components: enumeration under every prior and for every kind of move, and exact invariance.
+
+Thresholds: each quantity within 4 Monte-Carlo standard errors of the truth (a right sampler fails one comparison with
+probability 6e-5); exact invariance at a family-wise error rate of 1e-3. Seeds are fixed.
+"""
+
+import numpy as np
+import oracle
+import pytest
+from harness import assert_p_values, assert_within_mcse, package_prior, some_niw
+from numpy.typing import NDArray
+from oracle import NIW, Floats
+from scipy import stats
+
+import gibbs_gmm as gg
+from gibbs_gmm.chains import initial_state, new_moves
+from gibbs_gmm.fitting import as_model
+from gibbs_gmm.kernels import sweep as kernels
+from gibbs_gmm.kernels.assign import new_workspace
+from gibbs_gmm.kernels.state import ALPHA, FAILED, KAPPA, LOG_NORM, N_CLUSTERS, N_COMPONENTS, Data, Draws
+from gibbs_gmm.tuning import Tuner
+from gibbs_gmm.weight_priors import WeightPrior
+
+NEAL = np.array([-1.48, -1.40, -1.16, -1.08, -1.02, 0.14, 0.51, 0.53, 0.78])[:, None]
+NEAL_NIW = NIW(np.zeros(1), 0.1, 4.0, np.eye(1))
+BNB = stats.betanbinom(1, 4, 3, loc=1)
+P_N = BNB.pmf(np.arange(1, 4000))
+
+PRIORS: dict[str, tuple[WeightPrior, oracle.WeightPrior]] = {
+    "sparse": (gg.FiniteMixture(5, 0.3), oracle.Finite(5, 0.3)),
+    "static": (gg.MixtureOfFiniteMixtures(BNB, 1.0, dynamic=False), oracle.StaticMFM(1.0, P_N)),
+    "static, 0.6": (gg.MixtureOfFiniteMixtures(BNB, 0.6, dynamic=False), oracle.StaticMFM(0.6, P_N)),
+    "dynamic": (gg.MixtureOfFiniteMixtures(BNB, 1.0), oracle.DynamicMFM(1.0, P_N)),
+    "Dirichlet process": (gg.DirichletProcess(1.0), oracle.DP(1.0)),
+    "Pitman-Yor": (gg.PitmanYorProcess(0.7, 0.3), oracle.PY(0.7, 0.3)),
+}
+QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "Pitman-Yor" else name for name in PRIORS]
+MOVES = {"labels only": (0.0, 0.0, 20), "launches": (1.0, 0.0, 6), "recalls": (0.0, 1.0, 6), "all": (0.5, 1.0, 5)}
+"""launches and recalls a sweep, sweeps per draw."""
+
+
+def use_moves(monkeypatch: pytest.MonkeyPatch, launches: float, recalls: float) -> None:
+    """Make kept sweeps do just these moves."""
+    at = Tuner.at
+
+    def only(self: Tuner, sweep: int, *rest: object) -> tuple[Floats, int]:
+        tuning, left = at(self, sweep, *rest)
+        return (np.array([launches, recalls, 2.0, 0.0, 0.0]) if sweep >= self._warmup else tuning), left
+
+    monkeypatch.setattr(Tuner, "at", only)
+
+
+def assert_exact(trace: gg.Trace, exact: oracle.Enumeration, min_ess: float) -> None:
+    """p(n+), p(n) and co-clustering of a trace agree with the enumeration."""
+    z = trace.assignments
+    assert z is not None
+    np.testing.assert_array_equal(trace.n_clusters, [[len(np.unique(draw)) for draw in chain] for chain in z])
+    for t in range(1, z.shape[-1] + 1):
+        if exact.n_clusters[t - 1] > 1e-3:
+            name = f"p(n+ = {t})"
+            assert_within_mcse(trace.n_clusters == t, exact.n_clusters[t - 1], min_ess=min_ess, name=name)
+    if exact.n_components is not None and len(exact.n_components) > 9:
+        for n in range(1, 6):
+            name = f"p(n = {n})"
+            assert_within_mcse(trace.n_components == n, exact.n_components[n - 1], min_ess=min_ess, name=name)
+    for i, j in ((0, 1), (0, 5), (4, 5), (3, 5)):
+        together = z[..., i] == z[..., j]
+        assert_within_mcse(together, exact.co_clustering[i, j], min_ess=min_ess, name=f"p(z_{i} = z_{j})")
+
+
+@pytest.mark.parametrize("moves", MOVES)
+@pytest.mark.parametrize("name", QUICK)
+def test_fixture_a(name: str, moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, truth = PRIORS[name]
+    launches, recalls, thin = MOVES[moves]
+    use_moves(monkeypatch, launches, recalls)
+    settings = {"draws": 10_000, "warmup": 1000, "thin": thin, "rng": 5, "threads": 1, "progress": False}
+    trace = gg.fit(NEAL, prior, prior=package_prior(NEAL_NIW), **settings)
+    assert_exact(trace, oracle.enumerate_posterior(NEAL, NEAL_NIW, truth), min_ess=10_000)
+
+
+@pytest.mark.parametrize(("D", "N"), [(2, 7), (3, 6)])
+@pytest.mark.parametrize("name", QUICK)
+def test_two_and_three_dimensions(name: str, D: int, N: int) -> None:
+    prior, truth = PRIORS[name]
+    X = np.where(np.arange(N) % 2, 1.5, -1.5)[:, None] + np.random.default_rng([D, N]).standard_normal((N, D))
+    niw = some_niw(D, D + 2.0)
+    settings = {"draws": 8000, "warmup": 1000, "thin": 6, "rng": 6, "threads": 1, "progress": False}
+    trace = gg.fit(X, prior, prior=package_prior(niw), **settings)
+    assert_exact(trace, oracle.enumerate_posterior(X, niw, truth), min_ess=10_000)
+
+
+# --- Exact invariance, hyperparameters included ---
+
+RATE = 1e-3
+REPLICATES = 1500
+N_ROWS, SWEEPS = 12, 5
+ALPHA_PRIOR = stats.gamma(3.0, scale=0.4)
+LEARNED: dict[str, WeightPrior] = {
+    "finite": gg.FiniteMixture(3, ALPHA_PRIOR),
+    "static": gg.MixtureOfFiniteMixtures(stats.randint(1, 6), ALPHA_PRIOR, dynamic=False),
+    "dynamic": gg.MixtureOfFiniteMixtures(BNB, ALPHA_PRIOR),
+    "Dirichlet process": gg.DirichletProcess(ALPHA_PRIOR),
+    "Pitman-Yor": gg.PitmanYorProcess(ALPHA_PRIOR, 0.2),
+}
+
+
+def draw_partition(rng: np.random.Generator, prior: WeightPrior, alpha: float) -> tuple[int, NDArray[np.int64]]:
+    """n (0 for a process) and labels, numbered by first appearance, from the prior."""
+    if isinstance(prior, gg.DirichletProcess | gg.PitmanYorProcess):
+        d, z = getattr(prior, "discount", 0.0), [0]
+        while len(z) < N_ROWS:
+            sizes = np.bincount(z)
+            urn = np.append(sizes - d, alpha + len(sizes) * d)
+            z.append(int(rng.choice(len(urn), p=urn / urn.sum())))
+        return 0, np.array(z)
+    n = prior.n_components if isinstance(prior, gg.FiniteMixture) else int(prior.n_prior.rvs(random_state=rng))
+    dynamic = isinstance(prior, gg.MixtureOfFiniteMixtures) and prior.dynamic
+    z = rng.choice(n, N_ROWS, p=rng.dirichlet(np.full(n, alpha / n if dynamic else alpha)))
+    return n, np.unique(z, return_inverse=True)[1]
+
+
+@pytest.mark.parametrize("D", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", LEARNED)
+def test_everything_learned_leaves_the_prior_invariant(name: str, D: int) -> None:
+    weights, rng = LEARNED[name], np.random.default_rng([7, D])
+    niw = some_niw(D, D + 3.0)
+    prior = gg.NormalInverseWishart(*niw, Psi_0_df=D + 2.5, kappa_0_shape=2.5)
+    model, _ = as_model(prior, weights, np.zeros(D))
+    capacity = 64 if len(model.weights.log_p) == 0 else len(model.weights.log_p)
+    blank = np.zeros((N_ROWS, D))
+    blank.flags.writeable = False
+    data = Data(blank, np.zeros(D), np.ones(D))
+    start = data._replace(X=np.random.default_rng(1).standard_normal((N_ROWS, D)))
+    state, moves = initial_state(rng, start, model, 1.0, 1, capacity), new_moves(data, capacity)
+    none = {"weights": (0, 1), "means": (0, 1, D), "covariances": (0, 1, D, D), "Psi_0": (0, D, D)}
+    draws = Draws(
+        **{
+            field: np.zeros(none.get(field, 0), np.int64 if field.startswith("n_") else float)
+            for field in Draws._fields
+            if field != "z"
+        },
+        z=np.zeros((0, N_ROWS), np.uint16),
+    )
+    calls = kernels.compiled_calls(rng, data, model, state, moves, draws)
+    place = np.zeros(capacity, np.int64)
+    scratch = kernels.Scratch(
+        np.zeros(len(model.weights.log_p)), place, new_workspace(capacity, D), new_workspace(2, D)
+    )
+    tuning = np.array([1.0, 0.0, 1.0, 0.0, 0.0])
+
+    def draw() -> tuple[float, float, Floats, int, NDArray[np.int64], Floats]:
+        alpha = float(ALPHA_PRIOR.rvs(random_state=rng))
+        kappa = rng.gamma(2.5, niw.kappa_0 / 2.5)
+        Psi_0 = np.atleast_2d(stats.wishart(D + 2.5, niw.Psi_0 / (D + 2.5)).rvs(random_state=rng))
+        n, z = draw_partition(rng, weights, alpha)
+        parts = [oracle.draw_niw(rng, NIW(niw.mu_0, kappa, niw.nu_0, Psi_0)) for _ in range(z.max() + 1)]
+        X = np.stack([rng.multivariate_normal(*parts[k]) for k in z])
+        return alpha, kappa, Psi_0, n, z, X
+
+    def statistics(
+        alpha: float, kappa: float, Psi_0: Floats, n: int, z: NDArray[np.int64], X: Floats
+    ) -> dict[str, float]:
+        sizes = np.bincount(z)
+        sizes = sizes[sizes > 0]
+        within = sum(((X[z == k] - X[z == k].mean(0)) ** 2).sum() for k in np.unique(z))
+        result = {
+            "alpha": alpha,
+            "kappa_0": kappa,
+            "log det Psi_0": float(np.linalg.slogdet(Psi_0)[1]),
+            "Psi_0": Psi_0[-1, -1],
+            "n+": float(len(sizes)),
+            "largest": float(sizes.max()),
+            "alpha times n+": alpha * len(sizes),
+            "within over Psi_0": within / np.trace(Psi_0),
+            "spread times kappa_0": kappa * ((X.mean(0) - niw.mu_0) ** 2).sum(),
+        }
+        if n > 0:
+            result |= {"n": float(n), "n less n+": float(n - len(sizes))}
+        return result
+
+    before, after = [statistics(*draw()) for _ in range(3 * REPLICATES)], []
+    for _ in range(REPLICATES):
+        alpha, kappa, Psi_0, n, z, X = draw()
+        X.flags.writeable = False
+        state.z[:] = z
+        state.size[N_CLUSTERS] = z.max() + 1
+        state.size[N_COMPONENTS] = max(n, z.max() + 1)
+        state.components.centre[:] = 0.0
+        for k in range(z.max() + 1):
+            own = X[z == k]
+            state.total.n[k] = len(own)
+            state.total.s[k, :D] = own.sum(0)
+            state.total.S[k, :D, :D] = own.T @ own
+        state.Psi_0[:], state.L_0[:] = Psi_0, np.linalg.cholesky(Psi_0)
+        state.hyper[ALPHA], state.hyper[KAPPA] = alpha, kappa
+        now = gg.NormalInverseWishart(niw.mu_0, kappa, niw.nu_0, Psi_0)
+        state.hyper[LOG_NORM] = now.as_kernel(np.zeros(D)).log_norm
+        here = data._replace(X=X)
+        kernels.run_sweeps(rng, here, model, state, moves, tuning, scratch, calls, SWEEPS, 0, draws)
+        assert state.report[FAILED] == 0
+        size = int(state.size[N_COMPONENTS]) if n > 0 else 0
+        labels = state.z.astype(np.int64)
+        after.append(statistics(state.hyper[ALPHA], state.hyper[KAPPA], state.Psi_0.copy(), size, labels, X))
+    p = {
+        key: float(stats.ks_2samp([row[key] for row in after], [row[key] for row in before], method="asymp").pvalue)
+        for key in before[0]
+    }
+    assert_p_values(p, RATE / (2 * len(LEARNED)))
