@@ -198,8 +198,8 @@ def log_evidence(
             )
         elif trips < _FEW_TRIPS:
             messages.append(
-                f"All chains together went from one cluster to many and back {trips} times only: the standard errors "
-                "are themselves uncertain, if not far too small. Raise warmup and draws."
+                f"All chains together went from one cluster to many and back only {trips} times: the standard errors "
+                "are themselves uncertain, and the estimates may be far off. Raise warmup and draws."
             )
     return Evidence(
         n_components=wanted,
@@ -262,7 +262,8 @@ class _Tilt:
     def log_evidence(self, t: IntArray, first: float) -> tuple[FloatArray, FloatArray, int]:
         """log p(X | n), n = 1..n_max, their standard errors, and the number of round trips, from t (chains, draws).
 
-        ``first`` is log p(X | 1). NaN, with infinite errors, where n or n = 1 was never visited.
+        ``first`` is log p(X | 1). NaN where n or n = 1 was never visited. Errors are infinite there, and without
+        round trips.
         """
         C, T = t.shape
         visits = np.stack([np.bincount(row, minlength=len(self.log_p) + 1)[1:] for row in t]) / T
@@ -274,10 +275,13 @@ class _Tilt:
         y = self.given[:, seen] / P[seen] - self.given[:, :1] / P[0] if seen.any() else np.zeros((len(P), 0))
         spread = (visits @ y).std(0, ddof=1) / math.sqrt(C)
         error[seen] = np.maximum(spread, [_standard_error(column[t - 1]) for column in y.T])
-        estimate[0], error[0] = first, 0.0
         many = max(2, math.ceil(t.mean()))
         ends = [row[(row == 1) | (row >= many)] == 1 for row in t]
-        return estimate, error, sum(int((end[1:] > end[:-1]).sum()) for end in ends)
+        trips = sum(int((end[1:] > end[:-1]).sum()) for end in ends)
+        if trips == 0:
+            error[:] = np.inf
+        estimate[0], error[0] = first, 0.0
+        return estimate, error, trips
 
 
 def _standard_error(x: FloatArray) -> float:

@@ -78,9 +78,9 @@ def test_standard_errors_are_honest() -> None:
 # --- Identities ---
 
 
-def test_neighbours_agree_with_a_fit(n: int = 3) -> None:
+def test_neighbours_agree_with_a_fit() -> None:
     """Nobile (2004): p(X | n) / p(X | n - 1) is a known factor over E[(n - n+)/n | X, n], here from `fit`."""
-    N, alpha, niw = 60, 1.5, some_niw(2)
+    N, n, alpha, niw = 60, 3, 1.5, some_niw(2)
     rng = np.random.default_rng(3)
     X = np.where(np.arange(N) % 2, 2.0, -2.0)[:, None] + rng.standard_normal((N, 2))
     found = run(X, [n - 1, n], niw, concentration=alpha)
@@ -179,15 +179,29 @@ def test_table_and_data_frame() -> None:
     np.testing.assert_array_equal(frame.loc[3, "log_evidence"], found.log_evidence[1])
 
 
-def test_few_round_trips_and_none_are_said() -> None:
-    # Two groups so far apart that no chain that short goes from one cluster to two and back.
-    X = np.random.default_rng(1).standard_normal((100, 2)) + np.where(np.arange(100) % 2, 500.0, -500.0)[:, None]
-    found = run(X, range(1, 4), some_niw(2), draws=100, warmup=100)
-    assert len(found.messages) == 1
-    assert found.messages[0] in repr(found)
-    known = np.isfinite(found.log_evidence)
-    assert known[0]
-    assert np.isinf(found.standard_error[~known]).all()
+@pytest.mark.parametrize(
+    ("t", "trips", "known", "message"),
+    [
+        ([2, 3, 2, 3], 0, [1], "Some n were never visited"),
+        ([1, 1, 1, 1], 0, [1, 2, 3], "from one cluster to many and back only 0 times"),
+        ([1, 2, 2, 2], 0, [1, 2, 3], "from one cluster to many and back only 0 times"),
+        ([1, 2, 1, 2], 4, [1, 2, 3], "from one cluster to many and back only 4 times"),
+        ([1, 2, 1, 1] * 3 + [2, 1, 1, 1], 16, [1, 2, 3], None),
+    ],
+)
+def test_few_round_trips_are_said(
+    monkeypatch: pytest.MonkeyPatch, t: list[int], trips: int, known: list[int], message: str | None
+) -> None:
+    """Four chains that went this way between numbers of clusters."""
+    monkeypatch.setattr(sys.modules["gibbs_gmm.evidence"], "_sample", lambda *_: np.array([t] * 4))
+    found = run(NEAL, range(1, 4), NEAL_NIW)
+    np.testing.assert_array_equal(found.n_components[np.isfinite(found.log_evidence)], known)
+    np.testing.assert_array_equal(np.isinf(found.standard_error)[1:], [trips == 0] * 2)
+    assert found.settings["round_trips"] == trips
+    assert len(found.messages) == (message is not None)
+    if message is not None:
+        assert message in repr(found)
+        assert message in found.messages[0]
 
 
 def test_default_prior() -> None:

@@ -14,7 +14,17 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.random import uniform
-from gibbs_gmm.kernels.simd import LANES, add_outer, add_rows, bits_to_float, float_to_bits, subtract_row
+from gibbs_gmm.kernels.simd import (
+    HALF,
+    LANES,
+    add_halves,
+    add_outer,
+    add_rows,
+    bits_to_float,
+    float_to_bits,
+    subtract_half,
+    subtract_row,
+)
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
 TILE = 128
@@ -309,6 +319,10 @@ def _fold(D: int, k: int, size: int, pending: FloatArray, s: FloatArray, S: Floa
     """Add the first ``size`` (a multiple of 8) pending rows of component k to its sums and scatter."""
     P = pending.shape[2]
     out = k * P * P
+    if D <= HALF:
+        for r in range(0, size, LANES):
+            add_halves(S, out, s, k * P, pending, k * PENDING * P + r * HALF)
+        return
     for r in range(0, size, LANES):
         rows = (k * PENDING + r) * P
         for j in range(0, P, LANES):
@@ -322,16 +336,20 @@ def _fold(D: int, k: int, size: int, pending: FloatArray, s: FloatArray, S: Floa
 def accumulate(size: int, components: Components, work: Workspace, n: FloatArray, s: FloatArray, S: FloatArray) -> None:
     """Add the tile's first ``size`` rows to the statistics of their labels.
 
-    A centred row waits in its component's buffer until enough are there: one load and store of S then serves eight
-    rows, and the branch that a random label makes unpredictable is taken once in sixteen.
+    A centred row, packed to four numbers where they suffice, waits in its component's buffer until enough are there:
+    one load and store of S then serves eight rows, and the branch that a random label makes unpredictable is rare.
     """
     rows, label, pending, waiting = work.rows, work.label, work.pending, work.waiting
     D, P = work.Xt.shape[0], rows.shape[1]
     for b in range(size):
         k = label[b]
-        place = (k * PENDING + waiting[np.uint64(k)]) * P
-        for j in range(0, P, LANES):
-            subtract_row(pending, place + j, rows, b * P + j, components.centre, k * P + j)
+        if D <= HALF:
+            place = k * PENDING * P + waiting[np.uint64(k)] * HALF
+            subtract_half(pending, place, rows, b * P, components.centre, k * P)
+        else:
+            place = (k * PENDING + waiting[np.uint64(k)]) * P
+            for j in range(0, P, LANES):
+                subtract_row(pending, place + j, rows, b * P + j, components.centre, k * P + j)
         waiting[np.uint64(k)] += 1
         if waiting[np.uint64(k)] == PENDING:
             waiting[k] = 0
@@ -342,12 +360,13 @@ def accumulate(size: int, components: Components, work: Workspace, n: FloatArray
 @kernel
 def flush(K: int, work: Workspace, n: FloatArray, s: FloatArray, S: FloatArray) -> None:
     """Add the rows that still wait, filled up with rows of zeros."""
-    pending, waiting = work.pending, work.waiting
+    pending, waiting, D = work.pending, work.waiting, work.Xt.shape[0]
     for k in range(K):
         size = (waiting[k] + LANES - 1) // LANES * LANES
-        for r in range(waiting[k], size):
-            for d in range(pending.shape[2]):
-                pending[k, r, d] = 0.0
+        width = HALF if D <= HALF else pending.shape[2]
+        own = pending[k].reshape(-1)
+        for i in range(width * waiting[k], width * size):
+            own[i] = 0.0
         n[k] += waiting[k]
         waiting[k] = 0
-        _fold(work.Xt.shape[0], k, size, pending, s, S)
+        _fold(D, k, size, pending, s, S)

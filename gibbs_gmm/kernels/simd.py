@@ -17,11 +17,13 @@ from numba.extending import intrinsic
 from gibbs_gmm.kernels._jit import JIT
 
 LANES = 8
+HALF = 4
 
 if JIT:
     _I32 = ir.IntType(32)
     _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
     _UNDEFINED = ir.Constant(_VECTOR, ir.Undefined)
+    _SMALL = ir.VectorType(ir.DoubleType(), HALF)
     _FIRST_LANE = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
     _FMA = ("contract",)
 
@@ -36,6 +38,15 @@ if JIT:
 
     def _store(builder: Any, start: Any, offset: Any, value: Any) -> None:
         builder.store(value, _address(builder, start, offset), align=8)
+
+    def _load_half(builder: Any, start: Any, offset: Any) -> Any:
+        return builder.load(builder.bitcast(builder.gep(start, [offset]), _SMALL.as_pointer()), align=8)
+
+    def _store_half(builder: Any, start: Any, offset: Any, value: Any) -> None:
+        builder.store(value, builder.bitcast(builder.gep(start, [offset]), _SMALL.as_pointer()), align=8)
+
+    def _shuffle(builder: Any, vector: Any, lanes: list[int]) -> Any:
+        return builder.shuffle_vector(vector, _UNDEFINED, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
 
     def _broadcast(builder: Any, start: Any, offset: Any) -> Any:
         one = builder.load(builder.gep(start, [offset]))
@@ -118,6 +129,48 @@ if JIT:
 
         return types.void(S, types.intp, V, types.intp, types.intp, types.intp), codegen
 
+    @intrinsic
+    def subtract_half(typingctx: Any, out: Any, i: Any, a: Any, j: Any, b: Any, k: Any) -> Any:
+        """out[i:i+4] = a[j:j+4] - b[k:k+4]."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, a, j, b, k = args
+            t_out, _, t_a, _, t_b, _ = sig.args
+            left = _load_half(builder, _start(context, builder, t_a, a), j)
+            right = _load_half(builder, _start(context, builder, t_b, b), k)
+            _store_half(builder, _start(context, builder, t_out, out), i, builder.fsub(left, right))
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, a, types.intp, b, types.intp), codegen
+
+    @intrinsic
+    def add_halves(typingctx: Any, S: Any, o: Any, s: Any, p: Any, V: Any, j: Any) -> Any:
+        """For the eight rows x_r = V[j+4r : j+4r+4]: S[o+8q : o+8q+4] += sum_r x_rq x_r for q < 4, s[p:p+4] += sum_r x_r.
+
+        Two rows share a vector.
+        """
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            S, o, s, p, V, j = args
+            S = _start(context, builder, sig.args[0], S)
+            s = _start(context, builder, sig.args[2], s)
+            V = _start(context, builder, sig.args[4], V)
+            pairs = [_load(builder, V, builder.add(j, ir.Constant(j.type, LANES * r))) for r in range(HALF)]
+            for q in range(HALF + 1):
+                total = None
+                for pair in pairs:
+                    if q == HALF:
+                        term = pair
+                    else:
+                        term = builder.fmul(pair, _shuffle(builder, pair, [q] * 4 + [q + 4] * 4), flags=_FMA)
+                    total = term if total is None else builder.fadd(total, term, flags=_FMA)
+                low, high = _shuffle(builder, total, [0, 1, 2, 3]), _shuffle(builder, total, [4, 5, 6, 7])
+                start, at = (s, p) if q == HALF else (S, builder.add(o, ir.Constant(o.type, LANES * q)))
+                _store_half(builder, start, at, builder.fadd(_load_half(builder, start, at), builder.fadd(low, high)))
+            return context.get_dummy_value()
+
+        return types.void(S, types.intp, s, types.intp, V, types.intp), codegen
+
 else:
 
     def bits_to_float(bits: Any) -> Any:
@@ -138,3 +191,12 @@ else:
         for q in range(4):
             for r in range(LANES):
                 S[o + q * stride :][:LANES] += V[i + q + r * stride] * V[j + r * stride :][:LANES]
+
+    def subtract_half(out: Any, i: Any, a: Any, j: Any, b: Any, k: Any) -> None:
+        out.reshape(-1)[i : i + HALF] = a.reshape(-1)[j : j + HALF] - b.reshape(-1)[k : k + HALF]
+
+    def add_halves(S: Any, o: Any, s: Any, p: Any, V: Any, j: Any) -> None:
+        rows = V.reshape(-1)[j : j + LANES * HALF].reshape(LANES, HALF)
+        for q in range(HALF):
+            S.reshape(-1)[o + LANES * q :][:HALF] += rows[:, q] @ rows
+        s.reshape(-1)[p : p + HALF] += rows.sum(0)
