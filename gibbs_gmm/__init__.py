@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
     from gibbs_gmm.chains import NumericalError as NumericalError
+    from gibbs_gmm.evidence import Evidence as Evidence
+    from gibbs_gmm.evidence import log_evidence as log_evidence
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.priors import NormalInverseWishart as NormalInverseWishart
     from gibbs_gmm.trace import Trace as Trace
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "DirichletProcess": "weight_priors",
+    "Evidence": "evidence",
     "FiniteMixture": "weight_priors",
     "MixtureOfFiniteMixtures": "weight_priors",
     "NormalInverseWishart": "priors",
@@ -31,12 +34,15 @@ _HOME = {
     "Trace": "trace",
     "fit": "fitting",
     "load": "trace",
+    "log_evidence": "evidence",
 }
 
 __all__ = [
     "fit",
+    "log_evidence",
     "load",
     "Trace",
+    "Evidence",
     "NormalInverseWishart",
     "FiniteMixture",
     "MixtureOfFiniteMixtures",

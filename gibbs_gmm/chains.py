@@ -169,9 +169,11 @@ class Shared:
     def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
         self._helpers, self._tasks = helpers, tasks
 
-    def calls(self, compiled: kernels.Calls) -> kernels.Calls:
-        """The pieces of a chain's sweep with those that pass over X replaced."""
-        return compiled._replace(split_merge=_plain(split_merge), restricted=self._restricted, assign=self._assign)
+    def calls(self, model: Model) -> kernels.Calls:
+        """The pieces of a sweep, those that pass over X spread; pointers would be interpreted when called from here."""
+        return kernels.kernel_calls(model)._replace(
+            split_merge=_plain(split_merge), restricted=self._restricted, assign=self._assign
+        )
 
     def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
         self._spread(kernels.assign_task, len(state.shard_log_likelihood), data, state, sliced)
@@ -255,7 +257,7 @@ class Chain:
         state, report = self.state, self.state.report
         spread = shared is not None and _SHARE_SECONDS < self._seconds_per_sweep < math.inf
         run_sweeps = _plain(kernels.run_sweeps) if spread else kernels.run_sweeps
-        calls = shared.calls(self._calls) if shared is not None and spread else self._calls
+        calls = shared.calls(self.model) if shared is not None and spread else self._calls
         total = run_sweeps(
             self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, sweeps, thin, draws
         )

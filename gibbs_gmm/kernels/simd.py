@@ -145,7 +145,7 @@ if JIT:
 
     @intrinsic
     def add_halves(typingctx: Any, S: Any, o: Any, s: Any, p: Any, V: Any, j: Any) -> Any:
-        """For the eight rows x_r = V[j+4r : j+4r+4]: S[o+8q : o+8q+4] += sum_r x_rq x_r for q < 4, s[p:p+4] += sum_r x_r.
+        """For the eight rows x_r = V[j+4r : j+4r+4]: S[o+8q : o+8q+4] += sum_r x_rq x_r, q < 4; s[p:p+4] += sum_r x_r.
 
         Two rows share a vector.
         """

@@ -415,21 +415,35 @@ def run_sweeps(
     return total
 
 
+def kernel_calls(model: Model) -> Calls:
+    """The pieces as kernels that Python can call; a simple model has simpler ones."""
+    simple = model.weights.known and len(model.weights.grid) == 0
+    learned = model.nu_h > 0.0 or model.kappa_shape > 0.0
+    return Calls(
+        split_merge,
+        restricted_shards,
+        draw_known_weights if simple else draw_weights,
+        draw_components,
+        draw_hyperparameters if learned else keep_hyperparameters,
+        assign_shards,
+        finish,
+        record,
+    )
+
+
 def compiled_calls(
     rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws
 ) -> Calls:
-    """The pieces compiled for these types; what a simple model does not need is not compiled."""
-    work = new_workspace(1, state.W.shape[1])
-    simple = model.weights.known and len(model.weights.grid) == 0
-    learned = model.nu_h > 0.0 or model.kappa_shape > 0.0
-    restricted = pointer(restricted_shards, "void", data.X, data.loc, state.z, moves.pair, work, 0, 0)
+    """The same as pointers, compiled for these types; what a simple model does not need is not compiled."""
+    work, calls = new_workspace(1, state.W.shape[1]), kernel_calls(model)
+    restricted = pointer(calls.restricted, "void", data.X, data.loc, state.z, moves.pair, work, 0, 0)
     return Calls(
-        pointer(split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, restricted),
+        pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, restricted),
         restricted,
-        pointer(draw_known_weights if simple else draw_weights, "void", rng, model, state, state.log_w),
-        pointer(draw_components, "int64", rng, model, state, 0, 0, moves.mu_n, moves.Psi_n),
-        pointer(draw_hyperparameters if learned else keep_hyperparameters, "int64", rng, model, state),
-        pointer(assign_shards, "void", data, state, False, work, 0, 0),
-        pointer(finish, "float64", state, state.report),
-        pointer(record, "boolean", data, model, state, 0.0, draws, 0),
+        pointer(calls.draw_weights, "void", rng, model, state, state.log_w),
+        pointer(calls.draw_components, "int64", rng, model, state, 0, 0, moves.mu_n, moves.Psi_n),
+        pointer(calls.draw_hyperparameters, "int64", rng, model, state),
+        pointer(calls.assign, "void", data, state, False, work, 0, 0),
+        pointer(calls.finish, "float64", state, state.report),
+        pointer(calls.record, "boolean", data, model, state, 0.0, draws, 0),
     )
