@@ -319,10 +319,6 @@ def _fold(D: int, k: int, size: int, pending: FloatArray, s: FloatArray, S: Floa
     """Add the first ``size`` (a multiple of 8) pending rows of component k to its sums and scatter."""
     P = pending.shape[2]
     out = k * P * P
-    if D <= HALF:
-        for r in range(0, size, LANES):
-            add_halves(S, out, s, k * P, pending, k * PENDING * P + r * HALF)
-        return
     for r in range(0, size, LANES):
         rows = (k * PENDING + r) * P
         for j in range(0, P, LANES):
@@ -333,23 +329,48 @@ def _fold(D: int, k: int, size: int, pending: FloatArray, s: FloatArray, S: Floa
 
 
 @kernel
+def _fold_half(k: int, size: int, pending: FloatArray, s: FloatArray, S: FloatArray) -> None:
+    """The same for rows packed to four numbers."""
+    P = pending.shape[2]
+    for r in range(0, size, LANES):
+        add_halves(S, k * P * P, s, k * P, pending, k * PENDING * P + r * HALF)
+
+
+@kernel
+def _accumulate_half(
+    size: int, components: Components, work: Workspace, n: FloatArray, s: FloatArray, S: FloatArray
+) -> None:
+    """:func:`accumulate` where D <= 4: rows are packed to four numbers, and two of them share a vector."""
+    rows, label, pending, waiting = work.rows, work.label, work.pending, work.waiting
+    P = rows.shape[1]
+    for b in range(size):
+        k = label[b]
+        place = k * PENDING * P + waiting[np.uint64(k)] * HALF
+        subtract_half(pending, place, rows, b * P, components.centre, k * P)
+        waiting[np.uint64(k)] += 1
+        if waiting[np.uint64(k)] == PENDING:
+            waiting[k] = 0
+            n[k] += PENDING
+            _fold_half(k, PENDING, pending, s, S)
+
+
+@kernel
 def accumulate(size: int, components: Components, work: Workspace, n: FloatArray, s: FloatArray, S: FloatArray) -> None:
     """Add the tile's first ``size`` rows to the statistics of their labels.
 
-    A centred row, packed to four numbers where they suffice, waits in its component's buffer until enough are there:
-    one load and store of S then serves eight rows, and the branch that a random label makes unpredictable is rare.
+    A centred row waits in its component's buffer until enough are there: one load and store of S then serves eight
+    rows, and the branch that a random label makes unpredictable is rare.
     """
     rows, label, pending, waiting = work.rows, work.label, work.pending, work.waiting
     D, P = work.Xt.shape[0], rows.shape[1]
+    if D <= HALF:
+        _accumulate_half(size, components, work, n, s, S)
+        return
     for b in range(size):
         k = label[b]
-        if D <= HALF:
-            place = k * PENDING * P + waiting[np.uint64(k)] * HALF
-            subtract_half(pending, place, rows, b * P, components.centre, k * P)
-        else:
-            place = (k * PENDING + waiting[np.uint64(k)]) * P
-            for j in range(0, P, LANES):
-                subtract_row(pending, place + j, rows, b * P + j, components.centre, k * P + j)
+        place = (k * PENDING + waiting[np.uint64(k)]) * P
+        for j in range(0, P, LANES):
+            subtract_row(pending, place + j, rows, b * P + j, components.centre, k * P + j)
         waiting[np.uint64(k)] += 1
         if waiting[np.uint64(k)] == PENDING:
             waiting[k] = 0
@@ -369,4 +390,7 @@ def flush(K: int, work: Workspace, n: FloatArray, s: FloatArray, S: FloatArray) 
             own[i] = 0.0
         n[k] += waiting[k]
         waiting[k] = 0
-        _fold(D, k, size, pending, s, S)
+        if D <= HALF:
+            _fold_half(k, size, pending, s, S)
+        else:
+            _fold(D, k, size, pending, s, S)
