@@ -61,7 +61,7 @@ def fit(
         Sweeps to discard before them; by default 1000 for a known number of components, 1000 + 200 thin otherwise.
     thin : int, optional
         Sweeps per kept draw; by default 1 for a known number of components. An unknown number moves slowly, and a sweep
-        of few rows costs little: then the default is 20,000 / N, between 1 and 20.
+        of few rows costs little: then the default is 50,000 / N, between 1 and 50.
     chains : int
         Independent chains.
     rng : int, sequence of ints, SeedSequence, Generator or None
@@ -100,7 +100,7 @@ def fit(
     array, columns = validate.data(X)
     weight_prior = _weight_prior(n_components, len(array))
     if thin is None:
-        thin = 1 if isinstance(weight_prior, FiniteMixture) else max(1, min(20, 20_000 // len(array)))
+        thin = 1 if isinstance(weight_prior, FiniteMixture) else max(1, min(50, 50_000 // len(array)))
     if warmup is None:
         warmup = 1000 if isinstance(weight_prior, FiniteMixture) else 1000 + 200 * thin
     plan = Plan(

@@ -32,7 +32,7 @@ class Tuner:
         self._bounds = [1, *(1 + (warmup - 1) * part // 5 for part in range(1, 6))] if warmup > 1 else [0] * 6
         self._warmup = warmup
         # With n known few moves change anything once the components are found: they guard against local modes.
-        self._most = (0.02, 0.1) if model.weights.known else (0.2, 1.0)
+        self._most = (0.02, 0.1) if model.weights.known else (0.2, 3.0)
         self._before = np.zeros(3)
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
         self.launches, self.recalls = self._most
