@@ -175,12 +175,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--warmup",
         type=_whole(0),
-        default=1000,
         metavar="N",
-        help="sweeps to throw away first, until the chain has found its way (default: 1000)",
+        help="sweeps to throw away first, until the chain has found its way (default: 1000 with --components; else "
+        "1000 plus 200 times --thin)",
     )
     run.add_argument(
-        "--thin", type=_whole(1), default=1, metavar="N", help="keep every N-th sweep, to save space (default: 1)"
+        "--thin",
+        type=_whole(1),
+        metavar="N",
+        help="keep every N-th sweep (default: 1 with --components; else 50,000 / rows, from 1 to 50)",
     )
     run.add_argument(
         "--chains",
