@@ -15,7 +15,8 @@ import pytest
 from test_relabel import select, simulate_unknown_n
 
 import gibbs_gmm
-from gibbs_gmm.cli import _bar_chart, main
+from gibbs_gmm.cli import main
+from gibbs_gmm.console import bar_chart
 from gibbs_gmm.n_posterior import tabulate
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -145,7 +146,7 @@ def test_the_bar_chart_is_to_scale() -> None:
     posterior = dataclasses.replace(
         posterior, p_n_components=posterior.p_n_clusters, prior_n_clusters=np.full(len(posterior), np.nan)
     )
-    head, *lines = _bar_chart(posterior).splitlines()
+    head, *lines = bar_chart(posterior).splitlines()
     assert head.endswith("prior")
     assert [line.split()[0] for line in lines] == [str(n) for n in range(1, 13)]
     assert len({len(line) for line in (head, *lines)}) == 1
@@ -159,7 +160,7 @@ def test_the_bar_chart_is_to_scale() -> None:
 
 def test_very_many_bars_are_not_printed() -> None:
     posterior = tabulate(simulate_unknown_n(np.arange(1, 61)[None], D=1, weight_prior=gibbs_gmm.DirichletProcess())[0])
-    assert "spread over 60 values: see n_posterior.csv" in _bar_chart(posterior)
+    assert "spread over 60 values: see n_posterior.csv" in bar_chart(posterior)
 
 
 def test_a_run_of_known_n_takes_away_the_tables_of_an_earlier_one_of_unknown_n(
