@@ -139,7 +139,7 @@ class _Results(NamedTuple):
 
 def _write(trace: Trace, table: Table, out: Path) -> _Results:
     """Write everything, the trace first."""
-    from gibbs_gmm.plots import save_n_posterior, save_pairs
+    from gibbs_gmm import plots
 
     written: list[str] = []
     n_posterior = None
@@ -160,10 +160,10 @@ def _write(trace: Trace, table: Table, out: Path) -> _Results:
             n_posterior.to_csv(out / run_folder.N_TABLE)
             written.append(run_folder.N_TABLE)
         try:
-            save_pairs(trace, table, out / run_folder.PAIRS)
+            plots.save(out / run_folder.PAIRS, plots.pairs, trace, table)
             written.append(run_folder.PAIRS)
             if n_posterior is not None:
-                save_n_posterior(n_posterior, out / run_folder.N_PICTURE)
+                plots.save(out / run_folder.N_PICTURE, plots.n_posterior, n_posterior)
                 written.append(run_folder.N_PICTURE)
         except ImportError as error:
             complain("warning", f"no picture: {error}")

@@ -157,15 +157,15 @@ def summarize(trace: Trace) -> Summary:
     for block_names, values in _component_rows(trace):
         names += block_names
         blocks.append(_statistics(values, chosen))
-    invariants = _invariant_rows(trace)
-    blocks.append(_statistics(np.stack(list(invariants.values()))))
+    free = invariants(trace)
+    blocks.append(_statistics(np.stack(list(free.values()))))
     table = np.concatenate(blocks, axis=1)
     split = [np.split(row, [len(names)]) for row in table]
-    messages, unmet = _messages(trace, tuple(invariants), chosen, *split[4:])
+    messages, unmet = _messages(trace, tuple(free), chosen, *split[4:])
     if unmet is not None:
         warnings.warn(unmet, UserWarning, stacklevel=3)  # 3: the caller of Trace.summary
     columns = dict(zip(_STATISTICS, table, strict=True))
-    return Summary(name=(*names, *invariants), note=_note(trace, chosen), messages=tuple(messages), **columns)
+    return Summary(name=(*names, *free), note=_note(trace, chosen), messages=tuple(messages), **columns)
 
 
 def _component_rows(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
@@ -183,7 +183,7 @@ def _component_rows(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
         yield pairs, np.moveaxis(covariance[:, :, *upper], -1, 0)
 
 
-def _invariant_rows(trace: Trace) -> dict[str, FloatArray]:
+def invariants(trace: Trace) -> dict[str, FloatArray]:
     """The quantities (C, T) that do not depend on labels, log_likelihood first."""
     rows: dict[str, AnyArray] = {"log_likelihood": trace.log_likelihood}
     shown = trace.weights.shape[-1]

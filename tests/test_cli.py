@@ -391,7 +391,7 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gibbs_gmm.plots.save_pairs", full)
+        patch.setattr("gibbs_gmm.plots.save", full)
         assert fit() == 1
     assert capsys.readouterr().err.endswith(
         "No space left on device; trace.npz and summary.csv in some-run can be used\n"
@@ -407,7 +407,7 @@ def test_an_interruption_while_writing(monkeypatch: pytest.MonkeyPatch, capsys: 
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gibbs_gmm.plots.save_pairs", interrupt)
+    monkeypatch.setattr("gibbs_gmm.plots.save", interrupt)
     assert fit() == 130
     assert (
         capsys.readouterr().err == "gibbs-gmm: error: interrupted; trace.npz and summary.csv in some-run can be used\n"

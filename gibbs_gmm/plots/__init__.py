@@ -1,0 +1,13 @@
+"""Pictures of a posterior, one function each. matplotlib is imported when one is drawn.
+
+Every function takes a trace, and axes to draw on or none for a new figure, and returns the axes. :func:`save` writes
+any of them to a file.
+"""
+
+from gibbs_gmm.plots.chain_plots import chains
+from gibbs_gmm.plots.how_many import n_posterior
+from gibbs_gmm.plots.pair_plot import pairs
+from gibbs_gmm.plots.predictive import density
+from gibbs_gmm.plots.style import save
+
+__all__ = ["pairs", "n_posterior", "density", "chains", "save"]

@@ -1,0 +1,162 @@
+"""What pictures ask of a trace: matched components, and the predictive density of some of its columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import validate
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.plots.style import spread
+from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.relabel import match_components, most_probable_n_clusters
+from gibbs_gmm.trace import Trace
+
+_MAX_VOTES = 1000  # draws that decide to which component a row belongs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Components:
+    """Components matched across draws and chains: of all draws, or of those with the most probable number of clusters.
+
+    Attributes
+    ----------
+    draws : (S,) int64
+        The draws that have them, chains one after the other.
+    perm : (S, K) int64
+        Which component of each draw is the k-th.
+    weights : (S, K) float64
+        Their weights.
+    share : float
+        The share of draws that have them.
+    """
+
+    trace: Trace
+    draws: IntArray
+    perm: IntArray
+    weights: FloatArray
+    share: float
+
+    @property
+    def K(self) -> int:
+        """Their number."""
+        return int(self.perm.shape[1])
+
+    def means(self, columns: IntArray) -> FloatArray:
+        """(S, K, d): their means in these columns."""
+        flat = self.trace.means[..., columns].reshape(-1, *self.trace.weights.shape[2:], len(columns))
+        return np.take_along_axis(flat[self.draws], self.perm[:, :, None], 1)
+
+    def covariances(self, columns: IntArray) -> FloatArray:
+        """(S, K, d, d): their covariances of these columns."""
+        block = self.trace.covariances[..., columns[:, None], columns]
+        flat = block.reshape(-1, *block.shape[2:])
+        return np.take_along_axis(flat[self.draws], self.perm[:, :, None, None], 1)
+
+    def average(self, values: FloatArray) -> FloatArray:
+        """Posterior mean of values (S, K, ...), weighted by the components' weights: empty ones say nothing."""
+        mass = self.weights / self.weights.sum(0)
+        result: FloatArray = np.einsum("sk,sk...->k...", mass, values)
+        return result
+
+    def telling_columns(self, most: int) -> IntArray:
+        """The columns that tell the components apart best, in their order.
+
+        Those with the largest share of variance that is between components, sum_k w_k (mu_k - mu)^2 of the whole.
+        """
+        everything = np.arange(len(self.trace.columns))
+        weights = self.weights.mean(0) / self.weights.mean(0).sum()
+        means = self.average(self.means(everything))
+        within = weights @ np.stack([self.average(self.covariances(everything[[d]]))[:, 0, 0] for d in everything], 1)
+        between = weights @ (means - weights @ means) ** 2
+        order = np.argsort(-between / (between + within), kind="stable")
+        return np.sort(order[:most])
+
+    def owners(self, rows: IntArray) -> tuple[IntArray, FloatArray] | None:
+        """The component of each of these rows that owned it most often, and in what share; None if none was kept."""
+        trace = self.trace
+        if trace.assignments is None:
+            return None
+        counts = np.zeros((len(rows), self.K), dtype=np.int64)
+        here = np.arange(len(rows))
+        place = np.zeros(trace.weights.shape[-1], dtype=np.int64)  # component of a draw -> matched component
+        votes = spread(len(self.draws), _MAX_VOTES)
+        for s in votes:
+            chain, draw = divmod(int(self.draws[s]), trace.assignments.shape[1])
+            place[self.perm[s]] = np.arange(self.K)
+            counts[here, place[trace.assignments[chain, draw, rows]]] += 1
+        return counts.argmax(1), counts.max(1) / len(votes)
+
+
+def matched_components(trace: Trace) -> Components:
+    """The components of a trace, matched."""
+    C, T, K = trace.weights.shape
+    perm = match_components(trace).reshape(C * T, K)
+    draws = np.arange(C * T)
+    if not trace.n_is_known:
+        K = most_probable_n_clusters(trace)
+        draws = np.flatnonzero(trace.n_clusters.ravel() == K)
+        perm = perm[:, :K]  # of these draws, all components
+    perm = perm[draws]
+    weights = np.take_along_axis(trace.weights.reshape(C * T, -1)[draws], perm, 1)
+    return Components(trace, draws, perm, weights, len(draws) / (C * T))
+
+
+def marginal(trace: Trace, columns: IntArray, draws: IntArray) -> Trace:
+    """The posterior of some columns alone, some draws of it as one chain.
+
+    Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA), and of a Wishart
+    matrix Wishart with the same degrees of freedom (Mardia, Kent & Bibby 1979, sections 3.4 and 3.8), so that this is a
+    trace of the same model in fewer dimensions; only its log densities are not.
+    """
+    block = np.ix_(columns, columns)
+    prior = trace.prior
+
+    def some(array: AnyArray | None, *index: Any) -> Any:
+        return None if array is None else array.reshape(-1, *array.shape[2:])[draws][None, ..., *index]
+
+    return dataclasses.replace(
+        trace,
+        weights=some(trace.weights),
+        means=some(trace.means, columns),
+        covariances=some(trace.covariances, *block),
+        assignments=some(trace.assignments),
+        n_components=some(trace.n_components),
+        n_clusters=some(trace.n_clusters),
+        log_likelihood=some(trace.log_likelihood),
+        log_posterior=some(trace.log_posterior),
+        concentration=some(trace.concentration),
+        kappa_0=some(trace.kappa_0),
+        Psi_0=some(trace.Psi_0, *block),
+        columns=tuple(trace.columns[column] for column in columns),
+        prior=NormalInverseWishart(
+            prior.mu_0[columns],
+            prior.kappa_0,
+            prior.nu_0 - (prior.n_features - len(columns)),
+            prior.Psi_0[block],
+            Psi_0_df=prior.Psi_0_df,
+            kappa_0_shape=prior.kappa_0_shape,
+        ),
+    )
+
+
+def checked_data(trace: Trace, X: Any) -> AnyArray:
+    """X as an array, if it can be the data of the trace."""
+    array, _ = validate.data(X)
+    wanted = (trace.settings["n_observations"], len(trace.columns))
+    if array.shape != wanted:
+        raise ValueError(f"X must be the data of the trace, of shape {wanted}, got {array.shape}")
+    return array
+
+
+def checked_columns(trace: Trace, columns: Sequence[str]) -> IntArray:
+    """The numbers of the columns with these names."""
+    if isinstance(columns, str) or len(columns) == 0:
+        raise ValueError(f"columns must be a sequence of names, got {columns!r}")
+    unknown = [name for name in columns if name not in trace.columns]
+    if unknown:
+        raise ValueError(f"columns must be among {list(trace.columns)}, got {unknown}")
+    return np.array([trace.columns.index(name) for name in columns])
