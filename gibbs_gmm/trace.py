@@ -138,6 +138,112 @@ class Trace:
 
         return summarize(self)
 
+    def log_density(self, X_new: Any, *, threads: int | None = None) -> FloatArray:
+        """Log posterior predictive density of new rows, averaged over all draws of all chains.
+
+        log (1 / C T) sum over draws of sum_k w_k N(x | mu_k, Sigma_k). What components without observations hold
+        counts: where a trace does not have them (n unknown) it is the prior predictive, a multivariate t at the draw's
+        hyperparameters, with weight ``1 - weights.sum(-1)``.
+
+        Parameters
+        ----------
+        X_new : array-like (N_new, D) or, for D = 1, (N_new,)
+            At least one row, of what ``fit`` takes; a data frame must have the columns of the fit.
+        threads : int, optional
+            Threads to use; by default one per available core. The result does not depend on it.
+
+        Returns
+        -------
+        (N_new,) float64
+            In units of X. Memory beyond it is bounded.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Bad input; the message names the argument, what was seen and what is wanted.
+        """
+        from gibbs_gmm.predict import log_density
+
+        return log_density(self, X_new, threads)
+
+    def pointwise_log_density(self, X: Any, *, threads: int | None = None) -> FloatArray:
+        """Log density of each row under each draw: for WAIC and LOO, and for bands about a density.
+
+        Averaged over draws (its exponential, not itself) it is :meth:`log_density`. Of the rows of the fit it is the
+        pointwise log likelihood. For a known number of components its sum over them is ``log_likelihood``; for an
+        unknown one it differs a little, since ``log_likelihood`` has the components without observations as they were
+        drawn, and here they are integrated out.
+
+        Parameters
+        ----------
+        X, threads : as for :meth:`log_density`
+
+        Returns
+        -------
+        (C, T, N) float64
+            8 C T N bytes: pass some of the rows where that is too much.
+        """
+        from gibbs_gmm.predict import pointwise_log_density
+
+        return pointwise_log_density(self, X, threads)
+
+    def predict_proba(self, X_new: Any, reference: Any, *, threads: int | None = None) -> FloatArray:
+        """Probability that a new row belongs to each cluster of a partition of the fitted rows, or to none of them.
+
+        In each draw, a component stands for the cluster of the partition that most of its observations are in; one
+        without observations stands for none. Label switching and a varying number of components are thus no matter.
+        Column j is p(cluster j | x) = E[sum of w_k N(x | mu_k, Sigma_k) over the k that stand for j] / E[density of x],
+        expectations over draws: the row itself, as one more observation, says which draws to believe.
+
+        Parameters
+        ----------
+        X_new, threads : as for :meth:`log_density`
+        reference : Partition, (N,) integers or Relabelling
+            The clusters 0, 1, ..., J-1 of the fitted rows. Of a relabelling they are its J = ``n_matched`` components,
+            and a component stands for the one that it is matched with.
+
+        Returns
+        -------
+        (N_new, J + 1) float64
+            Rows sum to 1. The last column is for none of the J clusters: of a partition, a kind that no fitted row is
+            of; of a relabelling, components that match none of the reference.
+        """
+        from gibbs_gmm.predict import predict_proba
+
+        return predict_proba(self, X_new, reference, threads)
+
+    def predict(self, X_new: Any, reference: Any, *, threads: int | None = None) -> IntArray:
+        """Most probable cluster of each new row: the column of :meth:`predict_proba` that is largest.
+
+        Returns
+        -------
+        (N_new,) int64
+            A label of the partition, or -1 where none of its clusters is most probable. (-1 is the last column.)
+        """
+        from gibbs_gmm.predict import predict
+
+        return predict(self, X_new, reference, threads)
+
+    def sample(self, n: int, rng: Any = None) -> FloatArray:
+        """New rows from the posterior predictive distribution.
+
+        Independent of each other given the trace: each is of a draw chosen at random.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        rng : int, sequence of ints, SeedSequence, Generator or None
+            Seed.
+
+        Returns
+        -------
+        (n, D) float64
+        """
+        from gibbs_gmm.predict import sample
+
+        return sample(self, n, rng)[0]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace to one ``.npz`` file: plain arrays and a JSON text, no pickle.
 

@@ -67,7 +67,7 @@ def real_array(name: str, value: Any, shape_text: str, ndim: int) -> FloatArray:
     return result
 
 
-def data(X: Any) -> tuple[AnyArray, tuple[str, ...]]:
+def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[str, ...]]:
     """X as a C-ordered (N, D) array of float32 or float64, and the names of its columns.
 
     Such an array (a memory map too) is used in place; anything else is converted once. Data frames keep their column
@@ -76,48 +76,71 @@ def data(X: Any) -> tuple[AnyArray, tuple[str, ...]]:
     """
     names = getattr(X, "columns", None)
     if isinstance(X, np.ma.MaskedArray):
-        raise TypeError("X must not be a masked array: missing values are not supported; drop those rows")
+        raise TypeError(f"{name} must not be a masked array: missing values are not supported; drop those rows")
     array = X if isinstance(X, np.ndarray) else np.asarray(X)
     if array.dtype.kind == "O":
-        array = _from_objects(array)
+        array = _from_objects(array, name)
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"X must hold real numbers of shape (N, D), got dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers of shape (N, D), got dtype {array.dtype}")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
-        raise ValueError(f"X must have shape (N, D) or (N,), got {array.shape}")
+        raise ValueError(f"{name} must have shape (N, D) or (N,), got {array.shape}")
     N, D = array.shape
     if D == 0:
-        raise ValueError(f"X must have at least one column, got shape {array.shape}")
-    if N < 2:
-        raise ValueError(f"X must have at least 2 rows, got shape {array.shape}")
+        raise ValueError(f"{name} must have at least one column, got shape {array.shape}")
+    if min_rows > N:
+        rows = f"{min_rows} row{'s'[: min_rows > 1]}"
+        raise ValueError(f"{name} must have at least {rows}, got shape {array.shape}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
         array = np.require(array.astype(array.dtype.newbyteorder("=")), requirements=["C", "A"])
-    columns = tuple(f"x{d}" for d in range(D)) if names is None else tuple(str(name) for name in names)
-    _finite(array, columns)
+    columns = tuple(f"x{d}" for d in range(D)) if names is None else tuple(str(column) for column in names)
+    _finite(array, columns, name)
     array = np.asarray(array).view()
     array.flags.writeable = False
     return array, columns
 
 
-def _from_objects(array: AnyArray) -> AnyArray:
+def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new") -> AnyArray:
+    """Rows like those of a fit, whose columns were ``columns``, as :func:`data` gives them; one row is enough.
+
+    If both have names they must be the same, in the same order.
+    """
+    array, names = data(X, name, 1)
+    if array.shape[1] != len(columns):
+        raise ValueError(f"{name} must have the {len(columns)} columns of the fit, got shape {np.shape(X)}")
+    named = getattr(X, "columns", None) is not None and columns != tuple(f"x{d}" for d in range(len(columns)))
+    if named and names != columns:
+        raise ValueError(f"{name} must have the columns of the fit, {list(columns)}, in this order, got {list(names)}")
+    for column, low, high in zip(columns, array.min(0), array.max(0), strict=True):
+        if not max(-float(low), float(high)) < _LARGEST:
+            raise ValueError(
+                f"{name} column {column!r} is too large for densities in double precision: it reaches "
+                f"{float(low) if -low > high else float(high):.0e}, and must stay below {_LARGEST:.0e}"
+            )
+    return array
+
+
+def _from_objects(array: AnyArray, name: str) -> AnyArray:
     """Objects (a data frame with columns of several types gives them) as float64, if all are numbers."""
     kinds = {type(value) for value in array.flat}
     if any(issubclass(kind, (bool, np.bool_)) for kind in kinds):
-        raise TypeError("X must hold real numbers of shape (N, D), got booleans; convert them to 0 and 1 if meant")
+        raise TypeError(
+            f"{name} must hold real numbers of shape (N, D), got booleans; convert them to 0 and 1 if meant"
+        )
     try:
         if any(issubclass(kind, (str, bytes)) for kind in kinds):
             raise TypeError
         return array.astype(np.float64)
     except (TypeError, ValueError):
         raise TypeError(
-            "X must hold real numbers of shape (N, D), got objects that are not numbers (text, ragged rows?)"
+            f"{name} must hold real numbers of shape (N, D), got objects that are not numbers (text, ragged rows?)"
         ) from None
 
 
-def _finite(X: AnyArray, columns: tuple[str, ...]) -> None:
+def _finite(X: AnyArray, columns: tuple[str, ...], name: str) -> None:
     """Refuse NaN and infinite values, saying how many and where the first is."""
     for what, test in (("missing values (NaN)", np.isnan), ("infinite values", np.isinf)):
         count, first = 0, None
@@ -130,7 +153,7 @@ def _finite(X: AnyArray, columns: tuple[str, ...]) -> None:
                 count += int(bad.sum())
         if first is not None:
             raise ValueError(
-                f"X must be finite, got {count} {what}, the first in row {first[0]}, column {first[1]!r}; "
+                f"{name} must be finite, got {count} {what}, the first in row {first[0]}, column {first[1]!r}; "
                 "drop or impute those rows"
             )
 
