@@ -244,6 +244,51 @@ class Trace:
 
         return sample(self, n, rng)[0]
 
+    def to_arviz(self, X: Any = None) -> Any:
+        """The trace as an ArviZ DataTree, for ``arviz_stats`` (``summary``, ``loo``) and ``arviz_plots``.
+
+        Components are in their matched places (:meth:`relabel`), without which summaries of them would mean nothing.
+
+        Parameters
+        ----------
+        X : array-like (N, D) or (N,), optional
+            The rows of the fit, which a trace does not hold.
+
+        Returns
+        -------
+        xarray.DataTree
+            ``posterior``: weights, means, covariances, the hyperparameters that are learned and, where n is unknown,
+            n_components (not of a process) and n_clusters. ``sample_stats``: lp (log_posterior), log_likelihood,
+            assignments, and what is known of n. With X also ``observed_data`` and ``log_likelihood``, pointwise, from
+            which leave-one-out cross-validation follows. Dimensions are chain, draw, component, column, column_2 and
+            row (a pandas index is kept). Components that a draw does not have are NaN, and ``loo``, which wants to know
+            how independent draws are, then assumes little.
+
+        Raises
+        ------
+        ImportError
+            ``arviz-base`` is missing: ``pip install 'gibbs-gmm[arviz]'``.
+        """
+        from gibbs_gmm.export import to_arviz
+
+        return to_arviz(self, X)
+
+    def to_dataframe(self) -> Any:
+        """The trace as a tidy pandas data frame: one row for each component of each draw of each chain.
+
+        Columns are chain, draw, component (its matched place, see :meth:`relabel`), weight, ``mean[column]``,
+        ``covariance[column, column]`` (upper triangle), and of the draw n_components, n_clusters, log_likelihood,
+        log_posterior and, where they are learned, concentration and kappa_0. Unused slots have no row.
+
+        Raises
+        ------
+        ImportError
+            pandas is missing: ``pip install 'gibbs-gmm[arviz]'``.
+        """
+        from gibbs_gmm.export import to_dataframe
+
+        return to_dataframe(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace to one ``.npz`` file: plain arrays and a JSON text, no pickle.
 
