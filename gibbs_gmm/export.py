@@ -10,7 +10,6 @@ import numpy as np
 from gibbs_gmm import validate
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.predict import pointwise_log_density
-from gibbs_gmm.relabel import match_components
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
 
@@ -27,8 +26,8 @@ _DIMS = {
 def to_arviz(trace: Trace, X: Any = None) -> Any:
     """The trace as an ArviZ DataTree; see :meth:`gibbs_gmm.trace.Trace.to_arviz`."""
     arviz_base = _optional("arviz_base", "to_arviz")
-    values = _matched(trace)
-    posterior: dict[str, AnyArray] = {name: values[name] for name in ("weights", "means", "covariances")}
+    matched = trace.relabel().trace
+    posterior: dict[str, AnyArray] = {name: getattr(matched, name) for name in ("weights", "means", "covariances")}
     for name in ("concentration", "kappa_0", "Psi_0"):
         if getattr(trace, name) is not None:
             posterior[name] = getattr(trace, name)
@@ -36,8 +35,8 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
     learned = isinstance(trace.weight_prior, MixtureOfFiniteMixtures) and not trace.n_is_known
     (posterior if learned else stats)["n_components"] = trace.n_components
     (stats if trace.n_is_known else posterior)["n_clusters"] = trace.n_clusters
-    if "assignments" in values:
-        stats["assignments"] = values["assignments"]
+    if matched.assignments is not None:
+        stats["assignments"] = matched.assignments
     groups = {"posterior": posterior, "sample_stats": stats}
     coords: dict[str, Any] = {
         "component": np.arange(trace.weights.shape[2]),
@@ -74,13 +73,13 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
 def to_dataframe(trace: Trace) -> Any:
     """The trace as a data frame; see :meth:`gibbs_gmm.trace.Trace.to_dataframe`."""
     pandas = _optional("pandas", "to_dataframe")
-    values, names, D = _matched(trace), trace.columns, len(trace.columns)
-    chain, draw, component = np.nonzero(~np.isnan(values["means"][..., 0]))
+    matched, names, D = trace.relabel().trace, trace.columns, len(trace.columns)
+    chain, draw, component = np.nonzero(~np.isnan(matched.means[..., 0]))
     own = (chain, draw, component)
-    frame = {"chain": chain, "draw": draw, "component": component, "weight": values["weights"][own]}
-    frame |= {f"mean[{names[i]}]": values["means"][..., i][own] for i in range(D)}
+    frame = {"chain": chain, "draw": draw, "component": component, "weight": matched.weights[own]}
+    frame |= {f"mean[{names[i]}]": matched.means[..., i][own] for i in range(D)}
     frame |= {
-        f"covariance[{names[i]}, {names[j]}]": values["covariances"][..., i, j][own]
+        f"covariance[{names[i]}, {names[j]}]": matched.covariances[..., i, j][own]
         for i in range(D)
         for j in range(i, D)
     }
@@ -88,20 +87,6 @@ def to_dataframe(trace: Trace) -> Any:
         if getattr(trace, name) is not None:
             frame[name] = getattr(trace, name)[chain, draw]
     return pandas.DataFrame(frame)
-
-
-def _matched(trace: Trace) -> dict[str, AnyArray]:
-    """weights, means, covariances and assignments with the components of every draw in their matched places."""
-    perm = match_components(trace)
-    values = {
-        "weights": np.take_along_axis(trace.weights, perm, 2),
-        "means": np.take_along_axis(trace.means, perm[..., None], 2),
-        "covariances": np.take_along_axis(trace.covariances, perm[..., None, None], 2),
-    }
-    if trace.assignments is not None:
-        place = np.argsort(perm, axis=-1).astype(trace.assignments.dtype)
-        values["assignments"] = np.take_along_axis(place, trace.assignments.astype(np.intp), 2)
-    return values
 
 
 def _optional(module: str, function: str) -> Any:

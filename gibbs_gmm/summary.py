@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.relabel import match_components, most_probable_n_clusters
+from gibbs_gmm.relabel import AMBIGUOUS_LIMIT, Relabelling, most_probable_n_clusters
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
 
@@ -26,7 +26,7 @@ _MIN_DRAWS = 4  # arviz-stats' own limit for R-hat and effective sample sizes
 _MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
 _LONGEST_PRINT = 100
 _RARE = 0.05  # share of draws below which the j-th largest weight is mostly zeros, and R-hat says nothing of it
-_LISTED_CHAINS = 8
+_LISTED = 8
 _STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 
 
@@ -34,7 +34,7 @@ _STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 class Summary:
     """Posterior summary of a trace, one row per quantity.
 
-    Components are matched across draws and chains (:func:`gibbs_gmm.relabel.match_components`) and numbered from
+    Components are matched across draws and chains (:meth:`Trace.relabel`) and numbered from
     0, the heaviest in the pivot draw. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
     weight of a draw, j from 0), ``n_clusters`` and, where they are learned, ``n_components``, ``concentration`` and
     ``kappa_0`` do not depend on labels: they tell whether the chains agree.
@@ -57,8 +57,11 @@ class Summary:
     ess_bulk, ess_tail : (R,) float64
         Effective sample sizes over all chains, for the mean and for the 90% interval; NaN for fewer than 4 draws
         or a quantity that never changes.
+    ambiguous_share : float
+        Share of the draws from which the rows of components are in which the matching of components is ambiguous: two
+        of them could as well be the other way round (:func:`gibbs_gmm.relabel.relabel`).
     note : str
-        Which draws the rows of components are from, if not from all.
+        Which draws the rows of components are from, if not from all, and how surely components were matched.
     messages : tuple of str
         What a reader must know before using the numbers; empty when nothing is wrong.
     """
@@ -71,6 +74,7 @@ class Summary:
     r_hat: FloatArray
     ess_bulk: FloatArray
     ess_tail: FloatArray
+    ambiguous_share: float
     note: str
     messages: tuple[str, ...]
 
@@ -154,24 +158,32 @@ def summarize(trace: Trace) -> Summary:
     chosen = None if trace.n_is_known else trace.n_clusters == most_probable_n_clusters(trace)
     names: list[str] = []
     blocks: list[FloatArray] = []
-    for block_names, values in _component_rows(trace):
+    relabelling = trace.relabel()
+    for block_names, values in _component_rows(trace, relabelling):
         names += block_names
         blocks.append(_statistics(values, chosen))
     free = invariants(trace)
     blocks.append(_statistics(np.stack(list(free.values()))))
     table = np.concatenate(blocks, axis=1)
     split = [np.split(row, [len(names)]) for row in table]
-    messages, unmet = _messages(trace, tuple(free), chosen, *split[4:])
+    ambiguous = relabelling.ambiguous_places if chosen is None else relabelling.ambiguous_places[chosen]
+    ambiguous = ambiguous.reshape(-1, relabelling.n_matched)
+    messages, unmet = _messages(trace, tuple(free), chosen, ambiguous.mean(0), *split[4:])
     if unmet is not None:
         warnings.warn(unmet, UserWarning, stacklevel=3)  # 3: the caller of Trace.summary
     columns = dict(zip(_STATISTICS, table, strict=True))
-    return Summary(name=(*names, *free), note=_note(trace, chosen), messages=tuple(messages), **columns)
+    return Summary(
+        name=(*names, *free),
+        ambiguous_share=float(ambiguous.any(-1).mean()),
+        note=_note(trace, chosen, ambiguous),
+        messages=tuple(messages),
+        **columns,
+    )
 
 
-def _component_rows(trace: Trace) -> Iterator[tuple[list[str], FloatArray]]:
+def _component_rows(trace: Trace, relabelling: Relabelling) -> Iterator[tuple[list[str], FloatArray]]:
     """Names and values (R, C, T) of the components' rows, in blocks so that no copy of all covariances is made."""
-    perm, columns, D = match_components(trace), trace.columns, trace.means.shape[-1]
-    K = perm.shape[-1] if trace.n_is_known else most_probable_n_clusters(trace)
+    perm, K, columns, D = relabelling.permutation, relabelling.n_matched, trace.columns, trace.means.shape[-1]
     upper = np.triu_indices(D)
     yield [f"weight[{k}]" for k in range(K)], np.moveaxis(np.take_along_axis(trace.weights, perm[..., :K], -1), -1, 0)
     for k in range(K):
@@ -234,10 +246,14 @@ def _least(chosen: AnyArray) -> int:
     return int(np.count_nonzero(chosen, axis=1).min())
 
 
-def _note(trace: Trace, chosen: AnyArray | None) -> str:
-    """Which draws the components' rows are from, and what follows from that."""
+def _note(trace: Trace, chosen: AnyArray | None, ambiguous: AnyArray) -> str:
+    """Which draws the components' rows are from, what follows from that, and in how many they could be exchanged."""
+    matched = ""
+    if ambiguous.shape[1] > 1:
+        share = percent(float(ambiguous.any(-1).mean()))
+        matched = f"The components of these draws were matched; which is which is ambiguous in {share} of them."
     if chosen is None or chosen.all():
-        return ""
+        return matched
     t = most_probable_n_clusters(trace)
     note = (
         f"The rows of components (weight, mean, covariance) are from the {percent(float(chosen.mean()))} of draws with "
@@ -247,20 +263,22 @@ def _note(trace: Trace, chosen: AnyArray | None) -> str:
         note += (
             f" Some chain has fewer than {_MIN_DRAWS} of these draws, so they have no R-hat and effective sample size."
         )
-    return note
+    return f"{note} {matched}".rstrip()
 
 
 def _messages(
     trace: Trace,
     invariants: tuple[str, ...],
     chosen: AnyArray | None,
+    ambiguous: FloatArray,
     r_hat: list[FloatArray],
     ess_bulk: list[FloatArray],
     ess_tail: list[FloatArray],
 ) -> tuple[list[str], str | None]:
     """What to say, and the part of it that is worth a warning.
 
-    Each list holds two arrays: the values of the component-wise rows and of the label-invariant ones.
+    ``ambiguous`` is the share of draws in which each component could be exchanged with another. Each list holds two
+    arrays: the values of the component-wise rows and of the label-invariant ones.
     """
     C, T = trace.log_likelihood.shape
     messages: list[str] = []
@@ -269,7 +287,7 @@ def _messages(
         messages.append(f"The run was interrupted: these are the {T} draws per chain that it had kept.")
     apart = {name: value for name, value in zip(invariants, r_hat[1], strict=True) if value > R_HAT_LIMIT}
     separate = [name for name in ("log_likelihood", "n_clusters") if disjoint(getattr(trace, name))]
-    switching = False
+    unreadable = False  # the rows of components
     if apart or separate:
         if apart:
             worst = sorted(apart, key=lambda name: -apart[name])
@@ -288,13 +306,19 @@ def _messages(
             "they agree."
         )
         messages.append(unmet)
-    elif (r_hat[0] > R_HAT_LIMIT).any() and (chosen is None or _least(chosen) >= _ESS_PER_CHAIN):
-        switching = True
+    elif (ambiguous > AMBIGUOUS_LIMIT).any():
+        unreadable = True
         messages.append(
-            "The chains agree on everything that does not depend on labels, but component-wise R-hat reaches "
-            f"{np.nanmax(r_hat[0]):.2f}: labels switch between draws, because components overlap or have no "
-            "observations. Do not read the rows of single components (weight, mean, covariance); the rows from "
-            "log_likelihood on, which do not depend on labels, can be read."
+            f"Labels are not separable: {_ambiguous_components(ambiguous)}, because they overlap or have no "
+            "observations. Do not read their rows (weight, mean, covariance); the rows from log_likelihood on, which "
+            "do not depend on labels, can be read."
+        )
+    elif (r_hat[0] > R_HAT_LIMIT).any() and (chosen is None or _least(chosen) >= _ESS_PER_CHAIN):
+        unreadable = True
+        messages.append(
+            "The chains agree on everything that does not depend on labels, and components were matched with "
+            f"certainty, but component-wise R-hat reaches {np.nanmax(r_hat[0]):.2f}: single components are not the "
+            "same in all chains. Do not read their rows (weight, mean, covariance) before longer chains agree."
         )
     if unmet is None and (modes := different_modes(trace)):
         messages.append(alike_all_the_same(modes))
@@ -302,7 +326,7 @@ def _messages(
         messages.append("There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4.")
     if T < _MIN_DRAWS:
         messages.append(f"R-hat and effective sample sizes need at least {_MIN_DRAWS} draws per chain; there are {T}.")
-    trusted = [np.concatenate(ess[int(switching) :]) for ess in (ess_bulk, ess_tail)]
+    trusted = [np.concatenate(ess[int(unreadable) :]) for ess in (ess_bulk, ess_tail)]
     least = np.nanmin(np.append(np.concatenate(trusted), np.inf))
     if unmet is None and least < _ESS_PER_CHAIN * C:
         messages.append(
@@ -310,6 +334,18 @@ def _messages(
             f"{_ESS_PER_CHAIN * C} ({_ESS_PER_CHAIN} per chain). The numbers in such rows are rough: run more draws."
         )
     return messages, unmet
+
+
+def _ambiguous_components(share: FloatArray) -> str:
+    """Which components cannot be told apart, and in how many draws, for a sentence."""
+    which = np.flatnonzero(share > AMBIGUOUS_LIMIT)
+    listed = [str(k) for k in which]
+    if len(which) > _LISTED:
+        listed = [*listed[: _LISTED - 1], f"{len(which) - _LISTED + 1} more"]
+    names = " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else f"{listed[0]} and others"
+    low, high = percent(float(share[which].min())), percent(float(share[which].max()))
+    shares = low if low == high else f"{low} to {high}"
+    return f"components {names} could as well be exchanged in {shares} of draws"
 
 
 def different_modes(trace: Trace) -> str:
@@ -334,7 +370,7 @@ def have_not_met(trace: Trace) -> str:
 
 def _by_chain(values: AnyArray, form: str) -> str:
     """What a quantity of each chain is, or between what it lies."""
-    if len(values) <= _LISTED_CHAINS:
+    if len(values) <= _LISTED:
         return f"is {', '.join(f'{value:{form}}' for value in values)}"
     return f"lies between {values.min():{form}} and {values.max():{form}}"
 

@@ -17,6 +17,7 @@ from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, Weig
 
 if TYPE_CHECKING:
     from gibbs_gmm.n_posterior import NPosterior
+    from gibbs_gmm.relabel import Relabelling
     from gibbs_gmm.summary import Summary
 
 _FORMAT = "gibbs_gmm trace 1"
@@ -40,7 +41,7 @@ class Trace:
     """Draws from the posterior of a Gaussian mixture, for C chains of T draws each, K components in D dimensions.
 
     All arrays are read-only. Component labels mean nothing across draws and chains: compare components only after
-    matching them (:meth:`summary` does), or use quantities that do not depend on labels.
+    matching them (:meth:`relabel`; :meth:`summary` does), or use quantities that do not depend on labels.
 
     If the number of components was learned, K is the largest number of clusters in any draw. Each draw holds the
     components that own observations, from slot 0 on; its other slots are NaN, with weight 0.
@@ -137,6 +138,17 @@ class Trace:
         from gibbs_gmm.summary import summarize
 
         return summarize(self)
+
+    def relabel(self, method: str | None = None, X: Any = None) -> Relabelling:
+        """Components matched across draws and chains, and how surely: ``trace.relabel().trace`` is relabelled.
+
+        By equivalence classes representatives ("ecr", the default), by Stephens' (2000) Kullback-Leibler algorithm
+        ("kl", which needs the data X) or, without assignments, by the divergence of Gaussians ("divergence"). See
+        :func:`gibbs_gmm.relabel.relabel`.
+        """
+        from gibbs_gmm.relabel import relabel
+
+        return relabel(self, method, X)
 
     def log_density(self, X_new: Any, *, threads: int | None = None) -> FloatArray:
         """Log posterior predictive density of new rows, averaged over all draws of all chains.

@@ -11,7 +11,7 @@ import pytest
 from scipy import integrate, stats
 
 from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace
-from gibbs_gmm.relabel import _divergences, match_components, most_probable_n_clusters
+from gibbs_gmm.relabel import _divergences, most_probable_n_clusters
 
 BY_DRAW = (
     "weights",
@@ -116,11 +116,15 @@ def shuffled(trace: Trace, seed: int) -> tuple[Trace, Any]:
     )
 
 
+def permutation(trace: Trace, method: str | None = None) -> Any:
+    return trace.relabel(method).permutation
+
+
 @pytest.mark.parametrize(("K", "D"), [(1, 1), (2, 1), (3, 4), (8, 2)])
 def test_known_permutations_are_recovered_exactly(K: int, D: int) -> None:
     truth, _ = simulate(C=2, T=50, K=K, D=D)
     trace, order = shuffled(truth, seed=1)
-    perm = match_components(trace)
+    perm = permutation(trace)
     assert perm.shape == (2, 50, K)
     assert perm.dtype == np.int64
     np.testing.assert_array_equal(perm, np.argsort(order, axis=2))
@@ -132,14 +136,14 @@ def test_components_are_numbered_by_their_weight_in_the_best_draw() -> None:
     log_posterior = trace.log_posterior.copy()
     weights = trace.weights.copy()
     log_posterior[1, 7], weights[1, 7] = 0.0, (0.3, 0.1, 0.6)
-    perm = match_components(dataclasses.replace(trace, log_posterior=log_posterior, weights=weights))
+    perm = permutation(dataclasses.replace(trace, log_posterior=log_posterior, weights=weights))
     np.testing.assert_array_equal(perm, np.broadcast_to([2, 0, 1], perm.shape))
 
 
 def test_the_order_of_chains_does_not_matter() -> None:
     trace, _ = shuffled(simulate(C=3, T=40)[0], seed=2)
     order = [2, 0, 1]
-    np.testing.assert_array_equal(match_components(select(trace, order)), match_components(trace)[order])
+    np.testing.assert_array_equal(permutation(select(trace, order)), permutation(trace)[order])
 
 
 def test_overlapping_components_are_told_apart_by_weight() -> None:
@@ -147,7 +151,7 @@ def test_overlapping_components_are_told_apart_by_weight() -> None:
     one = np.zeros_like(truth.means), np.ones_like(truth.covariances) + np.eye(2)
     truth = dataclasses.replace(truth, means=one[0], covariances=one[1])
     trace, order = shuffled(truth, seed=3)
-    np.testing.assert_array_equal(match_components(trace), np.argsort(order, axis=2))
+    np.testing.assert_array_equal(permutation(trace), np.argsort(order, axis=2))
 
 
 def test_a_component_without_observations_does_not_disturb_the_others() -> None:
@@ -167,7 +171,7 @@ def test_a_component_without_observations_does_not_disturb_the_others() -> None:
         truth, weights=weights / weights.sum(-1, keepdims=True), means=means, covariances=covariances
     )
     trace, order = shuffled(truth, seed=5)
-    np.testing.assert_array_equal(match_components(trace), np.argsort(order, axis=2))
+    np.testing.assert_array_equal(permutation(trace), np.argsort(order, axis=2))
 
 
 def test_divergences_are_the_integral_that_they_stand_for() -> None:
@@ -210,17 +214,17 @@ def test_draws_with_fewer_and_with_more_clusters_are_matched_too() -> None:
     truth, _ = simulate_unknown_n()
     assert most_probable_n_clusters(truth) == 3
     trace, _ = shuffled(truth, seed=1)  # unused slots too
-    perm = match_components(trace)
+    perm = permutation(trace)
     np.testing.assert_array_equal(np.take_along_axis(trace.weights, perm, -1), truth.weights)
     np.testing.assert_array_equal(np.take_along_axis(trace.means, perm[..., None], 2), truth.means)
-    np.testing.assert_array_equal(match_components(truth), np.broadcast_to(np.arange(4), perm.shape))
+    np.testing.assert_array_equal(permutation(truth), np.broadcast_to(np.arange(4), perm.shape))
 
 
 def test_a_cluster_that_a_draw_does_not_have_leaves_its_place_unused() -> None:
     trace, _ = simulate_unknown_n(np.where(np.arange(50) == 7, 2, 3)[None])
     means, covariances = trace.means.copy(), trace.covariances.copy()
     means[0, 7, :2], covariances[0, 7, :2] = means[0, 8, [2, 0]], covariances[0, 8, [2, 0]]
-    perm = match_components(dataclasses.replace(trace, means=means, covariances=covariances))
+    perm = permutation(dataclasses.replace(trace, means=means, covariances=covariances), "divergence")
     np.testing.assert_array_equal(perm[0, 7], [1, 2, 0])
 
 
@@ -228,16 +232,16 @@ def test_clusters_beyond_the_most_probable_number_come_behind_by_weight() -> Non
     trace, _ = simulate_unknown_n(np.where(np.arange(50) == 7, 5, 2)[None])
     weights = trace.weights.copy()
     weights[0, 7] = (0.5, 0.3, 0.03, 0.1, 0.06)
-    perm = match_components(dataclasses.replace(trace, weights=weights))
+    perm = permutation(dataclasses.replace(trace, weights=weights))
     np.testing.assert_array_equal(perm[0, 7], [0, 1, 3, 4, 2])
 
 
 def test_every_draw_has_a_whole_permutation_even_if_means_coincide() -> None:
     trace, _ = shuffled(simulate_unknown_n((0.3, 0.1, 0.2, 0.1, 0.3))[0], seed=2)
     trace = dataclasses.replace(trace, means=0.0 * trace.means)
-    perm = match_components(trace)
+    perm = permutation(trace)
     np.testing.assert_array_equal(np.sort(perm, -1), np.broadcast_to(np.arange(5), perm.shape))
-    np.testing.assert_array_equal(match_components(select(trace, [3, 1])), perm[[3, 1]])
+    np.testing.assert_array_equal(permutation(select(trace, [3, 1])), perm[[3, 1]])
 
 
 def test_the_pivot_has_the_most_probable_number_of_clusters_and_the_highest_likelihood_of_those() -> None:
@@ -247,7 +251,7 @@ def test_the_pivot_has_the_most_probable_number_of_clusters_and_the_highest_like
     log_likelihood[trace.n_clusters != 3] += 1e3
     log_likelihood[chain, draw], weights[chain, draw, :3] = 0.0, (0.2, 0.5, 0.3)
     trace = dataclasses.replace(trace, log_likelihood=log_likelihood, weights=weights)
-    first = match_components(trace)[trace.n_clusters == 3, :3]
+    first = permutation(trace)[trace.n_clusters == 3, :3]
     np.testing.assert_array_equal(first, np.broadcast_to([1, 2, 0], first.shape))
 
 

@@ -106,14 +106,37 @@ def test_chains_stuck_at_different_numbers_of_clusters() -> None:
     assert "inf" in repr(summary)
 
 
-def test_label_switching_is_said_without_a_warning() -> None:
+def test_components_that_differ_between_chains_are_said_without_a_warning() -> None:
     trace, _ = simulate()
     means = trace.means.copy()
     means[0, :, 1] += 0.3
     summary = summarize(dataclasses.replace(trace, means=means))
-    assert said(summary, "labels switch")
-    assert said(summary, "Do not read the rows of single components")
+    assert said(summary, "matched with certainty, but component-wise R-hat reaches 1.")
+    assert said(summary, "Do not read their rows")
     assert len(summary.messages) == 1
+
+
+def test_labels_that_cannot_be_told_apart_are_said_without_a_warning() -> None:
+    """Two of four components take each other's rows at random; only their rows are not to be read."""
+    trace, _ = simulate(K=4)
+    rows = np.flatnonzero(trace.assignments[0, 0] % 2)
+    assignments = trace.assignments.copy()
+    assignments[..., rows] = 1 + 2 * np.random.default_rng(0).integers(0, 2, (4, 300, len(rows)))
+    summary = summarize(dataclasses.replace(trace, assignments=assignments))
+    assert 0.3 < summary.ambiguous_share < 1.0
+    share = f"{100 * summary.ambiguous_share:.0f}%"
+    assert said(summary, f"Labels are not separable: components 1 and 3 could as well be exchanged in {share} of draws")
+    assert said(summary, "Do not read their rows")
+    assert f"ambiguous in {share} of them" in summary.note
+    assert len(summary.messages) == 1
+
+
+@pytest.mark.parametrize(("K", "listed"), [(4, "2 and 3"), (13, "2, 3, 4, 5, 6, 7, 8 and 4 more")])
+def test_components_without_observations_are_not_to_be_read(K: int, listed: str) -> None:
+    trace, _ = simulate(K=K, D=1)
+    summary = summarize(dataclasses.replace(trace, assignments=trace.assignments % 2))
+    assert summary.ambiguous_share == 1.0
+    assert said(summary, f"components {listed} could as well be exchanged in 100% of draws")
 
 
 def test_few_effective_draws_are_said() -> None:
@@ -284,10 +307,13 @@ def test_component_rows_are_from_the_draws_with_the_most_probable_number_of_clus
         assert summary[name]["mean"] == pytest.approx(values.mean(), rel=1e-12)
 
 
-def test_there_is_no_note_where_all_draws_are_used() -> None:
-    assert summarize(simulate()[0]).note == ""
+def test_the_note_says_how_surely_components_were_matched() -> None:
+    matched = "The components of these draws were matched; which is which is ambiguous in 0% of them."
+    assert summarize(simulate()[0]).note == matched
+    assert summarize(simulate(K=1)[0]).note == ""
     summary = summarize(simulate_unknown_n(np.full((4, 300), 3))[0])
-    assert summary.note == ""
+    assert summary.note == matched
+    assert summary.ambiguous_share == 0.0
     assert "log_posterior" not in summary.name
 
 
@@ -365,7 +391,7 @@ def test_a_known_number_keeps_all_rows_when_the_number_of_clusters_varies() -> N
     summary = summarize(dataclasses.replace(trace, n_clusters=n_clusters))
     assert {"weight[2]", "log_posterior", "sorted_weight[2]"} <= set(summary.name)
     assert "n_components" not in summary.name
-    assert summary.note == ""
+    assert "most probable number" not in summary.note
 
 
 @pytest.mark.parametrize(("C", "T"), [(1, 1), (4, 1), (1, 3), (2, 4), (1, 50)])

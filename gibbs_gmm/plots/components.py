@@ -12,7 +12,7 @@ from gibbs_gmm import validate
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.style import spread
 from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.relabel import match_components, most_probable_n_clusters
+from gibbs_gmm.relabel import most_probable_n_clusters
 from gibbs_gmm.trace import Trace
 
 _MAX_VOTES = 1000  # draws that decide to which component a row belongs
@@ -94,7 +94,7 @@ class Components:
 def matched_components(trace: Trace) -> Components:
     """The components of a trace, matched."""
     C, T, K = trace.weights.shape
-    perm = match_components(trace).reshape(C * T, K)
+    perm = trace.relabel().permutation.reshape(C * T, K)
     draws = np.arange(C * T)
     if not trace.n_is_known:
         K = most_probable_n_clusters(trace)

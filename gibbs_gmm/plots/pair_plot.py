@@ -41,7 +41,7 @@ def pairs(
     90% band) and that of each component times its weight. Below it, the observations, coloured by their most probable
     component, and for each component the ellipse that holds 90% of its mass: thin for single draws, whose spread is
     the uncertainty about it, and thick for the posterior mean. Components are matched across draws
-    (:func:`gibbs_gmm.relabel.match_components`); draws in which a component is as good as empty are left out of its
+    (:meth:`Trace.relabel`); draws in which a component is as good as empty are left out of its
     ellipses, and its posterior mean is weighted by its weight in each draw.
 
     If the number of components is unknown, single components (curves, ellipses, colours, weights) are those of the most
