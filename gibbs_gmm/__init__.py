@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.evidence import Evidence as Evidence
     from gibbs_gmm.evidence import log_evidence as log_evidence
     from gibbs_gmm.fitting import fit as fit
+    from gibbs_gmm.fitting import resume as resume
     from gibbs_gmm.priors import NormalInverseWishart as NormalInverseWishart
     from gibbs_gmm.trace import Trace as Trace
     from gibbs_gmm.trace import load as load
@@ -35,10 +36,12 @@ _HOME = {
     "fit": "fitting",
     "load": "trace",
     "log_evidence": "evidence",
+    "resume": "fitting",
 }
 
 __all__ = [
     "fit",
+    "resume",
     "log_evidence",
     "load",
     "Trace",

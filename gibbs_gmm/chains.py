@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
 import threading
 import time
@@ -23,8 +24,12 @@ from gibbs_gmm.kernels.split_merge import Pair, restricted_task
 from gibbs_gmm.kernels.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, LabelArray
 from gibbs_gmm.starts import kmeans_plus_plus
+from gibbs_gmm.storage import with_slots
 from gibbs_gmm.tuning import Tuner
 
+_log = logging.getLogger("gibbs_gmm")
+
+_LOG_SECONDS = 10.0  # between two lines of progress in the log
 _BATCH_SECONDS = 0.05  # how long compiled code runs before control returns to Python
 _BATCH_LABELS = 1 << 22  # labels that one batch may hold before they are narrowed into the trace
 _SHARE_SECONDS = 0.004  # a sweep longer than this is worth spreading over idle threads
@@ -195,7 +200,11 @@ def _plain(kernel: Any) -> Any:
 
 
 class Chain:
-    """One chain: a generator, a state, and the part of the trace that it writes."""
+    """One chain: a generator, a state, and the part of the trace that it writes.
+
+    Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
+    be called.
+    """
 
     def __init__(
         self,
@@ -206,6 +215,7 @@ class Chain:
         state: State,
         plan: Plan,
         save_assignments: bool,
+        window_bytes: int | None = None,
     ) -> None:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
@@ -217,9 +227,12 @@ class Chain:
             work=new_workspace(capacity, D),
             pair_work=new_workspace(2, D),
         )
-        self.arrays = _trace_arrays(plan.draws, capacity if model.weights.known else min(capacity, _SLOTS), D)
-        labels = np.uint8 if capacity <= 256 else np.uint16
-        self.labels = np.empty((plan.draws, N), labels) if save_assignments else None
+        slots = capacity if model.weights.known else min(capacity, _SLOTS)
+        self._window_bytes, self._label_bytes = window_bytes, 2 * N if save_assignments else 0
+        self.window, self._first = self._room(slots), 0  # draws that its arrays hold, and the number of their first
+        self.arrays = _trace_arrays(self.window, slots, D)
+        labels = np.min_scalar_type(capacity - 1) if model.weights.known else np.uint8
+        self.labels = np.empty((self.window, N), labels) if save_assignments else None
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
         self._calls = kernels.compiled_calls(rng, data, model, state, self.moves, draws)
         self.sweeps_done = 0
@@ -235,6 +248,42 @@ class Chain:
         """Whether no sweep is left."""
         return self.sweeps_done == self.plan.sweeps
 
+    def _room(self, slots: int) -> int:
+        """Draws that its arrays have room for if each has this many component slots."""
+        if self._window_bytes is None:
+            return self.plan.draws
+        D = self.data.X.shape[1]
+        row = 8 * (slots * (1 + D + D * D) + D * D + 6) + self._label_bytes
+        return int(min(self.plan.draws, max(1, self._window_bytes // row)))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the window has no room for another draw."""
+        return self.draws_done - self._first == self.window
+
+    def take(self) -> tuple[dict[str, AnyArray], int]:
+        """The draws in the window, as views that the next sweeps overwrite, and how many slots are in use in them."""
+        kept = self.draws_done - self._first
+        rows = {name: array[:kept] for name, array in self.arrays.items()}
+        if self.labels is not None:
+            rows["assignments"] = self.labels[:kept]
+        self._first = self.draws_done
+        return rows, self.slots if self.model.weights.known else int(rows["n_clusters"].max(initial=1))
+
+    def row_shapes(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """Type and shape of a draw in each array that it writes."""
+        arrays = self.arrays if self.labels is None else {**self.arrays, "assignments": self.labels}
+        return {name: (array.dtype, array.shape[1:]) for name, array in arrays.items()}
+
+    def continue_from(self, sweeps: int) -> None:
+        """Go on after this many sweeps, the state being where it was then."""
+        self.sweeps_done = sweeps
+        self._first = self.draws_done
+
+    def report(self) -> dict[str, Any]:
+        """What became of its split-merge moves, for the record."""
+        return {"counts": self.moves.counts.tolist(), **self.tuner.frozen()}
+
     def advance(self, shared: Shared | None) -> int:
         """Run about 50 ms of warm-up sweeps or of draws, at least one; returns how many sweeps.
 
@@ -243,14 +292,14 @@ class Chain:
         """
         begun = time.perf_counter()
         wanted = max(1, int(_BATCH_SECONDS / self._seconds_per_sweep))
-        N, first = len(self.data.X), self.draws_done
+        N, first = len(self.data.X), self.draws_done - self._first
         tuning, left = self.tuner.at(self.sweeps_done, self.moves, self.state)
         if self.sweeps_done < self.plan.warmup:
             thin, kept = 0, 0
             sweeps = min(wanted, left)
         else:
-            thin = self.plan.thin
-            kept = min(max(1, wanted // thin), max(1, _BATCH_LABELS // N), self.plan.draws - first)
+            thin, left_of_plan = self.plan.thin, self.plan.draws - self.draws_done
+            kept = min(max(1, wanted // thin), max(1, _BATCH_LABELS // N), self.window - first, left_of_plan)
             sweeps = kept * thin
         labels = np.empty((kept if self.labels is not None else 0, N), np.uint16)
         draws = self._rows(first, kept, labels)
@@ -267,12 +316,17 @@ class Chain:
         kept = done // thin if thin > 0 else 0
         if report[UNRECORDED]:
             slots = 2 * max(self.slots, int(state.size[N_CLUSTERS]))
-            self.arrays = {name: _with_slots(name, a, slots) for name, a in self.arrays.items()}
+            self.window = max(first + kept, self._room(slots))
+            self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             kernels.record(self.data, self.model, state, total, last, kept - 1)
-        if self.labels is not None:
+        if self.labels is not None and kept > 0:
+            most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
+            self.labels = self.labels.astype(
+                np.promote_types(self.labels.dtype, np.min_scalar_type(most - 1)), copy=False
+            )
             self.labels[first : first + kept] = labels[:kept]
-        self._seconds_per_sweep = (time.perf_counter() - begun) / done
+        self._seconds_per_sweep = max(time.perf_counter() - begun, 1e-9) / done  # a clock may stand still, or go back
         return done
 
     @property
@@ -311,16 +365,6 @@ def _trace_arrays(draws: int, slots: int, D: int) -> dict[str, AnyArray]:
     }
 
 
-def _with_slots(name: str, array: AnyArray, slots: int) -> AnyArray:
-    """The array with this many component slots, cut or filled up with NaN (weights: 0)."""
-    if name not in ("weights", "means", "covariances") or array.shape[1] == slots:
-        return array
-    result = np.full((len(array), slots, *array.shape[2:]), 0.0 if name == "weights" else np.nan)
-    common = min(slots, array.shape[1])
-    result[:, :common] = array[:, :common]
-    return result
-
-
 def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are
     used."""
@@ -328,15 +372,16 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
     slots = chains[0].slots if known else max(used)
     return {
-        name: np.stack([_with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
+        name: np.stack([with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
         for name in chains[0].arrays
     }
 
 
-def run(chains: list[Chain], threads: int, progress: bool) -> bool:
+def run(chains: list[Chain], threads: int, progress: bool, keep: Callable[[Chain], None] | None = None) -> bool:
     """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
 
-    Chains take turns, so that an interrupted run has about as many draws of each.
+    Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
+    of a chain, on the thread that advanced it. With ``progress``, a line now and then goes to the log.
     """
     stop = threading.Event()
     plan = chains[0].plan
@@ -345,10 +390,14 @@ def run(chains: list[Chain], threads: int, progress: bool) -> bool:
     shared = None if helpers is None else Shared(helpers, _TASKS_PER_THREAD * threads)
 
     def step(chain: Chain) -> tuple[Chain, int]:
-        return chain, 0 if stop.is_set() else chain.advance(shared)
+        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
+        if keep is not None and sweeps > 0:
+            keep(chain)
+        return chain, sweeps
 
     bar = tqdm(
         total=len(chains) * plan.sweeps,
+        initial=sum(chain.sweeps_done for chain in chains),
         desc=f"{len(chains)} chain{'s' if len(chains) > 1 else ''}",
         unit=" draws",
         unit_scale=1.0 / plan.thin if plan.thin > 1 else False,
@@ -361,6 +410,7 @@ def run(chains: list[Chain], threads: int, progress: bool) -> bool:
     interrupted = False
     try:
         running = {workers.submit(step, chain) for chain in chains}
+        logged = time.monotonic()
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -368,6 +418,10 @@ def run(chains: list[Chain], threads: int, progress: bool) -> bool:
                 bar.update(sweeps)
                 if not chain.finished:
                     running.add(workers.submit(step, chain))
+            if progress and time.monotonic() - logged > _LOG_SECONDS:
+                logged = time.monotonic()
+                swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
+                _log.info("%d of %d sweeps (%.0f%%)", swept, total, 100.0 * swept / total)
     except KeyboardInterrupt:
         interrupted = True
     finally:

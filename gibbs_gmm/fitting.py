@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import platform
 import time
 import warnings
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from gibbs_gmm import validate
 from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, stack
+from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
 from gibbs_gmm.kernels.partition import PROCESS
 from gibbs_gmm.kernels.state import Data, Model
 from gibbs_gmm.kernels.types import FloatArray
 from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.storage import require_disk, require_memory, trace_bytes
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 
 _PROCESS_CAPACITY = 4096
+_WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
 _MAX_COMPONENTS = (1 << 16) - 1  # labels are held as uint16
 
 
@@ -37,6 +39,7 @@ def fit(
     threads: int | None = None,
     progress: bool = True,
     save_assignments: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Trace:
     """Draw from the posterior of a Gaussian mixture: the number of components, weights, means, covariances and labels.
 
@@ -73,6 +76,13 @@ def fit(
         Show a progress bar when the run takes long and standard error is a terminal.
     save_assignments : bool
         Keep the (chains, draws, N) array of labels.
+    checkpoint : path-like, optional
+        A folder of its own for a run that outlasts interruptions. Draws, and every few seconds the states of the
+        chains, are written into it, so that :func:`resume`, or the same call again, carries the run on after Ctrl-C, a
+        kill or a full disk, to the trace that an uninterrupted run gives, byte for byte. :func:`load` reads the draws
+        so far from another process. The trace may be larger than memory: its arrays are memory maps of files in the
+        folder. A call with more ``draws`` adds to a finished run; with other data or settings it is refused. X is
+        copied into the folder unless it is a memory map of a file.
 
     Returns
     -------
@@ -83,7 +93,8 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        Bad input; the message names the argument, what was seen and what is wanted. Nothing has been sampled.
+        Bad input, or a trace too large for memory or disk; the message names the argument, what was seen and what is
+        wanted. Nothing has been sampled.
     NumericalError
         A scale matrix was not positive definite; the message names chain, sweep and component.
 
@@ -121,62 +132,168 @@ def fit(
         raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
     if prior.n_features != len(columns):
         raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
-
-    N, T = len(array), plan.draws
+    seed = {"entropy": _plain(root.entropy), "spawn_key": _plain(root.spawn_key), "pool_size": root.pool_size}
+    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
-    model, alpha = as_model(prior, weight_prior, loc)
-    known = weight_prior.n_components if isinstance(weight_prior, FiniteMixture) else None
-    if known is not None:
-        capacity = known
-    else:  # memory is touched only where components are in use
-        capacity = _PROCESS_CAPACITY if model.weights.kind == PROCESS else len(model.weights.log_p)
-    all_chains = []
-    for c, seed in enumerate(root.spawn(n_chains)):
-        generator = np.random.Generator(np.random.PCG64(seed))
-        state = initial_state(generator, data, model, alpha, known or min(_start(c, N), capacity - 1), capacity)
-        all_chains.append(Chain(c, generator, data, model, state, plan, bool(save_assignments)))
+    if checkpoint is None:
+        return _in_memory(recipe, data, n_threads, bool(progress), begun)
+    folder = Folder(checkpoint)
+    with folder.locked():
+        if folder.has_run:
+            folder.require_same(recipe, array, any_seed=rng is None)
+            recipe = dataclasses.replace(recipe, seed=folder.recipe()[0].seed)
+        return _in_folder(folder, recipe, data, n_threads, bool(progress))
 
-    interrupted = run(all_chains, n_threads, bool(progress))
-    kept = min(chain.draws_done for chain in all_chains)
+
+def resume(
+    path: str | os.PathLike[str],
+    X: Any = None,
+    *,
+    draws: int | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Trace:
+    """Carry on a run that ``fit(..., checkpoint=path)`` began, after whatever ended it, to the end that it was to have.
+
+    The trace is, byte for byte, the one that an uninterrupted run gives.
+
+    Parameters
+    ----------
+    path : path-like
+        The checkpoint folder. If a state or draws in it are damaged, what they were is sampled again.
+    X : array-like, optional
+        The data, if they were in a file that has moved. Other data than the run's are refused.
+    draws : int, optional
+        Draws to have in each chain in the end, at least as many as were asked for before. The trace is the one that
+        would have come of asking for them at first.
+    threads, progress
+        As for :func:`fit`.
+
+    Returns
+    -------
+    Trace
+        Its arrays are memory maps of files in the folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no run in the folder.
+    ValueError
+        The data are not those of the run; another process is at work in the folder; the run was made by an incompatible
+        version; or its recipe is damaged.
+    """
+    folder = Folder(path)
+    recipe, _ = folder.recipe()
+    if draws is not None:
+        more = validate.integer("draws", draws, recipe.plan.draws)
+        recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, draws=more))
+    n_threads = _cores() if threads is None else validate.integer("threads", threads, 1)
+    array, _ = validate.data(folder.data() if X is None else X)
+    with folder.locked():
+        folder.require_same(recipe, array, any_seed=False)
+        loc, scale = validate.location_scale(array, recipe.columns)
+        data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+        return _in_folder(folder, recipe, data, n_threads, bool(progress))
+
+
+def _in_memory(recipe: Recipe, data: Data, threads: int, progress: bool, begun: float) -> Trace:
+    """Run all chains and put their draws together."""
+    plan = recipe.plan
+    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
+    require_memory(_sizes(recipe, data), not model.weights.known)
+    chains = _chains(recipe, data, model, alpha)
+    interrupted = run(chains, threads, progress)
+    kept = min(chain.draws_done for chain in chains)
     if interrupted:
         if kept == 0:
             raise KeyboardInterrupt
-        warnings.warn(f"interrupted: the trace has {kept} of {T} draws per chain; they are valid draws", stacklevel=2)
-    arrays = stack(all_chains, kept)
-    learned = {
+        warnings.warn(_interrupted(kept, plan), stacklevel=3)
+    arrays = stack(chains, kept)
+    learned = _learned(model)
+    fields: dict[str, Any] = {name: a if learned.get(name, True) else None for name, a in arrays.items()}
+    assignments = None
+    if recipe.save_assignments:
+        assignments = np.stack([chain.labels[:kept] for chain in chains if chain.labels is not None])
+        assignments = assignments.astype(np.min_scalar_type(arrays["weights"].shape[2] - 1), copy=False)
+    settings = recipe.settings(
+        n_observations=len(data.X),
+        threads=threads,
+        interrupted=interrupted,
+        split_merge=[chain.report() for chain in chains],
+        seconds=time.perf_counter() - begun,
+        versions=versions(),
+    )
+    return Trace(
+        **fields,
+        assignments=assignments,
+        columns=recipe.columns,
+        prior=recipe.prior,
+        weight_prior=recipe.weight_prior,
+        settings=settings,
+    )
+
+
+def _in_folder(folder: Folder, recipe: Recipe, data: Data, threads: int, progress: bool) -> Trace:
+    """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
+    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
+    new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
+    if new:
+        copy = {"a copy of X": 0 if folder.has_run else data.X.nbytes}
+        require_disk(folder.path, {**_sizes(recipe, data), **copy}, not model.weights.known)
+    chains = _chains(recipe, data, model, alpha, _WINDOWS_BYTES // recipe.chains)
+    learned = _learned(model)
+    names = [name for name in chains[0].row_shapes() if learned.get(name, True)]
+    if new:
+        folder.begin(recipe, data.X, names, model.weights.known, threads)
+    keeper = Keeper(folder, chains, recipe)
+    try:
+        interrupted = run(chains, threads, progress, keeper)
+        keeper.keep_all()
+    finally:
+        keeper.close()
+    kept = min(chain.draws_done for chain in chains)
+    if interrupted:
+        where = f"gibbs_gmm.resume({os.fspath(folder)!r}) carries the run on"
+        if kept == 0:
+            raise KeyboardInterrupt(where)
+        warnings.warn(f"{_interrupted(kept, recipe.plan)}; {where}", stacklevel=3)
+    return read_trace(folder)
+
+
+def _sizes(recipe: Recipe, data: Data) -> dict[str, int]:
+    """Bytes of the trace by part; at least so many where n is unknown."""
+    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else 1
+    labels = len(data.X) * np.min_scalar_type(known - 1).itemsize if recipe.save_assignments else 0
+    return trace_bytes(recipe.chains, recipe.plan.draws, known, data.X.shape[1], labels)
+
+
+def _interrupted(kept: int, plan: Plan) -> str:
+    return f"interrupted: the trace has {kept} of {plan.draws} draws per chain; they are valid draws"
+
+
+def _learned(model: Model) -> dict[str, bool]:
+    """Which hyperparameters are learned, and so are in the trace."""
+    return {
         "concentration": len(model.weights.grid) > 0,
         "kappa_0": model.kappa_shape > 0.0,
         "Psi_0": model.nu_h > 0.0,
     }
-    fields: dict[str, Any] = {name: a if learned.get(name, True) else None for name, a in arrays.items()}
-    labels = None
-    if save_assignments:
-        labels = np.stack([chain.labels[:kept] for chain in all_chains if chain.labels is not None])
-        labels = labels.astype(np.min_scalar_type(arrays["weights"].shape[2] - 1), copy=False)
-    return Trace(
-        **fields,
-        assignments=labels,
-        columns=columns,
-        prior=prior,
-        weight_prior=weight_prior,
-        settings={
-            "n_observations": N,
-            "draws": T,
-            "warmup": plan.warmup,
-            "thin": plan.thin,
-            "chains": n_chains,
-            "threads": n_threads,
-            "seed": _plain(root.entropy),
-            "spawn_key": _plain(root.spawn_key),
-            "interrupted": interrupted,
-            "split_merge": [{"counts": chain.moves.counts.tolist(), **chain.tuner.frozen()} for chain in all_chains],
-            "seconds": time.perf_counter() - begun,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: metadata.version(name) for name in ("gibbs-gmm", "numpy", "scipy", "numba")},
-            },
-        },
-    )
+
+
+def _chains(recipe: Recipe, data: Data, model: Model, alpha: float, window_bytes: int | None = None) -> list[Chain]:
+    """All chains, before their first sweep."""
+    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else None
+    if known is not None:
+        capacity = known
+    else:  # memory is touched only where components are in use
+        capacity = _PROCESS_CAPACITY if model.weights.kind == PROCESS else len(model.weights.log_p)
+    chains = []
+    for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
+        generator = np.random.Generator(np.random.PCG64(seed))
+        K = known or min(_start(c, len(data.X)), capacity - 1)
+        state = initial_state(generator, data, model, alpha, K, capacity)
+        chains.append(Chain(c, generator, data, model, state, recipe.plan, recipe.save_assignments, window_bytes))
+    return chains
 
 
 def _weight_prior(n_components: Any, N: int) -> WeightPrior:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.summary import Summary
 
 _FORMAT = "gibbs_gmm trace 1"
-_ARRAYS = (
+ARRAYS = (
     "weights",
     "means",
     "covariances",
@@ -96,7 +96,7 @@ class Trace:
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
-        for name in _ARRAYS:
+        for name in ARRAYS:
             array = getattr(self, name)
             if array is not None:
                 view = array.view()
@@ -307,7 +307,7 @@ class Trace:
         The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
         """
         path = Path(path)
-        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
         metadata = {
             "format": _FORMAT,
             "arrays": list(arrays),
@@ -329,15 +329,23 @@ class Trace:
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace written by :meth:`Trace.save`. Loading never runs code from the file.
+    """Read a trace written by :meth:`Trace.save`, or the draws of a run so far from its checkpoint folder.
+
+    Loading never runs code from a file. The arrays of a folder are memory maps: they may be larger than memory, and are
+    read when they are looked at. The folder may be that of a run which another process is at work on: the trace then
+    has the draws that all chains have so far. Checksums of the draws are compared in arrays of up to 1 GiB.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        The file is not a trace, is damaged, or was written by an incompatible version.
+        The file is not a trace, is damaged, or was written by an incompatible version; or the run has no draws yet.
     """
+    if os.path.isdir(path) and os.path.exists(os.path.join(path, "run.json")):
+        from gibbs_gmm.checkpoint import read_trace
+
+        return read_trace(path)
     try:
         # np.load would leave a file open that it cannot read.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -346,7 +354,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
                 raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
             if file.zip.testzip() is not None:  # reading an array whose header says it is smaller checks nothing
                 raise ValueError("it is damaged")
-            arrays: dict[str, Any] = {name: file[name] if name in metadata["arrays"] else None for name in _ARRAYS}
+            arrays: dict[str, Any] = {name: file[name] if name in metadata["arrays"] else None for name in ARRAYS}
             return Trace(
                 **arrays,
                 columns=tuple(metadata["columns"]),

@@ -1,0 +1,305 @@
+"""Draws on disk, larger than memory if need be: one ``.npy`` file for each array of a trace, read by memory map.
+
+A file holds an array (chain, draw, ...) in C order, with room for every draw from the beginning: it is a sparse file
+until they come. Behind the array, where readers of ``.npy`` files do not look, stands a checksum of each draw. A chain
+of unknown n may need more component slots, or wider labels, than a file has room for: the file is then written anew,
+wider, and takes the old one's place in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm.kernels.types import AnyArray
+
+SLOTTED = ("weights", "means", "covariances")
+"""Arrays with an axis of component slots, behind that of the draws."""
+
+_CHUNK_BYTES = 1 << 24
+_MAX_HEADER = 10_000
+_SALT = np.uint64(0x9E3779B97F4A7C15)  # so that a draw of zeros whose checksum was lost too is not taken for whole
+
+
+def with_slots(name: str, array: AnyArray, slots: int) -> AnyArray:
+    """The array (draws, slots, ...) with this many component slots, cut or filled up with NaN (weights: 0)."""
+    if name not in SLOTTED or array.shape[1] == slots:
+        return array
+    result = np.full((len(array), slots, *array.shape[2:]), 0.0 if name == "weights" else np.nan)
+    common = min(slots, array.shape[1])
+    result[:, :common] = array[:, :common]
+    return result
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[int]:
+    """A descriptor of a new file that takes the place of ``path`` when all of it is on disk, or not at all."""
+    scratch = path.with_name(f"{path.name}.part")
+    descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_all(descriptor: int, data: AnyArray | bytes, offset: int) -> None:
+    """Write all bytes at this offset."""
+    view = memoryview(data.data if isinstance(data, np.ndarray) else data).cast("B")
+    while len(view) > 0:
+        written = os.pwrite(descriptor, view[: 1 << 30], offset)
+        view, offset = view[written:], offset + written
+
+
+def checksums(rows: AnyArray) -> AnyArray:
+    """A 64-bit sum of the bytes of each row: any one flipped bit changes it, and it costs less than copying them."""
+    flat = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8)
+    words = flat.shape[1] // 8 * 8
+    result = flat[:, :words].view(np.uint64).sum(1, dtype=np.uint64) + flat[:, words:].sum(1, dtype=np.uint64)
+    return np.asarray(result ^ _SALT)
+
+
+class DrawFile:
+    """One array of draws in a ``.npy`` file, open for reading or, with ``write=True``, for both."""
+
+    def __init__(self, path: Path, write: bool = False) -> None:
+        self.path = path
+        with open(path, "rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError(f"{path.name} is not of version 1.0 of the .npy format")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, _MAX_HEADER)
+            self._offset, size = file.tell(), os.fstat(file.fileno()).st_size
+        if dtype.kind not in "fiu" or fortran or len(shape) < 2 or min(shape) < 1:
+            raise ValueError(f"{path.name} holds no draws: its type is {dtype} and its shape {shape}")
+        self.dtype, self.shape = dtype, tuple(int(n) for n in shape)
+        C, T, *row = self.shape
+        self._row = math.prod(row) * dtype.itemsize
+        self._sums = self._offset + C * T * self._row
+        if size != self._sums + 8 * C * T:  # before anything of this size is mapped or allocated
+            raise ValueError(f"{path.name} has {size} bytes, and {self._sums + 8 * C * T} are wanted for {self.shape}")
+        self.nbytes = size
+        self._descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)) if write else None
+
+    @classmethod
+    def create(cls, path: Path, dtype: Any, shape: tuple[int, ...]) -> DrawFile:
+        """A new file of this type and shape, all holes."""
+        with open(path, "wb") as file:
+            _write_header(file, dtype, shape)
+        return cls(path, write=True)
+
+    def map(self) -> AnyArray:
+        """The array, read-only and read when it is looked at."""
+        return np.asarray(np.memmap(self.path, self.dtype, "r", self._offset, self.shape))
+
+    def write(self, chain: int, first: int, rows: AnyArray) -> None:
+        """Put these draws of a chain, from number ``first`` on, and their checksums where they belong."""
+        assert self._descriptor is not None
+        place = chain * self.shape[1] + first
+        rows = np.ascontiguousarray(rows, self.dtype)
+        write_all(self._descriptor, rows, self._offset + place * self._row)
+        write_all(self._descriptor, checksums(rows), self._sums + 8 * place)
+
+    def sync(self) -> None:
+        """Flush to disk what was written."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def whole(self, chain: int, draws: int) -> int:
+        """How many of the first ``draws`` draws of a chain are as they were written, up to the first that is not."""
+        T = self.shape[1]
+        sums = np.memmap(self.path, np.uint64, "r", self._sums, (self.shape[0], T))[chain]
+        array = self.map()[chain]
+        for first, last in _chunks(draws, self._row):
+            wrong = np.flatnonzero(checksums(array[first:last]) != sums[first:last])
+            if len(wrong) > 0:
+                return first + int(wrong[0])
+        return draws
+
+    def widened(self, dtype: Any, shape: tuple[int, ...], written: list[int]) -> DrawFile:
+        """The same draws in a file of this type and shape, which takes the place of this one."""
+        old, name = self.map(), self.path.stem
+        with replacing(self.path) as descriptor:
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                _write_header(file, dtype, shape)
+            offset = os.lseek(descriptor, 0, os.SEEK_SET) + _header_bytes(descriptor)
+            T, row = shape[1], math.prod(shape[2:]) * np.dtype(dtype).itemsize
+            for chain, draws in enumerate(written):
+                for first, last in _chunks(draws, row):
+                    rows = old[chain, first:last].astype(dtype, copy=False)
+                    rows = np.ascontiguousarray(with_slots(name, rows, shape[2]) if len(shape) > 2 else rows)
+                    place = chain * T + first
+                    write_all(descriptor, rows, offset + place * row)
+                    write_all(descriptor, checksums(rows), offset + shape[0] * T * row + 8 * place)
+        self.close()
+        return DrawFile(self.path, write=True)
+
+
+def _write_header(file: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+    """The head of a file, and its full length as a hole."""
+    dtype = np.dtype(dtype)
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.truncate(file.tell() + math.prod(shape) * dtype.itemsize + 8 * shape[0] * shape[1])
+
+
+def _header_bytes(descriptor: int) -> int:
+    """Where the array begins in a ``.npy`` file of version 1.0: 10 bytes, the last two of them the header's length."""
+    return 10 + int.from_bytes(os.pread(descriptor, 2, 8), "little")
+
+
+def _chunks(draws: int, row: int) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of draws of a few MB each."""
+    step = max(1, _CHUNK_BYTES // max(1, row))
+    for first in range(0, draws, step):
+        yield first, min(first + step, draws)
+
+
+class DrawFiles:
+    """The files of a run, open for writing; ``written`` says how many draws of each chain they hold."""
+
+    def __init__(self, folder: Path, fields: Mapping[str, tuple[Any, tuple[int, ...]]], draws: int, written: list[int]):
+        self._folder, self._draws, self.written = folder, draws, written
+        self._files: dict[str, DrawFile] = {}
+        for name, (dtype, row) in fields.items():
+            path = folder / f"{name}.npy"
+            if path.exists() and any(written):
+                self._files[name] = DrawFile(path, write=True)
+                self._fit(name, dtype, row[0] if name in SLOTTED else 0)
+            else:
+                self._files[name] = DrawFile.create(path, dtype, (len(written), draws, *row))
+
+    def write(self, chain: int, rows: Mapping[str, AnyArray], used: int) -> None:
+        """Append draws of a chain, in which ``used`` component slots are in use."""
+        first, count = self.written[chain], len(next(iter(rows.values())))
+        for name in self._files if count > 0 else ():
+            array = rows[name]
+            self._fit(name, array.dtype, used if name in SLOTTED else 0)
+            file = self._files[name]
+            file.write(chain, first, with_slots(name, array, file.shape[2]) if name in SLOTTED else array)
+        self.written[chain] += count
+
+    def _fit(self, name: str, dtype: Any, slots: int) -> None:
+        """Give a file room for as many draws and slots, and values of as wide a type, as are wanted."""
+        file = self._files[name]
+        row = list(file.shape[2:])
+        if slots > (row[0] if row else 0):
+            row[0] = max(slots, 2 * row[0])
+        wider = np.promote_types(file.dtype, dtype)
+        if wider != file.dtype or file.shape[1] < self._draws or tuple(row) != file.shape[2:]:
+            shape = (file.shape[0], max(self._draws, file.shape[1]), *row)
+            self._files[name] = file.widened(wider, shape, self.written)
+
+    def sync(self) -> None:
+        """Flush all files to disk."""
+        for file in self._files.values():
+            file.sync()
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+
+
+def trace_bytes(chains: int, draws: int, slots: int, D: int, labels: int) -> dict[str, int]:
+    """Bytes that the arrays of a trace take, its largest by name; ``labels`` is what a draw's assignments take."""
+    size = 8 * chains * draws
+    return {
+        "covariances": size * slots * D * D,
+        "means and weights": size * slots * (D + 1),
+        "assignments": chains * draws * labels,
+        "everything else": size * (6 + D * D),
+    }
+
+
+def require_memory(needed: Mapping[str, int], at_least: bool) -> None:
+    """Refuse a trace that cannot fit the memory that is free, before it is sampled."""
+    free = _free_memory()
+    total = 2 * sum(needed.values())  # the chains' arrays, and the trace they are put together to
+    if free is not None and total > free:
+        raise ValueError(
+            f"the trace is too large for memory: {_described(needed, at_least)}, twice that is needed while it is put "
+            f"together, and {_text(free)} are free. Pass checkpoint='a folder' to keep the draws on disk, fewer draws "
+            "(with a larger thin the run is as long), or save_assignments=False"
+        )
+
+
+def require_disk(folder: Path, needed: Mapping[str, int], at_least: bool) -> None:
+    """Refuse a trace, and a copy of the data, that cannot fit the disk."""
+    free = shutil.disk_usage(folder).free
+    if sum(needed.values()) > free:
+        raise ValueError(
+            f"the run is too large for the disk of {os.fspath(folder)!r}: {_described(needed, at_least)}, and "
+            f"{_text(free)} are free. Pass a checkpoint folder on another disk, fewer draws (with a larger thin the "
+            "run is as long), or save_assignments=False"
+        )
+
+
+def _described(needed: Mapping[str, int], at_least: bool) -> str:
+    """A size and what it is made of, the larger parts."""
+    total = sum(needed.values())
+    parts = [f"{name} {_text(size)}" for name, size in needed.items() if size >= 0.05 * total]
+    return f"it takes {'at least ' if at_least else ''}{_text(total)} ({', '.join(parts)})"
+
+
+def _text(size: float) -> str:
+    """A number of bytes, for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.4g} {unit}"
+        size /= 1000
+    return f"{size:,.1f} GB"
+
+
+def _free_memory() -> int | None:
+    """Bytes of memory that this process may still take; None where the system does not say."""
+    limits = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no limit
+            group = Path("/sys/fs/cgroup")
+            limits.append(int((group / limit).read_text()) - int((group / used).read_text()))
+    return max(0, min(limits)) if limits else None
+
+
+def described(error: OSError, folder: Path) -> OSError:
+    """The error of a write into a run's folder, with what it means for the run."""
+    reason = error.strerror or str(error)
+    message = (
+        f"the run folder could not be written ({reason}): what it holds is whole, and resume() carries on from there"
+    )
+    return type(error)(error.errno or errno.EIO, message, os.fspath(folder))
