@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from gibbs_gmm.evidence import log_evidence as log_evidence
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.fitting import resume as resume
+    from gibbs_gmm.partitions import CredibleBall as CredibleBall
+    from gibbs_gmm.partitions import Partition as Partition
+    from gibbs_gmm.partitions import partition_distance as partition_distance
     from gibbs_gmm.priors import NormalInverseWishart as NormalInverseWishart
     from gibbs_gmm.trace import Trace as Trace
     from gibbs_gmm.trace import load as load
@@ -25,17 +28,20 @@ if TYPE_CHECKING:
     from gibbs_gmm.weight_priors import PitmanYorProcess as PitmanYorProcess
 
 _HOME = {
+    "CredibleBall": "partitions",
     "DirichletProcess": "weight_priors",
     "Evidence": "evidence",
     "FiniteMixture": "weight_priors",
     "MixtureOfFiniteMixtures": "weight_priors",
     "NormalInverseWishart": "priors",
     "NumericalError": "chains",
+    "Partition": "partitions",
     "PitmanYorProcess": "weight_priors",
     "Trace": "trace",
     "fit": "fitting",
     "load": "trace",
     "log_evidence": "evidence",
+    "partition_distance": "partitions",
     "resume": "fitting",
 }
 
@@ -46,6 +52,9 @@ __all__ = [
     "load",
     "Trace",
     "Evidence",
+    "Partition",
+    "CredibleBall",
+    "partition_distance",
     "NormalInverseWishart",
     "FiniteMixture",
     "MixtureOfFiniteMixtures",

@@ -17,6 +17,7 @@ from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, Weig
 
 if TYPE_CHECKING:
     from gibbs_gmm.n_posterior import NPosterior
+    from gibbs_gmm.partitions import CredibleBall, Partition
     from gibbs_gmm.relabel import Relabelling
     from gibbs_gmm.summary import Summary
 
@@ -300,6 +301,92 @@ class Trace:
         from gibbs_gmm.export import to_dataframe
 
         return to_dataframe(self)
+
+    def similarity(self, rows: Any = None, pairs: Any = None, *, threads: int | None = None) -> FloatArray:
+        """Posterior probabilities that two observations are in the same cluster, over all draws of all chains.
+
+        Parameters
+        ----------
+        rows : array-like (R,) of integers, optional
+            Numbers of observations, 0..N-1: only these are compared with each other. Up to 10,000.
+        pairs : array-like (P, 2) of integers, optional
+            Pairs of observations, in place of ``rows``. Any number of them.
+        threads : int, optional
+            Threads to use, which changes nothing in the result; all cores by default.
+
+        Returns
+        -------
+        (N, N), (R, R) or (P,) float64
+            Without ``rows`` and ``pairs`` the matrix of all observations, of which there may be 10,000 (800 MB).
+        """
+        from gibbs_gmm.partitions import similarity
+
+        return similarity(self, rows, pairs, threads=threads)
+
+    def partition(
+        self,
+        loss: str = "vi",
+        *,
+        runs: int = 16,
+        max_clusters: int | None = None,
+        rng: Any = 0,
+        threads: int | None = None,
+    ) -> Partition:
+        """Who belongs with whom, as one answer: the partition of least expected loss that a search finds.
+
+        The expected loss of a partition is its mean loss against all draws of all chains. The search is SALSO (Dahl,
+        Johnson & Mueller 2022): several runs, each of which allocates the observations one after the other in random
+        order, then moves single ones until none would, and then destroys and allocates single clusters anew. Some runs
+        start from the draws that are the best answers themselves. The best of all is returned.
+
+        Parameters
+        ----------
+        loss : {"vi", "binder", "omari"}
+            Variation of information (Meila 2007; Wade & Ghahramani 2018); Binder's (1978) loss, which tends to put
+            uncertain observations into small clusters of their own; one minus the adjusted Rand index (Hubert & Arabie
+            1985; Fritsch & Ickstadt 2009).
+        runs : int
+            The most searches to make. Fewer are made once four of them agree on the best.
+        max_clusters : int, optional
+            The most clusters to allow; by default as many as any draw has. Binder's loss and omari may fall further
+            with more, by very many clusters of one observation.
+        rng : int, SeedSequence, Generator or None
+            Of the random orders. The default gives the same answer every time.
+        threads : int, optional
+            Threads to use, which changes nothing in the result; all cores by default.
+
+        Returns
+        -------
+        Partition
+            With ``labels``, ``expected_loss`` and the ``uncertainty`` of each observation. See
+            :class:`gibbs_gmm.partitions.Partition`.
+        """
+        from gibbs_gmm.partitions import partition
+
+        return partition(self, loss, runs=runs, max_clusters=max_clusters, rng=rng, threads=threads)
+
+    def credible_ball(self, level: float = 0.95, partition: Partition | None = None) -> CredibleBall:
+        """How sure the partition is: the draws nearest to it that hold a posterior probability of ``level``.
+
+        Wade & Ghahramani (2018). The extremes of this ball say in words what is uncertain: its ``horizontal`` bound is
+        the most different partition in it, its ``upper_vertical`` the one with the fewest clusters and its
+        ``lower_vertical`` the one with the most.
+
+        Parameters
+        ----------
+        level : float
+            Between 0 and 1.
+        partition : Partition, optional
+            The centre, whose loss is the distance; by default that of :meth:`partition` with its defaults, in VI.
+
+        Returns
+        -------
+        CredibleBall
+            See :class:`gibbs_gmm.partitions.CredibleBall`.
+        """
+        from gibbs_gmm.partitions import credible_ball
+
+        return credible_ball(self, level, partition)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace to one ``.npz`` file: plain arrays and a JSON text, no pickle.

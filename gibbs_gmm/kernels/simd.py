@@ -171,6 +171,45 @@ if JIT:
 
         return types.void(S, types.intp, s, types.intp, V, types.intp), codegen
 
+    @intrinsic
+    def add_four(typingctx: Any, out: Any, i: Any, V: Any, j0: Any, j1: Any, j2: Any, j3: Any) -> Any:
+        """out[i:i+8] += the sum over the four offsets j of V[j:j+8]."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, V, *offsets = args
+            out = _start(context, builder, sig.args[0], out)
+            V = _start(context, builder, sig.args[2], V)
+            a, b, c, d = (_load(builder, V, j) for j in offsets)
+            total = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
+            _store(builder, out, i, builder.fadd(_load(builder, out, i), total))
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, V, *(types.intp,) * 4), codegen
+
+    @intrinsic
+    def add_ratios(typingctx: Any, out: Any, i: Any, V: Any, j: Any, a: Any, k: Any, numbers: Any, o: Any) -> Any:
+        """out[i:i+8] += p (q + V[j:j+8] - r a[k:k+8]) / (s + t a[k:k+8]), and p where both are below 1e-200.
+
+        p, q, r, s, t = numbers[o:o+5].
+        """
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, V, j, a, k, numbers, o = args
+            out = _start(context, builder, sig.args[0], out)
+            numbers = _start(context, builder, sig.args[6], numbers)
+            p, q, r, s, t = (_broadcast(builder, numbers, builder.add(o, ir.Constant(o.type, n))) for n in range(5))
+            a = _load(builder, _start(context, builder, sig.args[4], a), k)
+            least = ir.Constant(_VECTOR, [1e-200] * LANES)
+            above = builder.fadd(q, _load(builder, _start(context, builder, sig.args[2], V), j))
+            above = builder.fadd(builder.fsub(above, builder.fmul(r, a)), least)
+            below = builder.fadd(builder.fadd(s, builder.fmul(t, a)), least)
+            ratio = builder.fmul(p, builder.fdiv(above, below))
+            _store(builder, out, i, builder.fadd(_load(builder, out, i), ratio))
+            return context.get_dummy_value()
+
+        args = (out, types.intp, V, types.intp, a, types.intp, numbers, types.intp)
+        return types.void(*args), codegen
+
 else:
 
     def bits_to_float(bits: Any) -> Any:
@@ -200,3 +239,13 @@ else:
         for q in range(HALF):
             S.reshape(-1)[o + LANES * q :][:HALF] += rows[:, q] @ rows
         s.reshape(-1)[p : p + HALF] += rows.sum(0)
+
+    def add_four(out: Any, i: Any, V: Any, j0: Any, j1: Any, j2: Any, j3: Any) -> None:
+        a, b, c, d = (V.reshape(-1)[j : j + LANES] for j in (j0, j1, j2, j3))
+        out.reshape(-1)[i : i + LANES] += (a + b) + (c + d)
+
+    def add_ratios(out: Any, i: Any, V: Any, j: Any, a: Any, k: Any, numbers: Any, o: Any) -> None:
+        p, q, r, s, t = numbers.reshape(-1)[o : o + 5]
+        above = q + V.reshape(-1)[j : j + LANES] - r * a.reshape(-1)[k : k + LANES]
+        ratio = (above + 1e-200) / (s + t * a.reshape(-1)[k : k + LANES] + 1e-200)
+        out.reshape(-1)[i : i + LANES] += p * ratio

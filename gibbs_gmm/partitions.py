@@ -1,0 +1,529 @@
+"""Who belongs with whom: co-clustering probabilities, a point estimate of the partition, and a ball around it.
+
+All draws of all chains count alike, and only as partitions: which label a cluster has does not matter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from gibbs_gmm import validate
+from gibbs_gmm.chains import _padded, seed_sequence
+from gibbs_gmm.fitting import _cores
+from gibbs_gmm.kernels import co_clustering, partition_search
+from gibbs_gmm.kernels.partition_search import Draws, Table
+from gibbs_gmm.kernels.simd import LANES
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.trace import Trace
+
+LARGEST_MATRIX = 10_000
+"""Rows for which :func:`similarity` makes a matrix: 10,000 rows are 800 MB."""
+
+_LOSSES = {"vi": partition_search.VI, "binder": partition_search.BINDER, "omari": partition_search.OMARI}
+_BUFFER = 1 << 22  # labels that are renumbered at once
+_SCORING = 50_000_000  # cells counted to find the draws that are best as an answer
+_FROM_DRAWS = 4  # runs that start from them: every second one, at first
+_ROUND, _ENOUGH = 4, 4  # runs between two looks at whether the best loss has been found so often that it will do
+_QUICK = 100_000  # labels of so few that all runs are made
+_ATTEMPTS = 10  # clusters destroyed and allocated anew in a run, as in SALSO
+_LARGEST_TABLE = 1 << 31  # bytes, of the tables of concurrent runs together
+_PAIRS = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Partition:
+    """A point estimate of who belongs with whom, as :meth:`gibbs_gmm.Trace.partition` finds it.
+
+    Attributes
+    ----------
+    labels : (N,) int64
+        Cluster of each observation, 0, 1, ..., by decreasing size; clusters of one size by their first observation.
+    loss : str
+        "vi", "binder" or "omari".
+    expected_loss : float
+        Mean loss over all draws: of "vi" in bits, between 0 and log2 N; of "binder" the share of ordered pairs of
+        observations on which a draw disagrees, between 0 and 1; of "omari" one minus the adjusted Rand index.
+    uncertainty : (N,) float64
+        One minus the mean posterior probability that an observation is in one cluster with another member of its
+        cluster; for a cluster of one observation, the probability that it is together with any other. 0 is certain.
+    runs, agreeing_runs : int
+        Searches made, and those of them that ended at this expected loss (to one in 10,000). If it is one of many,
+        there may be a better partition: ask for more ``runs``.
+    """
+
+    labels: IntArray
+    loss: str
+    expected_loss: float
+    uncertainty: FloatArray
+    runs: int
+    agreeing_runs: int
+
+    def __post_init__(self) -> None:
+        _protect(self, "labels", "uncertainty")
+
+    @property
+    def n_clusters(self) -> int:
+        """The number of clusters."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def sizes(self) -> IntArray:
+        """(n_clusters,) the observations in each cluster, in decreasing order."""
+        return np.bincount(self.labels)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(str(size) for size in self.sizes[:10]) + ", ..." * (self.n_clusters > 10)
+        clusters = f"{self.n_clusters} cluster{'s'[: self.n_clusters > 1]}"
+        return f"<Partition: {clusters} of {sizes}; expected {self.loss} {self.expected_loss:.4g}>"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class CredibleBall:
+    """The draws nearest to a point estimate (Wade & Ghahramani 2018), from :meth:`gibbs_gmm.Trace.credible_ball`.
+
+    Attributes
+    ----------
+    level : float
+        The posterior probability asked for.
+    partition : Partition
+        The centre.
+    radius : float
+        The smallest distance within which a share of at least ``level`` of the draws lies.
+    probability : float
+        The share of draws that do.
+    inside : (C, T) bool
+        Which these are.
+    distances : (C, T) float64
+        Distance of each draw from the centre, in the loss of the partition.
+    horizontal : (B, N) int64
+        The draws inside that are farthest from the centre; one row unless several are equally far.
+    upper_vertical : (B, N) int64
+        Of the draws inside with the fewest clusters, those farthest from the centre.
+    lower_vertical : (B, N) int64
+        Of the draws inside with the most clusters, those farthest from the centre.
+    horizontal_distance, upper_vertical_distance, lower_vertical_distance : float
+        How far.
+
+    Notes
+    -----
+    Clusters of the bounds have the number of the cluster of the centre with which they share most observations (an
+    assignment, so that no number is given twice); those that are left over have further numbers.
+    """
+
+    level: float
+    partition: Partition
+    radius: float
+    probability: float
+    inside: AnyArray
+    distances: FloatArray
+    horizontal: IntArray
+    upper_vertical: IntArray
+    lower_vertical: IntArray
+    horizontal_distance: float
+    upper_vertical_distance: float
+    lower_vertical_distance: float
+
+    def __post_init__(self) -> None:
+        _protect(self, "inside", "distances", "horizontal", "upper_vertical", "lower_vertical")
+
+    def __repr__(self) -> str:
+        upper, lower = (len(np.unique(bound[0])) for bound in (self.upper_vertical, self.lower_vertical))
+        return (
+            f"<CredibleBall: {self.probability:.1%} of the draws are within {self.partition.loss} {self.radius:.4g} of "
+            f"{self.partition.n_clusters} clusters; they have {upper} to {lower}>"
+        )
+
+
+# --- Questions asked of a trace ---------------------------------------------------------------------------------------
+
+
+def similarity(trace: Trace, rows: Any = None, pairs: Any = None, *, threads: int | None = None) -> FloatArray:
+    """Posterior probabilities that two observations are in the same cluster: see :meth:`gibbs_gmm.Trace.similarity`."""
+    assignments = _assignments(trace)
+    N = assignments.shape[-1]
+    if rows is not None and pairs is not None:
+        raise ValueError("rows and pairs were both given: ask for one of them")
+    if pairs is not None:
+        pairs = _indices("pairs", pairs, N, "(P, 2)", 2)
+        rows, places = np.unique(pairs, return_inverse=True)
+        pairs = places.reshape(pairs.shape)
+    elif rows is not None:
+        rows = _indices("rows", rows, N, "(R,)", 1)
+        if len(rows) > LARGEST_MATRIX:
+            raise ValueError(f"rows must be at most {LARGEST_MATRIX:,} for a matrix, got {len(rows):,}; pass fewer")
+    elif N > LARGEST_MATRIX:
+        raise ValueError(
+            f"the {N:,} x {N:,} matrix of all observations would be {8e-9 * N * N:.3g} GB, and the limit is "
+            f"{LARGEST_MATRIX:,}: pass rows=, the numbers of some observations (a sample), or pairs=, of shape (P, 2)"
+        )
+    sample = _collect(assignments, rows)
+    U, count, member = len(sample.z), sample.count, sample.member
+    if pairs is not None:
+        among = np.ascontiguousarray(member[pairs])
+        p = np.empty(len(pairs))
+        _spread(lambda a, b: co_clustering.pairs_together(sample.z, count, among, a, b, p), len(p), _PAIRS, threads)
+        return p
+    p = np.empty((U, U))
+    _spread(lambda a, b: co_clustering.share_together(sample.z, count, a, b, p), U, max(16, U // 64), threads)
+    return p if len(member) == U else p[member[:, None], member]
+
+
+def partition(
+    trace: Trace,
+    loss: str = "vi",
+    *,
+    runs: int = 16,
+    max_clusters: int | None = None,
+    rng: Any = 0,
+    threads: int | None = None,
+) -> Partition:
+    """The partition of least expected loss: see :meth:`gibbs_gmm.Trace.partition`."""
+    code = _loss(loss)
+    runs = validate.integer("runs", runs, 1)
+    assignments = _assignments(trace)
+    limit = 0 if max_clusters is None else validate.integer("max_clusters", max_clusters, 1)
+    workers = _workers(threads)
+    keys = seed_sequence(rng).generate_state(runs, np.uint64)
+    # To move rows that no draw separates as one loses nothing for VI and Binder: in u, how many of them are in one of
+    # two clusters, both are concave: m log m and m^2 curve no more at n_k than at the smaller n_kj, which count twice.
+    sample = _collect(assignments, None, collapse=loss != "omari")
+    draws = sample.draws(code)
+    limit = limit or int(sample.clusters.max())
+    tables = _tables(draws, limit, workers)
+    starts = _starts(draws, code, runs, limit, tables)
+    found = np.empty((runs, len(sample.z)), np.int64)
+
+    def run(r: int) -> float:
+        start, from_draw = divmod(r, 2)
+        labels = starts[start] if from_draw and start < len(starts) else np.full(len(sample.z), -1)
+        table = tables.get()
+        try:
+            return partition_search.search(keys[r], draws, code, labels, limit, _ATTEMPTS, table, found[r])
+        finally:
+            tables.put(table)
+
+    enough = runs if sample.z.size <= _QUICK else _ENOUGH
+    expected: list[float] = []
+    with ThreadPoolExecutor(tables.qsize()) as pool:
+        while len(expected) < runs and _agreeing(expected) < enough:
+            expected += pool.map(run, range(len(expected), min(len(expected) + _ROUND, runs)))
+    best = int(np.argmin(np.round(expected, 12)))  # the first of those that are alike to rounding
+    labels = _by_size(found[best][sample.member])
+    doubt, table = np.empty(len(sample.z)), tables.get()
+    partition_search.load(draws, code, found[best], table)
+    partition_search.uncertainty(draws, table, doubt)
+    least = expected[best]
+    return Partition(
+        labels=labels,
+        loss=loss,
+        expected_loss=max(least, 0.0),
+        uncertainty=doubt[sample.member],
+        runs=len(expected),
+        agreeing_runs=_agreeing(expected),
+    )
+
+
+def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None = None) -> CredibleBall:
+    """The draws nearest to a point estimate: see :meth:`gibbs_gmm.Trace.credible_ball`."""
+    level = validate.real("level", level)
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be between 0 and 1, got {level}")
+    assignments = _assignments(trace)
+    C, T, N = assignments.shape
+    centre = trace.partition() if partition is None else partition
+    if not isinstance(centre, Partition):
+        raise TypeError(f"partition must be a Partition, as trace.partition() gives it, or None, got {partition!r}")
+    if len(centre.labels) != N:
+        raise ValueError(f"partition must be of the {N} observations of this trace, got {len(centre.labels)}")
+    sample = _collect(assignments, None, collapse=False)
+    code = _loss(centre.loss)
+    draws = sample.draws(code)
+    distance = np.empty(len(sample.count))
+    partition_search.losses_of(draws, code, np.array(centre.labels), _new_table(draws, centre.n_clusters), distance)
+    order = np.argsort(distance, kind="stable")
+    # Counted in draws: level * S is rounded up, but not because of the last bit of the product.
+    needed = math.ceil(level * C * T * (1.0 - 4.0 * np.finfo(float).eps))
+    radius = float(distance[order[np.searchsorted(np.cumsum(sample.count[order]), needed)]])
+    inside = distance <= _about(radius)
+    clusters = np.diff(draws.first)
+    bounds: dict[str, Any] = {}
+    for name, candidates in {
+        "horizontal": inside,
+        "upper_vertical": inside & (clusters == clusters[inside].min()),
+        "lower_vertical": inside & (clusters == clusters[inside].max()),
+    }.items():
+        farthest = float(distance[candidates].max())
+        chosen = np.flatnonzero(candidates & (_about(distance) >= farthest))
+        bounds[name] = np.stack([_like(centre.labels, sample.z[:, s].astype(np.int64)) for s in chosen])
+        bounds[f"{name}_distance"] = farthest
+    return CredibleBall(
+        level=level,
+        partition=centre,
+        radius=radius,
+        probability=float(sample.count[inside].sum() / (C * T)),
+        inside=inside[sample.draw].reshape(C, T),
+        distances=distance[sample.draw].reshape(C, T),
+        **bounds,
+    )
+
+
+def partition_distance(a: Any, b: Any, loss: str = "vi") -> float:
+    """The loss between two partitions of the same observations, given by their labels.
+
+    Parameters
+    ----------
+    a, b : array-like (N,) of integers
+        Labels of the clusters; which numbers they are does not matter.
+    loss : {"vi", "binder", "omari"}
+        The variation of information in bits (Meila 2007), the share of ordered pairs on which they disagree (Binder
+        1978), or one minus the adjusted Rand index (Hubert & Arabie 1985). The first two are metrics.
+
+    Returns
+    -------
+    float
+        0 if they are the same partition.
+    """
+    code = _loss(loss)
+    labels = []
+    for name, value in (("a", a), ("b", b)):
+        array = np.asarray(value)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} must hold integers of shape (N,), got dtype {array.dtype}")
+        if array.ndim != 1 or len(array) == 0:
+            raise ValueError(f"{name} must have shape (N,) with at least one entry, got {array.shape}")
+        labels.append(np.unique(array, return_inverse=True)[1].astype(np.int64))
+    if len(labels[0]) != len(labels[1]):
+        raise ValueError(f"a and b must be as long as each other, got {len(labels[0])} and {len(labels[1])}")
+    if labels[1].max() >= 1 << 16:
+        labels.reverse()
+    if labels[1].max() >= 1 << 16:
+        raise ValueError(f"one of a and b must have at most 65,536 clusters, got {labels[1].max() + 1:,} or more")
+    draws = _collect(labels[1].astype(np.uint16)[None, None], None, collapse=False).draws(code)
+    table = _new_table(draws, int(labels[0].max()) + 1)
+    return float(partition_search.losses_of(draws, code, labels[0], table, np.empty(1)))
+
+
+# --- Draws as partitions ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sample:
+    """The partitions that the draws are, each kept once, of rows that are kept once where no draw separates them.
+
+    ``z`` (U, S) uint16 labels; ``count`` (S,) how often each draw occurs; ``clusters`` (S,) how many it has; ``weight``
+    (U,) observations of each row; ``member`` (N,) row of each observation; ``draw`` (C T,) which of the S each is.
+    """
+
+    z: AnyArray
+    count: IntArray
+    clusters: IntArray
+    weight: IntArray
+    member: IntArray
+    draw: IntArray
+
+    def draws(self, loss: int) -> Draws:
+        """As the search wants them."""
+        m = np.arange(int(self.weight.sum()) + 2, dtype=np.float64)
+        f = m * np.log2(np.maximum(m, 1.0))
+        step = m.copy()
+        if loss == partition_search.VI:  # log2(m + 1) + m log2(1 + 1/m): the difference of f loses digits
+            step = np.log2(m + 1.0) + m * np.log1p(1.0 / np.maximum(m, 1.0)) / math.log(2.0)
+        first = np.concatenate([[0], np.cumsum(self.clusters)])
+        return Draws(self.z, first, self.count / self.count.sum(), self.weight, f, step)
+
+
+def _collect(assignments: AnyArray, rows: IntArray | None, collapse: bool = True) -> _Sample:
+    """The draws ``assignments`` (C, T, N) of the observations ``rows``, in two passes that copy a part at a time."""
+    C, T, N = assignments.shape
+    N = N if rows is None else len(rows)
+    key, sizes, draw = np.zeros(N, np.uint64), np.empty(C * T, np.int64), np.empty(C * T, np.int64)
+    known: dict[bytes, int] = {}
+    kept: list[int] = []
+    for start, labels in _parts(assignments, rows):
+        stop = start + len(labels)
+        co_clustering.renumber(labels, sizes[start:stop])
+        if collapse:
+            co_clustering.hash_rows(labels, key)
+        for t, partition in enumerate(labels, start):
+            name = hashlib.blake2b(partition.data, digest_size=16).digest()
+            draw[t] = known.setdefault(name, len(known))
+            if draw[t] == len(kept):
+                kept.append(t)
+    representative, member = np.arange(N), np.arange(N)
+    if collapse:
+        _, found, place = np.unique(key, return_index=True, return_inverse=True)
+        representative, order = np.sort(found), np.empty(len(found), np.int64)
+        order[np.argsort(found)] = np.arange(len(found))
+        member = order[place]
+    z = np.empty((len(representative), len(kept)), np.uint16)
+    of_draw = np.full(C * T, -1)
+    of_draw[kept] = np.arange(len(kept))
+    for start, labels in _parts(assignments, rows):
+        wanted = np.flatnonzero(of_draw[start : start + len(labels)] >= 0)
+        labels = labels[wanted]
+        co_clustering.renumber(labels, np.empty(len(labels), np.int64))
+        alike = labels[:, representative]
+        if collapse and not np.array_equal(alike[:, member], labels):  # two keys of 64 bits were equal by accident
+            return _collect(assignments, rows, collapse=False)
+        z[:, of_draw[start + wanted]] = alike.T
+    return _Sample(
+        z=z,
+        count=np.bincount(draw),
+        clusters=sizes[kept],
+        weight=np.bincount(member),
+        member=member,
+        draw=draw,
+    )
+
+
+def _parts(assignments: AnyArray, rows: IntArray | None) -> Iterator[tuple[int, AnyArray]]:
+    """The labels of a few draws at a time, as a new uint16 array, and the number of the first of them."""
+    C, T, N = assignments.shape
+    step = max(1, _BUFFER // N)
+    for c in range(C):
+        for t in range(0, T, step):
+            part = assignments[c, t : t + step]
+            yield c * T + t, np.array(part if rows is None else part[:, rows], dtype=np.uint16, order="C")
+
+
+def _new_table(draws: Draws, width: int) -> Table:
+    """A table with room for ``width`` clusters; its vectors of eight doubles start on cache lines."""
+    (U, S), L, width = draws.z.shape, int(draws.first[-1]), -(-width // LANES) * LANES
+    return Table(
+        n=np.zeros((L, width), np.int32),
+        gain=_padded(L, width),
+        less=_padded(L, width),
+        size=np.zeros(width, np.int64),
+        label=np.full(U, -1),
+        m=np.zeros(L, np.int64),
+        pairs=np.zeros((2, S)),
+        at=np.zeros(S, np.int64),
+        sums=_padded(2, width),
+        numbers=np.zeros(5),
+        now=np.zeros(1),
+    )
+
+
+def _tables(draws: Draws, limit: int, workers: int) -> SimpleQueue[Table]:
+    """A table for each run at a time: as many as workers, or fewer where they are large."""
+    size = 20 * int(draws.first[-1]) * (limit + LANES)
+    if size > _LARGEST_TABLE:
+        raise ValueError(
+            f"max_clusters must be smaller for these draws: a table for {limit:,} clusters would take "
+            f"{size / 1e9:.3g} GB, and the limit is {_LARGEST_TABLE / 1e9:.3g} GB"
+        )
+    tables: SimpleQueue[Table] = SimpleQueue()
+    for _ in range(max(1, min(workers, _LARGEST_TABLE // size))):
+        tables.put(_new_table(draws, limit + 1))
+    return tables
+
+
+def _starts(draws: Draws, loss: int, runs: int, limit: int, tables: SimpleQueue[Table]) -> list[IntArray]:
+    """The draws that are best as an answer, for the first runs to start from.
+
+    All draws are tried where that costs little, and some, at equal distances, where there are many and large ones.
+    """
+    U, S = draws.z.shape
+    allowed = np.flatnonzero(np.diff(draws.first) <= limit)
+    tried = allowed[:: max(1, math.ceil(len(allowed) / max(16, _SCORING // (U * S))))]
+
+    def score(s: int) -> float:
+        table = tables.get()
+        try:
+            labels = draws.z[:, s].astype(np.int64)
+            return partition_search.losses_of(draws, loss, labels, table, np.empty(S))
+        finally:
+            tables.put(table)
+
+    with ThreadPoolExecutor(tables.qsize()) as pool:
+        expected = np.array(list(pool.map(score, tried)))
+    best = tried[np.argsort(np.round(expected, 12), kind="stable")[:_FROM_DRAWS]]
+    return [draws.z[:, s].astype(np.int64) for s in best]
+
+
+# --- Small pieces -----------------------------------------------------------------------------------------------------
+
+
+def _protect(result: Any, *names: str) -> None:
+    """Make arrays of a frozen dataclass read-only."""
+    for name in names:
+        view = getattr(result, name).view()
+        view.flags.writeable = False
+        object.__setattr__(result, name, view)
+
+
+def _loss(loss: Any) -> int:
+    if not isinstance(loss, str) or loss not in _LOSSES:
+        raise ValueError(f"loss must be 'vi', 'binder' or 'omari', got {loss!r}")
+    return _LOSSES[loss]
+
+
+def _assignments(trace: Trace) -> AnyArray:
+    if trace.assignments is None:
+        raise ValueError(
+            "this trace has no assignments, and so nothing to say about who belongs with whom: it was made with "
+            "save_assignments=False; fit again with save_assignments=True"
+        )
+    return trace.assignments
+
+
+def _indices(name: str, value: Any, N: int, shape: str, ndim: int) -> IntArray:
+    """Numbers of observations, 0, ..., N - 1."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers of shape {shape}, got dtype {array.dtype}")
+    if array.ndim != ndim or array.size == 0 or (ndim == 2 and array.shape[1] != 2):
+        raise ValueError(f"{name} must have shape {shape} with at least one entry, got {array.shape}")
+    if array.min() < 0 or array.max() >= N:
+        raise ValueError(f"{name} must be between 0 and N - 1 = {N - 1}, got {array.min()} to {array.max()}")
+    return array.astype(np.int64)
+
+
+def _workers(threads: int | None) -> int:
+    return _cores() if threads is None else validate.integer("threads", threads, 1)
+
+
+def _spread(task: Callable[[int, int], object], size: int, step: int, threads: int | None) -> None:
+    """Call ``task(start, stop)`` for parts of 0, ..., size - 1 on threads; each writes results of its own."""
+    with ThreadPoolExecutor(_workers(threads)) as pool:
+        for _ in pool.map(lambda start: task(start, min(start + step, size)), range(0, size, step)):
+            pass
+
+
+def _agreeing(expected: list[float]) -> int:
+    """How many runs ended at the lowest expected loss, or so near it that draws cannot tell them apart."""
+    return sum(value <= _about(1.0001 * min(expected)) for value in expected)
+
+
+def _about(distance: Any) -> Any:
+    """A little more than ``distance``: those that are equal were summed in different orders."""
+    return distance + 1e-10
+
+
+def _by_size(labels: IntArray) -> IntArray:
+    """The same partition with clusters numbered by decreasing size, those of one size by their first observation."""
+    _, first, cluster, size = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    number = np.empty(len(size), np.int64)
+    number[np.lexsort((first, -size))] = np.arange(len(size))
+    return number[cluster]
+
+
+def _like(labels: IntArray, other: IntArray) -> IntArray:
+    """The partition ``other``, its clusters numbered as those of ``labels`` that they share most observations with."""
+    K, J = labels.max() + 1, other.max() + 1
+    shared = np.bincount(other * K + labels, minlength=J * K).reshape(J, K)
+    theirs, ours = linear_sum_assignment(shared, maximize=True)
+    number = np.full(J, -1)
+    number[theirs] = np.where(shared[theirs, ours] > 0, ours, -1)
+    left = np.flatnonzero(number < 0)
+    number[left] = K + np.arange(len(left))
+    return number[other]
