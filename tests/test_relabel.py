@@ -13,7 +13,7 @@ import pytest
 from scipy import integrate, stats
 
 from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace, load
-from gibbs_gmm.relabel import METHODS, _divergences, most_probable_n_clusters
+from gibbs_gmm.relabel import METHODS, _Candidates, _divergences, _stephens, most_probable_n_clusters
 
 BY_DRAW = (
     "weights",
@@ -487,11 +487,15 @@ def test_divergences_do_not_depend_on_coordinates() -> None:
 # --- Unknown n ---
 
 
-def test_draws_with_fewer_and_with_more_clusters_are_matched_too() -> None:
-    truth, _ = simulate_unknown_n()
+@pytest.mark.parametrize("method", ["ecr", "divergence"])
+def test_draws_with_fewer_and_with_more_clusters_are_matched_too(method: str) -> None:
+    truth, _ = simulate_unknown_n((0.1, 0.2, 0.4, 0.3))
     assert most_probable_n_clusters(truth) == 3
     trace, _ = shuffled(truth, seed=1)  # unused slots too
-    perm = permutation(trace)
+    relabelling = trace.relabel(method)
+    perm = relabelling.permutation
+    assert relabelling.n_matched == 3
+    assert not relabelling.ambiguous[truth.n_clusters < 4].any()
     np.testing.assert_array_equal(np.take_along_axis(trace.weights, perm, -1), truth.weights)
     np.testing.assert_array_equal(np.take_along_axis(trace.means, perm[..., None], 2), truth.means)
     np.testing.assert_array_equal(permutation(truth), np.broadcast_to(np.arange(4), perm.shape))
@@ -530,6 +534,50 @@ def test_the_pivot_has_the_most_probable_number_of_clusters_and_the_highest_like
     trace = dataclasses.replace(trace, log_likelihood=log_likelihood, weights=weights)
     first = permutation(trace)[trace.n_clusters == 3, :3]
     np.testing.assert_array_equal(first, np.broadcast_to([1, 2, 0], first.shape))
+
+
+def test_a_cluster_that_some_draws_split_at_random_is_ambiguous_in_these() -> None:
+    """Either part could be the one that matches: the larger does, by the toss of 20 coins."""
+    trace, _ = simulate_unknown_n((0.0, 0.0, 0.7, 0.3))
+    split = trace.n_clusters == 4
+    kind = np.arange(60) % 3
+    parts = np.where((kind == 2) & (np.random.default_rng(0).random((4, 300, 60)) < 0.5), 3, kind)
+    trace = dataclasses.replace(trace, assignments=np.where(split[..., None], parts, kind).astype(np.uint8))
+    relabelling = trace.relabel()
+    assert not relabelling.ambiguous_places[~split].any()
+    assert not relabelling.ambiguous_places[..., :2].any()
+    assert 0.2 < relabelling.ambiguous_places[split, 2].mean() < 1.0
+    matched = relabelling.trace.assignments
+    assert ((matched == 2).sum(-1) >= (matched == 3).sum(-1)).all()
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_scores_of_stephens_are_those_of_scipy(unknown: bool) -> None:
+    """In draws of 2, 3 and 4 clusters too, of which those of 3 make the mean; in coordinates of any origin."""
+    trace, X = noisy()
+    filled = np.ones((2, 15, 4), dtype=bool)
+    if unknown:
+        filled[:, :3, 3] = filled[:, :9, 2] = False
+        trace = dataclasses.replace(
+            trace,
+            weights=np.where(filled, trace.weights, 0.0),
+            means=np.where(filled[..., None], trace.means, np.nan),
+            covariances=np.where(filled[..., None, None], trace.covariances, np.nan),
+        )
+    trace, X = dataclasses.replace(trace, means=trace.means + 1e4), X + 1e4
+    n, J = filled.sum(-1), 3 if unknown else 4
+    by_weight = np.argsort(-trace.weights, -1, kind="stable")
+    scores, sizes, perm = _stephens(trace, _Candidates(by_weight, n, J), by_weight, X)
+    usable = dataclasses.replace(
+        trace,
+        means=np.where(filled[..., None], trace.means, 0.0),
+        covariances=np.where(filled[..., None, None], trace.covariances, np.eye(2)),
+    )
+    p = classification_probabilities(usable, X)
+    np.testing.assert_allclose(sizes, p.sum(2), rtol=1e-9, atol=1e-12)
+    P = np.take_along_axis(p, perm[:, :, None], -1)[n == J].sum(0)[:, :J]
+    expected = np.einsum("ctik,ij->ctjk", p, np.log1p((J + 1.0) * P))
+    np.testing.assert_allclose(scores, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_of_equally_frequent_numbers_the_smallest_counts() -> None:
