@@ -1,4 +1,4 @@
-"""The command line: ``gibbs-gmm fit data.csv``.
+"""The command line: ``gibbs-gmm fit data.csv``, ``report`` and ``predict``.
 
 Exit codes: 0 done; 1 the run failed (numerical failure, disk full); 2 bad usage or bad input; 130 interrupted.
 """
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from gibbs_gmm import commands
 from gibbs_gmm.console import PROG, Failure, Refusal, complain
 
+_AS_WRITTEN: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
 _DESCRIPTION = "Fully Bayesian Gaussian mixtures: the posterior of every component, and how sure it is."
 
 _FIT = """\
@@ -33,11 +34,15 @@ Two numbers are told apart: n, the components of the mixture, and n+, those of
 them that own at least one row (clusters).
 
 Written into the output folder:
+  report.html      read this first, in a browser: how many clusters, what they
+                   look like, who belongs where, whether the chains agree
   trace.npz        all draws; gibbs_gmm.load("trace.npz") reads them in Python
   summary.csv      mean, standard deviation, 90% interval, R-hat and effective
                    sample size of every quantity
+  clusters.csv     the cluster of every row, and how uncertain that is
   pairs.png        pair plot of the data with the components and their
                    uncertainty
+  observations.npy and command.json, which "report" and "predict" need
 and, where the number of components is learned:
   n_posterior.csv  probabilities of every n and n+, with standard errors, the
                    prior, and each chain's own
@@ -60,6 +65,28 @@ exit codes:
   far are written, if there are any)
 """
 
+_REPORT = """\
+Make the report of a run again, and its tables and pictures, from its draws.
+Nothing is sampled. The data that were fitted are in the run's folder; the CSV
+file is not needed.
+"""
+
+_PREDICT = """\
+Say of new rows which cluster of a run they belong to, as CSV: the number of
+the row (from 0), its most probable cluster, the probability of that, and the
+log of the posterior predictive density, which is low for rows unlike any that
+were fitted. All is averaged over the draws.
+
+Clusters have the numbers that they have in the run's report and clusters.csv;
+-1 is none of them. Columns are found by their names; others are ignored.
+"""
+
+_PREDICT_EXAMPLES = """\
+examples:
+  gibbs-gmm predict iris-run new.csv > labels.csv
+  gibbs-gmm predict iris-run new.csv --out labels.csv
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse, with errors under the name of the program, not of a subcommand."""
@@ -79,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(argv)
+        args.arguments = tuple(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:  # argparse has printed help, version or its error
         return int(stop.code or 0)
     try:
@@ -108,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         help="fit a mixture to a CSV file",
         description=_FIT,
         epilog=_FIT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **_AS_WRITTEN,
     )
     fit.set_defaults(command=commands.fit)
     fit.add_argument("csv", type=Path, metavar="CSV", help="file of observations, one per row")
@@ -193,7 +221,32 @@ def _parser() -> argparse.ArgumentParser:
         help="do not keep which row belongs to which component in each draw: the largest part of the trace",
     )
     output.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    _add_report(subcommands)
+    _add_predict(subcommands)
     return parser
+
+
+def _add_report(subcommands: Any) -> None:
+    report = subcommands.add_parser("report", help="make the report of a run again", description=_REPORT, **_AS_WRITTEN)
+    report.set_defaults(command=commands.report)
+    report.add_argument("run", type=Path, metavar="RUN", help="folder that fit wrote")
+    report.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+
+
+def _add_predict(subcommands: Any) -> None:
+    predict = subcommands.add_parser(
+        "predict",
+        help="say which clusters of a run new rows belong to",
+        description=_PREDICT,
+        epilog=_PREDICT_EXAMPLES,
+        **_AS_WRITTEN,
+    )
+    predict.set_defaults(command=commands.predict)
+    predict.add_argument("run", type=Path, metavar="RUN", help="folder that fit wrote")
+    predict.add_argument("csv", type=Path, metavar="CSV", help="file of new rows, with the columns of the fit")
+    predict.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: standard output)")
+    predict.add_argument("--force", action="store_true", help="replace the file if it exists")
+    predict.add_argument("--quiet", action="store_true", help="print only the table, warnings and errors")
 
 
 def _whole(minimum: int) -> Any:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gibbs_gmm import run_folder
 from gibbs_gmm.console import Failure, Refusal, bar_chart, complain, silent, warnings_as_lines
 
 if TYPE_CHECKING:
-    from gibbs_gmm.n_posterior import NPosterior
-    from gibbs_gmm.summary import Summary
+    from gibbs_gmm.findings import Findings
     from gibbs_gmm.table import Table
     from gibbs_gmm.trace import Trace
     from gibbs_gmm.weight_priors import WeightPrior
@@ -27,7 +25,7 @@ def fit(args: argparse.Namespace) -> int:
     out: Path = args.out if args.out is not None else Path(f"{args.csv.stem}-run")
     weight_prior = _weight_prior(args)
     _refuse_existing_run(out, args.force)
-    table = _read(args)
+    table = _read(args.csv, args.columns, args.drop)
     say(f"{args.csv}: {table.X.shape[0]} rows")
     say(f"  used      {', '.join(table.columns)}")
     for name, reason in table.left_out.items():
@@ -39,15 +37,80 @@ def fit(args: argparse.Namespace) -> int:
     with _made(out):
         with warnings_as_lines():
             trace = _sample(args, weight_prior, table)
-        results = _write(trace, table, out)
-    if results.n_posterior is not None:
-        say(f"\n{bar_chart(results.n_posterior)}")
-    say(f"\n{results.summary}\n")
+        seed = trace.settings["seed"]
+        arguments = (*args.arguments, *(() if args.seed is not None else ("--seed", str(seed))))
+        run = run_folder.Run(trace, table.X, run_folder.Command(str(args.csv), arguments, table.left_out))
+        with _writing(out) as written:
+            for name in run_folder.EVERYTHING:  # those of an earlier run would be wrong beside the new trace
+                (out / name).unlink(missing_ok=True)
+            trace.save(out / run_folder.TRACE)
+            written.append(run_folder.TRACE)
+            run_folder.save_origin(out, run)
+            written += [run_folder.OBSERVATIONS, run_folder.COMMAND]
+            findings = _write(run, out, written)
+    if not trace.n_is_known:
+        say(f"\n{bar_chart(findings.n_posterior)}")
+    say(f"\n{findings.summary}\n")
     if args.quiet:
-        for message in results.summary.messages:
+        for message in findings.summary.messages:
             complain("warning", message)
-    say(f"wrote {', '.join(results.files)} in {out}; --seed {trace.settings['seed']} gives the same draws again")
+    say(f"wrote {', '.join(written)} in {out}; --seed {seed} gives the same draws again")
     return 130 if trace.settings["interrupted"] else 0
+
+
+def report(args: argparse.Namespace) -> int:
+    """The command ``report``: everything but the trace, made again from it."""
+    run = _read_run(args.run)
+    with _writing(args.run) as written:
+        findings = _write(run, args.run, written)
+    if args.quiet:
+        for message in findings.summary.messages:
+            complain("warning", message)
+    else:
+        print(f"wrote {', '.join(written)} in {args.run}")
+    return 0
+
+
+def predict(args: argparse.Namespace) -> int:
+    """The command ``predict``: clusters and densities of new rows, as CSV."""
+    import numpy as np
+
+    from gibbs_gmm.findings import find
+
+    out: Path | None = args.out
+    if out is not None and out.exists() and not args.force:
+        raise Refusal(f"the file {str(out)!r} exists: choose another with --out, or replace it with --force")
+    run = _read_run(args.run)
+    if run.trace.assignments is None:
+        raise Refusal("this run has no assignments, and so no clusters (--no-assignments): fit again without it")
+    table = _read(args.csv, run.trace.columns, (), constant=True)
+    try:
+        labels = run_folder.read_clusters(args.run, len(run.X))
+        if labels is None:
+            clusters = find(run.trace, run.X).clusters
+            assert clusters is not None
+            labels = clusters.labels
+        probabilities = run.trace.predict_proba(table, labels)
+        log_density = run.trace.log_density(table)
+    except (ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
+        raise Failure(f"the prediction failed: {str(error) or type(error).__name__}") from None
+    except (TypeError, ValueError) as error:
+        raise Refusal(error) from None
+    cluster = probabilities.argmax(1)
+    lines = ["row,cluster,probability,log_density"]
+    for row, (k, p, log_p) in enumerate(zip(cluster, probabilities.max(1), log_density, strict=True)):
+        lines.append(f"{row},{-1 if k == probabilities.shape[1] - 1 else k},{float(p)!r},{float(log_p)!r}")
+    text = "\n".join(lines) + "\n"
+    if out is None:
+        print(text, end="")
+        return 0
+    try:
+        run_folder.write(out, text)
+    except OSError as error:
+        raise Failure(f"{str(out)!r} could not be written: {error.strerror or error}") from None
+    if not args.quiet:
+        print(f"wrote {len(cluster)} rows to {out}")
+    return 0
 
 
 def _weight_prior(args: argparse.Namespace) -> WeightPrior:
@@ -71,17 +134,24 @@ def _weight_prior(args: argparse.Namespace) -> WeightPrior:
 def _refuse_existing_run(out: Path, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise Refusal(f"the output {str(out)!r} is a file, not a folder")
-    if not force and any((out / name).exists() for name in (run_folder.TRACE, *run_folder.DERIVED)):
+    if not force and any((out / name).exists() for name in run_folder.EVERYTHING):
         raise Refusal(
             f"the folder {str(out)!r} already has a run: choose another with --out, or replace it with --force"
         )
 
 
-def _read(args: argparse.Namespace) -> Table:
+def _read(path: Path, columns: Sequence[str] | None, drop: Sequence[str], constant: bool = False) -> Table:
     from gibbs_gmm.table import read_csv
 
     try:
-        return read_csv(args.csv, args.columns, args.drop)
+        return read_csv(path, columns, drop, constant)
+    except (OSError, ValueError) as error:
+        raise Refusal(error) from None
+
+
+def _read_run(folder: Path) -> run_folder.Run:
+    try:
+        return run_folder.read(folder)
     except (OSError, ValueError) as error:
         raise Refusal(error) from None
 
@@ -129,52 +199,52 @@ def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table) -
         raise Refusal(error) from None
 
 
-class _Results(NamedTuple):
-    """What came of a run: tables, the second where n was learned, and the names of the files."""
+def _write(run: run_folder.Run, out: Path, written: list[str]) -> Findings:
+    """Write everything that is made from the trace; ``written`` grows by the names of the files."""
+    from gibbs_gmm.findings import find
+    from gibbs_gmm.report import pictures, render
 
-    summary: Summary
-    n_posterior: NPosterior | None
-    files: list[str]
+    def write(name: str, content: bytes | str) -> None:
+        run_folder.write(out / name, content)
+        written.append(name)
 
-
-def _write(trace: Trace, table: Table, out: Path) -> _Results:
-    """Write everything, the trace first."""
-    from gibbs_gmm import plots
-
-    written: list[str] = []
-    n_posterior = None
+    for name in run_folder.DERIVED:
+        (out / name).unlink(missing_ok=True)
+    findings = find(run.trace, run.X)
+    findings.summary.to_csv(out / run_folder.SUMMARY)
+    written.append(run_folder.SUMMARY)
+    unknown = not run.trace.n_is_known
+    if unknown:
+        findings.n_posterior.to_csv(out / run_folder.N_TABLE)
+        written.append(run_folder.N_TABLE)
+    if findings.clusters is not None:
+        write(run_folder.CLUSTERS, findings.clusters.to_csv())
+    images: dict[str, bytes] = {}
     try:
-        # Those of an earlier run would be wrong beside the new trace.
-        for name in run_folder.DERIVED:
-            (out / name).unlink(missing_ok=True)
-        trace.save(out / run_folder.TRACE)
-        written.append(run_folder.TRACE)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the summary's messages are printed in any case
-            summary = trace.summary()
-            if not trace.n_is_known:
-                n_posterior = trace.n_posterior()
-        summary.to_csv(out / run_folder.SUMMARY)
-        written.append(run_folder.SUMMARY)
-        if n_posterior is not None:
-            n_posterior.to_csv(out / run_folder.N_TABLE)
-            written.append(run_folder.N_TABLE)
-        try:
-            plots.save(out / run_folder.PAIRS, plots.pairs, trace, table)
-            written.append(run_folder.PAIRS)
-            if n_posterior is not None:
-                plots.save(out / run_folder.N_PICTURE, plots.n_posterior, n_posterior)
-                written.append(run_folder.N_PICTURE)
-        except ImportError as error:
-            complain("warning", f"no picture: {error}")
+        images = pictures(findings)
+        write(run_folder.PAIRS, images["pairs"])
+        if unknown:
+            write(run_folder.N_PICTURE, images["n_posterior"])
+    except ImportError as error:
+        complain("warning", f"no pictures: {error}")
+    write(run_folder.REPORT, render(findings, images, run.command))
+    return findings
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[list[str]]:
+    """Names of files as they get written into a folder; where that fails, the message says which can be used."""
+    written: list[str] = []
+    try:
+        yield written
     except (OSError, MemoryError) as error:
         raise Failure(
             f"the results could not be written: {str(error) or 'out of memory'}; {_whole_files(written, out)}"
         ) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_whole_files(written, out)) from None
-    return _Results(summary, n_posterior, written)
 
 
 def _whole_files(written: list[str], out: Path) -> str:
-    return f"{' and '.join(written)} in {out} can be used" if written else "nothing is written"
+    names = " and ".join(filter(None, (", ".join(written[:-1]), *written[-1:])))
+    return f"{names} in {out} can be used" if written else "nothing is written"

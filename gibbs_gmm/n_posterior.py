@@ -82,10 +82,10 @@ class NPosterior:
         return len(self.n)
 
     def __repr__(self) -> str:
-        return text_table(*self._text(), self._remarks())
+        return text_table(*self.text(), self._remarks())
 
     def _repr_html_(self) -> str:
-        return html_table(*self._text(), self._remarks())
+        return html_table(*self.text(), self._remarks())
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a CSV file, every digit of it; undefined values are empty."""
@@ -131,7 +131,7 @@ class NPosterior:
     def _remarks(self) -> tuple[str, ...]:
         return (self.note, *self.messages) if self.note else self.messages
 
-    def _text(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    def text(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Header and rows as text; values at either end that have no posterior probability are one row."""
         blocks = [
             ("p(n)", self.p_n_components, self.se_n_components, self.prior_n_components),

@@ -1,10 +1,147 @@
-"""The folder of a run of the command line: the names of its files."""
+"""The folder of a run of the command line: the names of its files, and what makes a report of it possible again."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gibbs_gmm.kernels.types import FloatArray, IntArray
+    from gibbs_gmm.trace import Trace
+
 TRACE = "trace.npz"
+OBSERVATIONS = "observations.npy"
+COMMAND = "command.json"
 SUMMARY = "summary.csv"
 N_TABLE = "n_posterior.csv"
+CLUSTERS = "clusters.csv"
 PAIRS = "pairs.png"
 N_PICTURE = "n_posterior.png"
-DERIVED = (SUMMARY, N_TABLE, PAIRS, N_PICTURE)  # made from the trace: those of an earlier run would be wrong beside it
+REPORT = "report.html"
+DERIVED = (SUMMARY, N_TABLE, CLUSTERS, PAIRS, N_PICTURE, REPORT)  # can be made again from the others
+EVERYTHING = (TRACE, OBSERVATIONS, COMMAND, *DERIVED)
+
+_FORMAT = "gibbs_gmm command 1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """How a run came to be.
+
+    Attributes
+    ----------
+    source : str
+        The CSV file, as it was given.
+    arguments : tuple of str
+        What makes the same run again, behind the program's name.
+    left_out : dict
+        Column that was not used -> why.
+    """
+
+    source: str
+    arguments: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A run read from its folder."""
+
+    trace: Trace
+    X: FloatArray
+    command: Command
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file that appears whole or not at all: beside its place, flushed to disk and renamed."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        with open(scratch, "xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def save_origin(folder: Path, run: Run) -> None:
+    """Write what, beside the trace, a report is made of: the observations and the command."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, run.X, allow_pickle=False)
+    write(folder / OBSERVATIONS, buffer.getvalue())
+    command = {"format": _FORMAT, **dataclasses.asdict(run.command), "observations_sha256": _digest(run.X)}
+    write(folder / COMMAND, json.dumps(command, indent=2) + "\n")
+
+
+def read(folder: Path) -> Run:
+    """Read a run.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no run in the folder, or one of its files is gone.
+    ValueError
+        A file is damaged, or the observations are not those that were fitted.
+    """
+    import numpy as np
+
+    from gibbs_gmm.trace import load
+
+    if not (folder / TRACE).exists():
+        what = "is a file, not the folder of a run" if folder.is_file() else f"holds no run: there is no {TRACE} in it"
+        raise FileNotFoundError(f"{str(folder)!r} {what if folder.exists() else 'does not exist'}")
+    trace = load(folder / TRACE)
+    for name in (OBSERVATIONS, COMMAND):
+        if not (folder / name).exists():
+            raise FileNotFoundError(f"{str(folder / name)!r} is missing: fit again, with --force, to have it back")
+    try:
+        with open(folder / OBSERVATIONS, "rb") as file:
+            X = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{str(folder / OBSERVATIONS)!r} is damaged: {error}") from None
+    try:
+        values: dict[str, Any] = json.loads((folder / COMMAND).read_text(encoding="utf-8"))
+        if values["format"] != _FORMAT:
+            raise ValueError(f"its format is {values['format']!r}, and this version reads {_FORMAT!r}")
+        command = Command(values["source"], tuple(values["arguments"]), dict(values["left_out"]))
+        digest = values["observations_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(folder / COMMAND)!r} cannot be read: {error}") from None
+    wanted = (trace.settings["n_observations"], len(trace.columns))
+    if X.shape != wanted or _digest(X) != digest:
+        raise ValueError(
+            f"{str(folder / OBSERVATIONS)!r} does not hold the observations that were fitted; fit again, with --force"
+        )
+    return Run(trace, X, command)
+
+
+def read_clusters(folder: Path, N: int) -> IntArray | None:
+    """The cluster of each of N rows from the table of clusters, or None if the table is not there."""
+    import numpy as np
+
+    path = folder / CLUSTERS
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            labels = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError):
+        labels = np.zeros(0, np.int64)
+    if len(labels) != N or labels.min() < 0:
+        raise ValueError(f"{str(path)!r} is not as it was written; make it again with: gibbs-gmm report {folder}")
+    return labels
+
+
+def _digest(X: FloatArray) -> str:
+    return hashlib.sha256(str((X.shape, X.dtype.str)).encode() + X.tobytes()).hexdigest()

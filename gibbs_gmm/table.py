@@ -87,8 +87,11 @@ class _Column:
         self.n_numeric += 1
         return value
 
-    def unfit(self) -> str | None:
-        """Why the column cannot be modelled, or None. Raises ValueError where one value keeps it from that."""
+    def unfit(self, constant: bool) -> str | None:
+        """Why the column cannot be modelled, or None. Raises ValueError where one value keeps it from that.
+
+        A constant column can be, if ``constant``.
+        """
         line, value = self.first_text
         if self.n_numeric == 0 and self.n_text == 0:
             return "empty"
@@ -98,10 +101,15 @@ class _Column:
             more = f" (and {self.n_text - 1} more such values)" if self.n_text > 1 else ""
             raise ValueError(f"column {self.name!r} holds numbers, but {value!r} in line {line}{more}; correct it")
         low, high = (f([f(chunk) for chunk in self.values]) for f in (np.fmin.reduce, np.fmax.reduce))
-        return f"constant (always {low:g})" if low == high and not self.missing else None
+        return f"constant (always {low:g})" if low == high and not self.missing and not constant else None
 
 
-def read_csv(path: str | os.PathLike[str], columns: Sequence[str] | None = None, drop: Sequence[str] = ()) -> Table:
+def read_csv(
+    path: str | os.PathLike[str],
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    constant: bool = False,
+) -> Table:
     """Read the numeric columns of a CSV file.
 
     Fields are separated by commas, semicolons or tabs, the text is UTF-8 and numbers have decimal points. The first
@@ -117,6 +125,8 @@ def read_csv(path: str | os.PathLike[str], columns: Sequence[str] | None = None,
         The columns to use, in this order; by default all that can be modelled.
     drop : sequence of str
         Columns to leave out.
+    constant : bool
+        Take constant columns too, as rows to be predicted may have.
 
     Returns
     -------
@@ -146,7 +156,7 @@ def read_csv(path: str | os.PathLike[str], columns: Sequence[str] | None = None,
                 parsed = _parse(reader)
             except csv.Error as error:
                 raise ValueError(f"line {reader.line_num} is not valid CSV: {error}") from None
-        return _select(parsed, columns, drop)
+        return _select(parsed, columns, drop, constant)
     except UnicodeDecodeError:
         raise ValueError(f"{str(path)!r}: this is not UTF-8 text; save it as CSV in UTF-8") from None
     except ValueError as error:
@@ -216,7 +226,7 @@ def _chunks(reader: Any, rows: list[list[str]], width: int) -> Iterator[tuple[li
         yield rows, lines
 
 
-def _select(parsed: list[_Column], columns: Sequence[str] | None, drop: Sequence[str]) -> Table:
+def _select(parsed: list[_Column], columns: Sequence[str] | None, drop: Sequence[str], constant: bool) -> Table:
     """The columns to use, as a table, and why the others are left out."""
     by_name = {column.name: column for column in parsed if column.name}
     for name in (*(columns or ()), *drop):
@@ -229,7 +239,7 @@ def _select(parsed: list[_Column], columns: Sequence[str] | None, drop: Sequence
             left_out["(the first column)"] = "it has no name: row labels"
         elif column.name in drop:
             left_out[column.name] = "dropped"
-        elif (reason := column.unfit()) is None:
+        elif (reason := column.unfit(constant)) is None:
             used.append(column)
         elif columns is None:
             left_out[column.name] = reason

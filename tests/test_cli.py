@@ -22,13 +22,34 @@ from gibbs_gmm.n_posterior import tabulate
 DATA = Path(__file__).resolve().parents[1] / "data"
 FIXED = gibbs_gmm.MixtureOfFiniteMixtures(concentration=1.0)
 SHORT = ["--draws", "30", "--warmup", "30", "--chains", "2", "--seed", "1"]
-FILES = ["pairs.png", "summary.csv", "trace.npz"]
-ALL_FILES = ["n_posterior.csv", "n_posterior.png", *FILES]
+FILES = [
+    "clusters.csv",
+    "command.json",
+    "observations.npy",
+    "pairs.png",
+    "report.html",
+    "summary.csv",
+    "trace.npz",
+]
+ALL_FILES = sorted(["n_posterior.csv", "n_posterior.png", *FILES])
+PNG = b"\x89PNG"
 
 
 @pytest.fixture(autouse=True)
 def _in_a_fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn where they matter: they take longer than all the rest."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("gibbs_gmm.plots.save", lambda target, *_, **__: target.write(PNG))
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by tests that want real pictures."""
 
 
 def csv_file(text: str = "", rows: int = 40) -> str:
@@ -52,7 +73,7 @@ def written(folder: str = "some-run") -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir())
 
 
-def test_fit_writes_a_run_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_writes_a_run_and_says_so(pictures: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", str(DATA / "iris.csv"), "--components", "3", "--out", "deep/iris-run", *SHORT]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -62,7 +83,10 @@ def test_fit_writes_a_run_and_says_so(capsys: pytest.CaptureFixture[str]) -> Non
     assert lines[2].split(maxsplit=3)[2:] == ["species:", "text ('setosa', ...)"]
     assert "covariance[2, petal_width, petal_width]" in out
     assert "n_clusters" in out
-    assert lines[-1] == "wrote trace.npz, summary.csv, pairs.png in deep/iris-run; --seed 1 gives the same draws again"
+    assert lines[-1] == (
+        "wrote trace.npz, observations.npy, command.json, summary.csv, clusters.csv, pairs.png, report.html in "
+        "deep/iris-run; --seed 1 gives the same draws again"
+    )
 
     assert written("deep/iris-run") == FILES
     trace = gibbs_gmm.load("deep/iris-run/trace.npz")
@@ -72,7 +96,14 @@ def test_fit_writes_a_run_and_says_so(capsys: pytest.CaptureFixture[str]) -> Non
         rows = list(csv.DictReader(file))
     assert rows[0]["name"] == "weight[0]"
     assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 1
-    assert Path("deep/iris-run/pairs.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("deep/iris-run/pairs.png").read_bytes().startswith(PNG)
+    report = Path("deep/iris-run/report.html").read_text(encoding="utf-8")
+    assert report.count("<img src=") == 4
+    assert "iris.csv --components 3 --out deep/iris-run --draws 30 --warmup 30 --chains 2 --seed 1</pre>" in report
+    with open("deep/iris-run/clusters.csv", encoding="utf-8") as file:
+        clusters = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in clusters] == list(range(150))
+    assert {int(row["cluster"]) for row in clusters} <= {0, 1, 2}
 
 
 def test_without_components_their_number_is_learned(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +120,8 @@ def test_without_components_their_number_is_learned(capsys: pytest.CaptureFixtur
     assert lines[end + 1].split() == ["mean", "sd", "5%", "95%", "r_hat", "ess_bulk", "ess_tail"]
     assert "n_components" in out
     assert lines[-1].startswith(
-        "wrote trace.npz, summary.csv, n_posterior.csv, pairs.png, n_posterior.png in iris-run; "
+        "wrote trace.npz, observations.npy, command.json, summary.csv, n_posterior.csv, clusters.csv, pairs.png, "
+        "n_posterior.png, report.html in iris-run; "
     )
     assert written("iris-run") == ALL_FILES
     trace = gibbs_gmm.load("iris-run/trace.npz")
@@ -98,7 +130,7 @@ def test_without_components_their_number_is_learned(capsys: pytest.CaptureFixtur
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:4] == ["n", "p_n_components", "se_n_components", "prior_n_components"]
     assert float(rows[1]["p_n_clusters"]) == np.mean(trace.n_clusters == 2)
-    assert Path("iris-run/n_posterior.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("iris-run/n_posterior.png").read_bytes().startswith(PNG)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +248,7 @@ def test_a_folder_with_other_files_can_be_used() -> None:
     Path("some-run").mkdir()
     Path("some-run/notes.txt").touch()
     assert fit() == 0
-    assert written() == ["notes.txt", *FILES]
+    assert written() == sorted(["notes.txt", *FILES])
 
 
 def test_bad_output_folders(capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,14 +408,17 @@ def test_an_interrupted_run_is_written(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_without_matplotlib_the_rest_is_written(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pictures: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert fit() == 0
     out, err = capsys.readouterr()
-    assert err == "gibbs-gmm: warning: no picture: plots need matplotlib: pip install 'gibbs-gmm[plots]'\n"
-    assert "wrote trace.npz, summary.csv in some-run" in out
-    assert written() == ["summary.csv", "trace.npz"]
+    assert err == "gibbs-gmm: warning: no pictures: plots need matplotlib: pip install 'gibbs-gmm[plots]'\n"
+    assert "summary.csv, clusters.csv, report.html in some-run" in out
+    assert written() == [name for name in FILES if name != "pairs.png"]
+    report = Path("some-run/report.html").read_text(encoding="utf-8")
+    assert "The report has no pictures: plots need matplotlib" in report
+    assert "<img" not in report
 
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -394,7 +429,8 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         patch.setattr("gibbs_gmm.plots.save", full)
         assert fit() == 1
     assert capsys.readouterr().err.endswith(
-        "No space left on device; trace.npz and summary.csv in some-run can be used\n"
+        "No space left on device; trace.npz, observations.npy, command.json, summary.csv and clusters.csv in some-run "
+        "can be used\n"
     )
     with monkeypatch.context() as patch:
         patch.setattr("gibbs_gmm.trace.Trace.save", full)
@@ -409,16 +445,141 @@ def test_an_interruption_while_writing(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     monkeypatch.setattr("gibbs_gmm.plots.save", interrupt)
     assert fit() == 130
-    assert (
-        capsys.readouterr().err == "gibbs-gmm: error: interrupted; trace.npz and summary.csv in some-run can be used\n"
+    assert capsys.readouterr().err == (
+        "gibbs-gmm: error: interrupted; trace.npz, observations.npy, command.json, summary.csv and clusters.csv in "
+        "some-run can be used\n"
     )
+
+
+# --- report and predict ---
+
+
+def test_report_makes_everything_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit_unknown("--weights", "dp") == 0
+    before = {name: Path("some-run", name).read_bytes() for name in ALL_FILES}
+    for name in set(ALL_FILES) - {"trace.npz", "observations.npy", "command.json"}:
+        Path("some-run", name).unlink()
+    Path("some.csv").unlink()  # it is not needed
+    capsys.readouterr()
+    assert main(["report", "some-run"]) == 0
+    assert {name: Path("some-run", name).read_bytes() for name in written()} == before
+    assert capsys.readouterr().out == (
+        "wrote summary.csv, n_posterior.csv, clusters.csv, pairs.png, n_posterior.png, report.html in some-run\n"
+    )
+    assert main(["report", "some-run", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_the_command_of_a_report_repeats_the_run() -> None:
+    assert main(["fit", csv_file(), "-n", "2", "--draws", "5", "--warmup", "5", "--drop", "b"]) == 0
+    report = Path("some-run/report.html").read_text(encoding="utf-8")
+    command = re.search("<pre>(.*?)</pre>", report)[1].split()
+    assert command[:2] == ["gibbs-gmm", "fit"]
+    assert main([*command[1:], "--out", "again"]) == 0
+    first, second = (gibbs_gmm.load(f"{folder}/trace.npz") for folder in ("some-run", "again"))
+    np.testing.assert_array_equal(first.means, second.means)
+
+
+def test_predict_labels_new_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--quiet") == 0
+    x = [(0.2, -0.5), (10.0, 9.0), (5.0, 5.0)]
+    Path("new.csv").write_text("b,other,a\n" + "".join(f"{b},text,{a}\n" for a, b in x), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["predict", "some-run", "new.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [row["row"] for row in rows] == ["0", "1", "2"]
+    trace = gibbs_gmm.load("some-run/trace.npz")
+    with open("some-run/clusters.csv", encoding="utf-8") as file:
+        labels = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+    observations = np.load("some-run/observations.npy")
+    for row, near in zip(rows[:2], x[:2], strict=True):
+        nearest = np.abs(observations - near).sum(1).argmin()
+        assert int(row["cluster"]) == labels[nearest]
+    expected = trace.predict_proba(x, labels)
+    np.testing.assert_allclose([float(row["probability"]) for row in rows], expected.max(1), rtol=1e-12)
+    np.testing.assert_allclose([float(row["log_density"]) for row in rows], trace.log_density(x), rtol=1e-12)
+
+    Path("some-run/clusters.csv").unlink()
+    assert main(["predict", "some-run", "new.csv", "--out", "labels.csv"]) == 0
+    assert capsys.readouterr().out == "wrote 3 rows to labels.csv\n"
+    assert Path("labels.csv").read_text(encoding="utf-8") == out
+    assert main(["predict", "some-run", "new.csv", "--out", "labels.csv"]) == 2
+    assert "the file 'labels.csv' exists" in capsys.readouterr().err
+    assert main(["predict", "some-run", "new.csv", "--out", "labels.csv", "--force", "--quiet"]) == 0
+
+
+def test_predict_takes_one_row_and_says_which_column_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--quiet") == 0
+    capsys.readouterr()
+    for text, message in (
+        ("a,b\n1,2\n", ""),
+        ("a,c\n1,2\n", "'new.csv': there is no column 'b'; the columns are 'a', 'c'"),
+        ("a,b\n1,x\n", "'new.csv': column 'b' cannot be modelled: text ('x', ...)"),
+        ("a,b\n1,\n2,3\n", "column 'b' has 1 missing value, line 2"),
+    ):
+        Path("new.csv").write_text(text, encoding="utf-8")
+        assert main(["predict", "some-run", "new.csv"]) == (2 if message else 0)
+        out, err = capsys.readouterr()
+        assert message in err
+        assert (out.count("\n") == 2) == (not message)
+
+
+def test_a_run_that_is_not_whole_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    assert fit("--quiet") == 0
+    capsys.readouterr()
+    trace, observations, clusters = (
+        Path("some-run", name).read_bytes() for name in ("trace.npz", "observations.npy", "clusters.csv")
+    )
+    changed = observations[:-8] + np.float64(3.0).tobytes()
+    for folder, name, content, message in (
+        ("none", "", None, "'none' does not exist"),
+        ("empty", "", None, "'empty' holds no run: there is no trace.npz in it"),
+        ("some.csv", "", None, "'some.csv' is a file, not the folder of a run"),
+        ("some-run", "trace.npz", trace[:100], "cannot be read as a gibbs_gmm trace"),
+        ("some-run", "observations.npy", None, "observations.npy' is missing: fit again"),
+        ("some-run", "observations.npy", changed, "does not hold the observations that were fitted"),
+        ("some-run", "observations.npy", observations[:60], "observations.npy' is damaged"),
+        ("some-run", "command.json", b"{}", "command.json' cannot be read"),
+        ("some-run", "clusters.csv", clusters[:100], "is not as it was written; make it again"),
+    ):
+        before = Path(folder, name).read_bytes() if name else b""
+        if name and content is None:
+            Path(folder, name).unlink()
+        elif name:
+            Path(folder, name).write_bytes(content)
+        assert main(["predict", folder, "some.csv"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("gibbs-gmm: error: ")
+        assert message in err
+        if name:
+            Path(folder, name).write_bytes(before)
+    assert main(["predict", "some-run", "some.csv"]) == 0
+
+
+def test_a_run_without_assignments_has_a_report_but_no_clusters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--no-assignments", "--quiet") == 0
+    assert written() == [name for name in FILES if name != "clusters.csv"]
+    capsys.readouterr()
+    assert main(["predict", "some-run", "some.csv"]) == 2
+    assert "this run has no assignments, and so no clusters (--no-assignments)" in capsys.readouterr().err
+
+
+def test_help_of_report_and_predict(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("report", "predict"):
+        assert main([command, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) < 80
+        assert "folder that fit wrote" in text
 
 
 def test_python_m_gibbs_gmm() -> None:
     command = [sys.executable, "-m", "gibbs_gmm", "fit", csv_file(), "--components", "2", *SHORT]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "80"})
     assert (done.returncode, done.stderr) == (0, "")
-    assert "wrote trace.npz, summary.csv, pairs.png in some-run" in done.stdout
+    assert "clusters.csv, pairs.png, report.html in some-run" in done.stdout
     done = subprocess.run([*command, "--out", "some-run"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("gibbs-gmm: error: the folder 'some-run' already has a run")

@@ -1,4 +1,4 @@
-"""The pair plot: what is drawn where, and that it can be drawn for any trace."""
+"""Pictures: what is drawn where, and that they can be drawn for any trace."""
 
 import dataclasses
 import subprocess
@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,9 +17,9 @@ from matplotlib.colors import to_hex
 from scipy import stats
 from test_relabel import shuffled, simulate, simulate_unknown_n
 
-from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures
+from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, load
 from gibbs_gmm.n_posterior import tabulate
-from gibbs_gmm.plots import n_posterior, pairs, save
+from gibbs_gmm.plots import chains, density, n_posterior, pairs, save, similarity
 from gibbs_gmm.plots.style import PALETTE
 
 
@@ -173,14 +174,15 @@ def test_components_are_those_of_the_most_probable_number_of_clusters() -> None:
 
 
 def test_the_mixture_is_that_of_all_draws() -> None:
-    """One cluster in half of the draws and two in the others: the mixture's density is the mean of both densities."""
+    """One cluster in half of the draws and two in the others: the density is the mean of all, unoccupied included."""
     n_clusters = np.repeat([1, 2], [101, 99])[None]  # 200 draws, as many as are looked at
     trace, X = simulate_unknown_n(n_clusters, D=1)
     mixture, *components = pairs(trace, X)[0, 0].lines
     assert len(components) == 1
     normals = stats.norm(trace.means[0], np.sqrt(trace.covariances[0, ..., 0]))
     terms = trace.weights[0, :, :, None] * normals.pdf(mixture.get_xdata())
-    np.testing.assert_allclose(mixture.get_ydata(), np.nansum(terms, axis=1).mean(0), rtol=1e-10)
+    np.testing.assert_allclose(mixture.get_ydata(), np.exp(trace.log_density(mixture.get_xdata()[:, None])), rtol=1e-10)
+    assert (mixture.get_ydata() >= np.nansum(terms, axis=1).mean(0) * (1 - 1e-12)).all()
     np.testing.assert_allclose(components[0].get_ydata(), terms[:101, 0].mean(0), rtol=1e-10)
 
 
@@ -252,6 +254,173 @@ def test_n_posterior_of_any_shape(C: int, T: int) -> None:
         warnings.filterwarnings("ignore", ".* have not met")
         axes = n_posterior(simulate_unknown_n(C=C, T=T, weight_prior=FIXED)[0])
     axes[0].figure.draw_without_rendering()
+
+
+# --- Predictive density ---
+
+
+def test_the_density_of_a_column_is_over_its_histogram() -> None:
+    trace, X = simulate_unknown_n(T=50, D=1, weight_prior=FIXED)
+    ax = density(trace, X)
+    (line,) = ax.lines
+    np.testing.assert_allclose(line.get_ydata(), np.exp(trace.log_density(line.get_xdata()[:, None])), rtol=1e-10)
+    band = ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() > line.get_ydata().max()
+    heights = [bar.get_height() * bar.get_width() for bar in ax.patches]
+    assert sum(heights) == pytest.approx(1.0)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "observations",
+        "90% band",
+        "predictive density",
+    ]
+
+
+def test_a_relabelled_trace_can_be_drawn() -> None:
+    """Its unused slots may be anywhere; predict.py wants them last."""
+    trace, X = simulate_unknown_n(C=1, T=20, D=1, weight_prior=FIXED)
+    moved, _ = shuffled(trace, seed=1)
+    (line,), (expected,) = (density(one, X).lines for one in (moved, trace))
+    np.testing.assert_allclose(line.get_ydata(), expected.get_ydata(), rtol=1e-10)
+    pairs(moved, X)
+
+
+def test_the_areas_of_two_columns_hold_what_they_say() -> None:
+    """The share of new rows inside the outermost area, which marching squares draw, is 95%."""
+    trace, X = simulate_unknown_n(D=3, weight_prior=FIXED)
+    ax = density(trace, X, columns=["x2", "x0"])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x2", "x0")
+    areas = [c for c in ax.collections if type(c).__name__ == "QuadContourSet" and c.filled]
+    new = trace.sample(4000, rng=1)[:, [2, 0]]
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    new = new[(new[:, 0] > x0) & (new[:, 0] < x1) & (new[:, 1] > y0) & (new[:, 1] < y1)]
+    for k, mass in enumerate((0.95, 0.8, 0.5)):
+        inside = np.zeros(len(new), dtype=bool)
+        for path in areas[0].get_paths()[k:]:
+            inside |= np.logical_xor.reduce(
+                [
+                    np.zeros(len(new), bool),
+                    *(matplotlib.path.Path(polygon).contains_points(new) for polygon in path.to_polygons()),
+                ]
+            )
+        assert inside.mean() == pytest.approx(mass, abs=0.03)  # 4 standard errors of 4000 rows, and the grid
+
+
+def test_density_checks_its_columns() -> None:
+    trace, X = simulate(T=5, D=3)
+    with pytest.raises(ValueError, match="columns must be one or two names"):
+        density(trace, X, columns=["x0", "x1", "x2"])
+    with pytest.raises(ValueError, match="axes must be one Axes for a density"):
+        density(trace, X, plt.subplots(1, 2)[1])
+
+
+# --- Similarity ---
+
+
+def test_similarity_is_ordered_by_the_partition() -> None:
+    trace, _ = simulate(T=20, K=3)
+    z = trace.assignments.copy()
+    z[:, :5, 0] = 1  # row 0 is in another cluster in a quarter of the draws
+    trace = dataclasses.replace(trace, assignments=z)
+    labels = np.arange(60) % 3
+    ax = similarity(trace, partition=labels)
+    image = np.asarray(ax.images[0].get_array())
+    assert image.shape == (60, 60)
+    blocks = image.reshape(3, 20, 3, 20)
+    assert blocks[0, :, 0].min() == 0.75
+    assert blocks[0, :, 1].max() == 0.25
+    assert blocks[1, :, 1].min() == 1.0
+    assert blocks[2, :, :2].max() == 0.0
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["0", "1", "2"]
+    np.testing.assert_array_equal(image, image.T)
+    same = np.asarray(similarity(trace).images[0].get_array())
+    np.testing.assert_array_equal(np.sort(same, axis=None), np.sort(image, axis=None))
+
+
+def test_similarity_of_many_rows_shows_some_of_each_cluster() -> None:
+    trace, _ = simulate(C=1, T=3, K=2, N=300)
+    ax = similarity(trace, max_rows=50)
+    assert ax.images[0].get_array().shape == (50, 50)
+    assert "(50 of 300 shown)" in ax.get_xlabel()
+    with pytest.raises(ValueError, match="partition must be of the 300 observations"):
+        similarity(trace, partition=np.zeros(299, int))
+    with pytest.raises(ValueError, match="max_rows must be at least 2"):
+        similarity(trace, max_rows=1)
+
+
+# --- Chains ---
+
+
+def test_chains_draws_traces_and_ranks() -> None:
+    trace, _ = simulate_unknown_n(weight_prior=FIXED)
+    axes = chains(trace)
+    names = ["log_likelihood", "n_clusters", "n_components", "concentration", "sorted_weight[0]"]
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == names
+    lines_of = axes[0, 0].lines
+    for c in range(4):
+        np.testing.assert_array_equal(lines_of[2 * c].get_ydata(), trace.log_likelihood[c])
+        assert set(lines_of[2 * c + 1].get_ydata()) == {trace.log_likelihood[c].mean()}
+        assert c <= min(lines_of[2 * c].get_xdata()) < max(lines_of[2 * c].get_xdata()) < c + 1
+    counts = np.concatenate([axes[1, 0].lines[2 * c].get_ydata() for c in range(4)])
+    np.testing.assert_array_equal(np.round(counts), trace.n_clusters.ravel())
+    axes[0, 0].figure.draw_without_rendering()
+
+
+def test_ranks_are_flat_where_chains_agree_and_not_where_they_do_not() -> None:
+    trace, _ = simulate(T=200)
+    shifted = trace.log_likelihood.copy()
+    shifted[1] += 100.0
+    for values, flat in ((trace.log_likelihood, True), (shifted, False)):
+        (ax,) = chains(dataclasses.replace(trace, log_likelihood=values), quantities=["log_likelihood"])[:, 1]
+        heights = np.array([patch.get_data().values - patch.get_data().baseline for patch in ax.patches])
+        assert heights.shape == (4, 20)
+        assert (heights[1, -5:] == 3.0).all() != flat
+        # 10 expected in each of 80 bins, variance 7.1: 5 standard deviations, once in 20,000 times
+        assert (np.abs(heights - 1.0) < 1.4).all() == flat
+
+
+def test_equal_values_are_ranked_by_lot() -> None:
+    trace, _ = simulate(T=200)
+    ax = chains(trace, quantities=["n_clusters"])[0, 1]
+    heights = np.array([patch.get_data().values - patch.get_data().baseline for patch in ax.patches])
+    assert (np.abs(heights - 1.0) < 1.4).all()
+
+
+def test_chains_checks_its_arguments() -> None:
+    trace, _ = simulate(T=5)
+    with pytest.raises(ValueError, match=r"quantities must be among \['log_likelihood', .*, got \['x'\]"):
+        chains(trace, quantities=["x"])
+    with pytest.raises(ValueError, match="quantities must be a sequence of names"):
+        chains(trace, quantities="log_likelihood")
+    with pytest.raises(ValueError, match=r"axes must be a \(2, 2\) array of Axes for 2 quantities"):
+        chains(trace, plt.subplots(2)[1], quantities=["log_likelihood", "n_clusters"])
+    axes = plt.subplots(2, 2)[1]
+    assert (chains(trace, axes, quantities=["log_likelihood", "n_clusters"]) == axes).all()
+
+
+@pytest.mark.parametrize(
+    ("C", "T", "n_clusters", "D"),
+    [(1, 1, [[1]], 1), (1, 1, [[2]], 2), (2, 2, [[1, 3], [3, 1]], 3), (1, 5, [[2, 3, 2, 2, 1]], 1), (30, 2, None, 2)],
+)
+def test_every_picture_of_any_shape(C: int, T: int, n_clusters: Any, D: int, tmp_path: Path) -> None:
+    """Varying n and fixed n, one column, one component, one chain, one draw, and a trace from disk."""
+    if n_clusters is None:
+        trace, X = simulate(C=C, T=T, K=2, D=D)
+    else:
+        trace, X = simulate_unknown_n(np.array(n_clusters), D=D, weight_prior=FIXED)
+    assert trace.log_likelihood.shape == (C, T)
+    trace.save(tmp_path / "trace.npz")
+    trace = load(tmp_path / "trace.npz")
+    for drawn in (pairs(trace, X), density(trace, X.astype(np.float32)), similarity(trace), chains(trace)):
+        np.ravel(drawn)[0].figure.draw_without_rendering()
+
+
+def test_names_are_plain_text() -> None:
+    trace, X = simulate(T=5)
+    trace = dataclasses.replace(trace, columns=("$\\frac{$", "a column with a very long name"))
+    axes = pairs(trace, X)
+    axes[0, 0].figure.draw_without_rendering()
+    assert axes[1, 1].get_xlabel() == "a column with a ver\N{HORIZONTAL ELLIPSIS}"
+    density(trace, X).figure.draw_without_rendering()
 
 
 # --- Files and imports ---

@@ -8,6 +8,7 @@ from gibbs_gmm.plots.chain_plots import chains
 from gibbs_gmm.plots.how_many import n_posterior
 from gibbs_gmm.plots.pair_plot import pairs
 from gibbs_gmm.plots.predictive import density
+from gibbs_gmm.plots.similarity_matrix import similarity
 from gibbs_gmm.plots.style import save
 
-__all__ = ["pairs", "n_posterior", "density", "chains", "save"]
+__all__ = ["pairs", "n_posterior", "density", "similarity", "chains", "save"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PANELS = ("p(n)", "p(n+)")
 _SIDE = 0.2  # half the width of a bar
+_LEAST_PLACES = 3
 
 
 def n_posterior(trace: Trace | NPosterior, axes: Axes | AnyArray | None = None) -> AnyArray:
@@ -73,5 +74,6 @@ def _bars(ax: Any, posterior: NPosterior, p: FloatArray, se: FloatArray | None, 
         ax.vlines(n[known] - _SIDE, low[known], high[known], color=INK, lw=1.0, zorder=3)
     frame(ax)
     ax.xaxis.set_major_locator(matplotlib("ticker").MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
-    ax.set_xlim(n[shown][0] - 0.7, n[shown][-1] + 0.7)
+    narrow = max(0.0, 0.5 * (_LEAST_PLACES - len(n[shown])))  # one bar alone would fill the panel
+    ax.set_xlim(n[shown][0] - 0.7 - narrow, n[shown][-1] + 0.7 + narrow)
     ax.set_ylim(bottom=0.0)

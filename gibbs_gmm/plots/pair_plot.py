@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import validate
+from gibbs_gmm.components import Components, checked_columns, checked_data, matched_components, spread
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.plots.components import Components, checked_columns, checked_data, matched_components
 from gibbs_gmm.plots.predictive import GREYS, MASSES, contours, curve
-from gibbs_gmm.plots.style import GREY, INK, distinct, frame, limits, matplotlib, on_axes, point_size, short, spread
+from gibbs_gmm.plots.style import GREY, INK, distinct, frame, limits, matplotlib, on_axes, point_size, short
 from gibbs_gmm.summary import percent
 from gibbs_gmm.trace import Trace
 
@@ -195,14 +195,10 @@ def _legend(axes: AnyArray, kinds: Components, colours: list[str], D: int, draws
     low, high = np.quantile(kinds.weights, [0.05, 0.95], axis=0)
     K, d = kinds.K, len(axes)
     listed = K if K <= _LEGEND_LENGTH else _LEGEND_LENGTH - 1
+    decimals = 2 if (high - low).min() >= 0.02 else 3
+    texts = [" ".join(f"{x:.{decimals}f}" for x in row) for row in zip(kinds.weights.mean(0), low, high, strict=True)]
     handles = [
-        line(
-            [],
-            [],
-            color=colours[k],
-            lw=2.5,
-            label=f"{k}:  {kinds.weights[:, k].mean():.2f}  ({low[k]:.2f}-{high[k]:.2f})",
-        )
+        line([], [], color=colours[k], lw=2.5, label="{}:  {}  ({}-{})".format(k, *texts[k].split()))
         for k in range(listed)
     ]
     if listed < K:

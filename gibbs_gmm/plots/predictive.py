@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
+from gibbs_gmm.components import checked_columns, checked_data, marginal, some_draws, spread
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.plots.components import checked_columns, checked_data, marginal
-from gibbs_gmm.plots.style import INK, PALE, PALETTE, frame, limits, matplotlib, on_axes, point_size, short, spread
+from gibbs_gmm.plots.style import INK, PALE, PALETTE, frame, limits, matplotlib, on_axes, point_size, short
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
@@ -141,10 +141,18 @@ def _levels(density: FloatArray, masses: Sequence[float]) -> list[float]:
 def predictive_densities(trace: Trace, columns: IntArray, points: FloatArray, most: int) -> FloatArray:
     """Densities (S, G) at points (G, d) under each of at most ``most`` draws, what is unoccupied included."""
     C, T = trace.log_likelihood.shape
-    part = marginal(trace, columns, spread(C * T, most))
-    result = np.zeros((part.weights.shape[1], len(points)))
-    for s in range(len(result)):
-        for w, m, S in zip(part.weights[0, s], part.means[0, s], part.covariances[0, s], strict=True):
-            if w > 0:
-                result[s] += w * stats.multivariate_normal(m, S, allow_singular=True).pdf(points)
+    some = some_draws(dataclasses.replace(trace, assignments=None), spread(C * T, most))
+    part = marginal(_used_first(some), columns)
+    result: FloatArray = np.exp(part.pointwise_log_density(points)[0])
     return result
+
+
+def _used_first(trace: Trace) -> Trace:
+    """The trace with the used slots of each draw first: a relabelled one may have others between them."""
+    order = np.argsort(np.isnan(trace.means[..., 0]), axis=-1, kind="stable")
+    return dataclasses.replace(
+        trace,
+        weights=np.take_along_axis(trace.weights, order, 2),
+        means=np.take_along_axis(trace.means, order[..., None], 2),
+        covariances=np.take_along_axis(trace.covariances, order[..., None, None], 2),
+    )

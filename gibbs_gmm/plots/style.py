@@ -11,13 +11,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from gibbs_gmm.kernels.types import AnyArray, IntArray
+from gibbs_gmm.kernels.types import AnyArray
 
 # Okabe & Ito (2008), told apart with any colour vision; yellow, the palest, comes last; black is for the mixture.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 GREY, INK, PALE = "#8c8c8c", "#333333", "#e4e4e4"
 _WIDEST = 1800  # pixels
 _LONGEST_NAME = 20
+_GOLDEN = 0.6180339887498949
 
 _figure: ContextVar[Any] = ContextVar("figure", default=None)  # what makes a figure; None: pyplot
 
@@ -93,13 +94,9 @@ def distinct(K: int) -> list[str]:
     if len(PALETTE) >= K:
         return list(PALETTE[:K])
     to_hex = matplotlib("colors").to_hex
-    # The brightest end of viridis is too pale for lines on white.
-    return [to_hex(colour) for colour in matplotlib().colormaps["viridis"](np.linspace(0.0, 0.92, K))]
-
-
-def spread(n: int, most: int) -> IntArray:
-    """At most ``most`` of 0..n-1, evenly spread."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+    # The brightest end of viridis is too pale for lines on white. Steps by the golden ratio put neighbours apart.
+    places = np.argsort(np.argsort(np.arange(K) * _GOLDEN % 1.0)) / (K - 1)
+    return [to_hex(colour) for colour in matplotlib().colormaps["viridis"](0.92 * places)]
 
 
 def limits(x: AnyArray) -> tuple[float, float]:
@@ -115,5 +112,6 @@ def point_size(n: int) -> float:
 
 
 def short(name: str) -> str:
-    """A name of a column that fits beside a panel."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    """A name of a column that fits beside a panel, as plain text: a dollar sign begins no formula."""
+    cut = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return cut.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""What pictures ask of a trace: matched components, and the predictive density of some of its columns."""
+"""What pictures and the report ask of a trace: matched components, and the posterior of some columns alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 
 from gibbs_gmm import validate
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.plots.style import spread
 from gibbs_gmm.priors import NormalInverseWishart
 from gibbs_gmm.relabel import most_probable_n_clusters
-from gibbs_gmm.trace import Trace
+from gibbs_gmm.trace import ARRAYS, Trace
 
 _MAX_VOTES = 1000  # draws that decide to which component a row belongs
 
@@ -32,6 +31,8 @@ class Components:
         Their weights.
     share : float
         The share of draws that have them.
+    ambiguous_share : float
+        The share of all draws in which it is not clear which component is which.
     """
 
     trace: Trace
@@ -39,6 +40,7 @@ class Components:
     perm: IntArray
     weights: FloatArray
     share: float
+    ambiguous_share: float
 
     @property
     def K(self) -> int:
@@ -94,7 +96,8 @@ class Components:
 def matched_components(trace: Trace) -> Components:
     """The components of a trace, matched."""
     C, T, K = trace.weights.shape
-    perm = trace.relabel().permutation.reshape(C * T, K)
+    relabelling = trace.relabel()
+    perm = relabelling.permutation.reshape(C * T, K)
     draws = np.arange(C * T)
     if not trace.n_is_known:
         K = most_probable_n_clusters(trace)
@@ -102,41 +105,39 @@ def matched_components(trace: Trace) -> Components:
         perm = perm[:, :K]  # of these draws, all components
     perm = perm[draws]
     weights = np.take_along_axis(trace.weights.reshape(C * T, -1)[draws], perm, 1)
-    return Components(trace, draws, perm, weights, len(draws) / (C * T))
+    return Components(trace, draws, perm, weights, len(draws) / (C * T), relabelling.ambiguous_share)
 
 
-def marginal(trace: Trace, columns: IntArray, draws: IntArray) -> Trace:
-    """The posterior of some columns alone, some draws of it as one chain.
+def some_draws(trace: Trace, draws: IntArray) -> Trace:
+    """These draws of a trace, counted over all chains, as one chain."""
+
+    def some(name: str) -> Any:
+        array = getattr(trace, name)
+        return None if array is None else array.reshape(-1, *array.shape[2:])[draws][None]
+
+    return dataclasses.replace(trace, **{name: some(name) for name in ARRAYS})
+
+
+def marginal(trace: Trace, columns: IntArray) -> Trace:
+    """The posterior of some columns alone.
 
     Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA), and of a Wishart
     matrix Wishart with the same degrees of freedom (Mardia, Kent & Bibby 1979, sections 3.4 and 3.8), so that this is a
-    trace of the same model in fewer dimensions; only its log densities are not.
+    trace of the same model in fewer dimensions; only its log densities are still those of all columns.
     """
-    block = np.ix_(columns, columns)
+    across, down = np.ix_(columns, columns)
     prior = trace.prior
-
-    def some(array: AnyArray | None, *index: Any) -> Any:
-        return None if array is None else array.reshape(-1, *array.shape[2:])[draws][None, ..., *index]
-
     return dataclasses.replace(
         trace,
-        weights=some(trace.weights),
-        means=some(trace.means, columns),
-        covariances=some(trace.covariances, *block),
-        assignments=some(trace.assignments),
-        n_components=some(trace.n_components),
-        n_clusters=some(trace.n_clusters),
-        log_likelihood=some(trace.log_likelihood),
-        log_posterior=some(trace.log_posterior),
-        concentration=some(trace.concentration),
-        kappa_0=some(trace.kappa_0),
-        Psi_0=some(trace.Psi_0, *block),
+        means=trace.means[..., columns],
+        covariances=trace.covariances[..., across, down],
+        Psi_0=None if trace.Psi_0 is None else trace.Psi_0[..., across, down],
         columns=tuple(trace.columns[column] for column in columns),
         prior=NormalInverseWishart(
             prior.mu_0[columns],
             prior.kappa_0,
             prior.nu_0 - (prior.n_features - len(columns)),
-            prior.Psi_0[block],
+            prior.Psi_0[across, down],
             Psi_0_df=prior.Psi_0_df,
             kappa_0_shape=prior.kappa_0_shape,
         ),
@@ -160,3 +161,8 @@ def checked_columns(trace: Trace, columns: Sequence[str]) -> IntArray:
     if unknown:
         raise ValueError(f"columns must be among {list(trace.columns)}, got {unknown}")
     return np.array([trace.columns.index(name) for name in columns])
+
+
+def spread(n: int, most: int) -> IntArray:
+    """At most ``most`` of 0..n-1, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))

@@ -1,0 +1,95 @@
+"""Who belongs with whom: the similarity matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from gibbs_gmm import validate
+from gibbs_gmm.components import spread
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.plots.style import GREY, INK, frame, on_axes
+from gibbs_gmm.trace import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_NAMED = 0.025  # of the side: clusters that are smaller have no room for a name
+
+
+def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None, max_rows: int = 1000) -> Any:
+    """Posterior probabilities that two observations are in the same cluster, ordered by the point partition.
+
+    Dark squares on the diagonal are clusters that hold together, grey inside them rows that may be split, grey outside
+    clusters that may be one. The clusters are those of the partition, outlined and named, by number; within one, rows
+    that are often together are next to each other.
+
+    Parameters
+    ----------
+    trace : Trace
+        The posterior, with assignments.
+    axes : Axes, optional
+        Where to draw; a new figure by default.
+    partition : Partition or (N,) integers, optional
+        What ``trace.partition()`` gave, or labels of the clusters; by default it is searched for.
+    max_rows : int
+        Rows to show; of more, some of each cluster in proportion to its size.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    ValueError
+        The trace has no assignments, or the partition is of other observations.
+    """
+    max_rows = validate.integer("max_rows", max_rows, 2)
+    ax = on_axes(axes, (1, 1), (6.0, 5.2), "a similarity matrix")[0, 0]
+    labels = np.asarray(getattr(trace.partition() if partition is None else partition, "labels", partition))
+    N = trace.settings["n_observations"]
+    if labels.shape != (N,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"partition must be of the {N} observations of the trace, got shape {labels.shape}")
+    rows = np.argsort(labels, kind="stable")[spread(N, max_rows)]
+    matrix, shown = trace.similarity(rows=rows), labels[rows]
+    order = np.concatenate([_in_order(matrix, np.flatnonzero(shown == k)) for k in np.unique(shown)])
+    matrix, shown = matrix[np.ix_(order, order)], shown[order]
+    image = ax.imshow(matrix, cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest", rasterized=True)
+    _outline(ax, shown)
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02)
+    bar.set_label("probability of being in one cluster", fontsize=9, color=INK)
+    bar.ax.tick_params(labelsize=8, color=GREY, labelcolor=INK)
+    bar.outline.set_visible(False)
+    some = "" if len(rows) == N else f" ({len(rows):,} of {N:,} shown)"
+    ax.set_xlabel(f"observations{some}, by cluster of the partition", fontsize=9, color=INK)
+    ax.set_ylabel("cluster", fontsize=9, color=INK)
+    return ax
+
+
+def _in_order(matrix: FloatArray, rows: IntArray) -> IntArray:
+    """Rows of one cluster, those that are often together side by side: the leaves of an average-linkage tree."""
+    if len(rows) < 3:
+        return rows
+    distance = 1.0 - matrix[np.ix_(rows, rows)]
+    np.fill_diagonal(distance, 0.0)
+    tree = hierarchy.linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
+    return np.asarray(rows[hierarchy.leaves_list(tree)], np.int64)
+
+
+def _outline(ax: Any, shown: AnyArray) -> None:
+    """Squares around the clusters of these rows, which come one after the other, and their names."""
+    first = np.flatnonzero(np.r_[True, np.diff(shown) != 0])
+    last = np.r_[first[1:], len(shown)]
+    for a, b in zip(first - 0.5, last - 0.5, strict=True):
+        ax.plot([a, b, b, a, a], [a, a, b, b, a], color=INK, lw=0.8, clip_on=False)
+    frame(ax)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_xticks([])
+    named = last - first >= _NAMED * len(shown)
+    ax.set_yticks(((first + last - 1) / 2)[named], [str(k) for k in shown[first[named]]])
