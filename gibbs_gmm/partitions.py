@@ -6,9 +6,8 @@ All draws of all chains count alike, and only as partitions: which label a clust
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
@@ -23,13 +22,13 @@ from gibbs_gmm.kernels import co_clustering, partition_search
 from gibbs_gmm.kernels.partition_search import Draws, Table
 from gibbs_gmm.kernels.simd import LANES
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.partition_draws import collect
 from gibbs_gmm.trace import Trace
 
 LARGEST_MATRIX = 10_000
 """Rows for which :func:`similarity` makes a matrix: 10,000 rows are 800 MB."""
 
 _LOSSES = {"vi": partition_search.VI, "binder": partition_search.BINDER, "omari": partition_search.OMARI}
-_BUFFER = 1 << 22  # labels that are renumbered at once
 _SCORING = 50_000_000  # cells counted to find the draws that are best as an answer
 _FROM_DRAWS = 4  # runs that start from them: every second one, at first
 _ROUND, _ENOUGH = 4, 4  # runs between two looks at whether the best loss has been found so often that it will do
@@ -165,7 +164,7 @@ def similarity(trace: Trace, rows: Any = None, pairs: Any = None, *, threads: in
             f"the {N:,} x {N:,} matrix of all observations would be {8e-9 * N * N:.3g} GB, and the limit is "
             f"{LARGEST_MATRIX:,}: pass rows=, the numbers of some observations (a sample), or pairs=, of shape (P, 2)"
         )
-    sample = _collect(assignments, rows)
+    sample = collect(assignments, rows)
     U, count, member = len(sample.z), sample.count, sample.member
     if pairs is not None:
         among = np.ascontiguousarray(member[pairs])
@@ -195,7 +194,7 @@ def partition(
     keys = seed_sequence(rng).generate_state(runs, np.uint64)
     # To move rows that no draw separates as one loses nothing for VI and Binder: in u, how many of them are in one of
     # two clusters, both are concave: m log m and m^2 curve no more at n_k than at the smaller n_kj, which count twice.
-    sample = _collect(assignments, None, collapse=loss != "omari")
+    sample = collect(assignments, None, collapse=loss != "omari")
     draws = sample.draws(code)
     limit = limit or int(sample.clusters.max())
     tables = _tables(draws, limit, workers)
@@ -220,7 +219,7 @@ def partition(
     labels = _by_size(found[best][sample.member])
     doubt, table = np.empty(len(sample.z)), tables.get()
     partition_search.load(draws, code, found[best], table)
-    partition_search.uncertainty(draws, table, doubt)
+    co_clustering.uncertainty(draws, table, doubt)
     least = expected[best]
     return Partition(
         labels=labels,
@@ -244,7 +243,7 @@ def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None
         raise TypeError(f"partition must be a Partition, as trace.partition() gives it, or None, got {partition!r}")
     if len(centre.labels) != N:
         raise ValueError(f"partition must be of the {N} observations of this trace, got {len(centre.labels)}")
-    sample = _collect(assignments, None, collapse=False)
+    sample = collect(assignments, None, collapse=False)
     code = _loss(centre.loss)
     draws = sample.draws(code)
     distance = np.empty(len(sample.count))
@@ -307,92 +306,12 @@ def partition_distance(a: Any, b: Any, loss: str = "vi") -> float:
         labels.reverse()
     if labels[1].max() >= 1 << 16:
         raise ValueError(f"one of a and b must have at most 65,536 clusters, got {labels[1].max() + 1:,} or more")
-    draws = _collect(labels[1].astype(np.uint16)[None, None], None, collapse=False).draws(code)
+    draws = collect(labels[1].astype(np.uint16)[None, None], None, collapse=False).draws(code)
     table = _new_table(draws, int(labels[0].max()) + 1)
     return float(partition_search.losses_of(draws, code, labels[0], table, np.empty(1)))
 
 
-# --- Draws as partitions ----------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Sample:
-    """The partitions that the draws are, each kept once, of rows that are kept once where no draw separates them.
-
-    ``z`` (U, S) uint16 labels; ``count`` (S,) how often each draw occurs; ``clusters`` (S,) how many it has; ``weight``
-    (U,) observations of each row; ``member`` (N,) row of each observation; ``draw`` (C T,) which of the S each is.
-    """
-
-    z: AnyArray
-    count: IntArray
-    clusters: IntArray
-    weight: IntArray
-    member: IntArray
-    draw: IntArray
-
-    def draws(self, loss: int) -> Draws:
-        """As the search wants them."""
-        m = np.arange(int(self.weight.sum()) + 2, dtype=np.float64)
-        f = m * np.log2(np.maximum(m, 1.0))
-        step = m.copy()
-        if loss == partition_search.VI:  # log2(m + 1) + m log2(1 + 1/m): the difference of f loses digits
-            step = np.log2(m + 1.0) + m * np.log1p(1.0 / np.maximum(m, 1.0)) / math.log(2.0)
-        first = np.concatenate([[0], np.cumsum(self.clusters)])
-        return Draws(self.z, first, self.count / self.count.sum(), self.weight, f, step)
-
-
-def _collect(assignments: AnyArray, rows: IntArray | None, collapse: bool = True) -> _Sample:
-    """The draws ``assignments`` (C, T, N) of the observations ``rows``, in two passes that copy a part at a time."""
-    C, T, N = assignments.shape
-    N = N if rows is None else len(rows)
-    key, sizes, draw = np.zeros(N, np.uint64), np.empty(C * T, np.int64), np.empty(C * T, np.int64)
-    known: dict[bytes, int] = {}
-    kept: list[int] = []
-    for start, labels in _parts(assignments, rows):
-        stop = start + len(labels)
-        co_clustering.renumber(labels, sizes[start:stop])
-        if collapse:
-            co_clustering.hash_rows(labels, key)
-        for t, partition in enumerate(labels, start):
-            name = hashlib.blake2b(partition.data, digest_size=16).digest()
-            draw[t] = known.setdefault(name, len(known))
-            if draw[t] == len(kept):
-                kept.append(t)
-    representative, member = np.arange(N), np.arange(N)
-    if collapse:
-        _, found, place = np.unique(key, return_index=True, return_inverse=True)
-        representative, order = np.sort(found), np.empty(len(found), np.int64)
-        order[np.argsort(found)] = np.arange(len(found))
-        member = order[place]
-    z = np.empty((len(representative), len(kept)), np.uint16)
-    of_draw = np.full(C * T, -1)
-    of_draw[kept] = np.arange(len(kept))
-    for start, labels in _parts(assignments, rows):
-        wanted = np.flatnonzero(of_draw[start : start + len(labels)] >= 0)
-        labels = labels[wanted]
-        co_clustering.renumber(labels, np.empty(len(labels), np.int64))
-        alike = labels[:, representative]
-        if collapse and not np.array_equal(alike[:, member], labels):  # two keys of 64 bits were equal by accident
-            return _collect(assignments, rows, collapse=False)
-        z[:, of_draw[start + wanted]] = alike.T
-    return _Sample(
-        z=z,
-        count=np.bincount(draw),
-        clusters=sizes[kept],
-        weight=np.bincount(member),
-        member=member,
-        draw=draw,
-    )
-
-
-def _parts(assignments: AnyArray, rows: IntArray | None) -> Iterator[tuple[int, AnyArray]]:
-    """The labels of a few draws at a time, as a new uint16 array, and the number of the first of them."""
-    C, T, N = assignments.shape
-    step = max(1, _BUFFER // N)
-    for c in range(C):
-        for t in range(0, T, step):
-            part = assignments[c, t : t + step]
-            yield c * T + t, np.array(part if rows is None else part[:, rows], dtype=np.uint16, order="C")
+# --- The search -------------------------------------------------------------------------------------------------------
 
 
 def _new_table(draws: Draws, width: int) -> Table:

@@ -1,16 +1,27 @@
 """Partitions of a trace: similarities, the point estimate and the ball around it, against slow and obvious versions."""
 
+import dataclasses
 import itertools
 import math
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from oracle import Floats, Ints
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+from scipy.special import xlogy
 
 import gibbs_gmm as gg
+from gibbs_gmm.kernels import partition_search
+from gibbs_gmm.partition_draws import collect
+from gibbs_gmm.partitions import _new_table
 
+ROOT = Path(__file__).resolve().parents[1]
 LOSSES = ("vi", "binder", "omari")
 
 
@@ -113,6 +124,165 @@ def test_search_equals_exhaustive_search(N: int, loss: str) -> None:
             np.testing.assert_allclose(found.expected_loss, expected[allowed].min(), atol=1e-12, err_msg=str(seed))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("N", [6, 7, 8, 9])
+def test_search_equals_exhaustive_search_of_more(N: int, loss: str) -> None:
+    partitions = set_partitions(N)
+    sizes = np.array([max(p) + 1 for p in partitions])
+    for seed in range(200 if N < 8 else 12):
+        z = random_draws(np.random.default_rng(seed), N)
+        expected = np.mean([quick_losses(partitions, row, loss) for row in z], axis=0)
+        for limit in (None, N):
+            found = trace_of(z).partition(loss, max_clusters=limit)
+            allowed = sizes <= (limit or max(len(set(row)) for row in z))
+            np.testing.assert_allclose(found.expected_loss, expected[allowed].min(), atol=1e-12, err_msg=str(seed))
+
+
+def quick_losses(partitions: list[tuple[int, ...]], z: Any, loss: str) -> Floats:
+    """The loss of each of many partitions against one: by contingency tables of all at once."""
+    P, N = np.array(partitions), len(z)
+    own, other = P[..., None] == np.arange(N), np.asarray(z)[:, None] == np.unique(z)
+    n = np.einsum("pik,ij->pkj", own.astype(float), other.astype(float))
+    cells = [n.sum(2), np.broadcast_to(n.sum(1), (len(P), other.shape[1])), n.reshape(len(P), -1)]
+    if loss == "vi":
+        a, b, both = (-xlogy(m / N, m / N).sum(1) / np.log(2.0) for m in cells)
+        return np.asarray(2 * both - a - b)
+    A, B, R = ((m * (m - 1)).sum(1) / 2 for m in cells)
+    if loss == "binder":
+        return np.asarray(2 * (A + B - 2 * R) / N**2)
+    chance = A * B / (N * (N - 1) / 2)
+    below = (A + B) / 2 - chance
+    return np.where(np.abs(below) < 1e-9, 0.0, 1 - (R - chance) / np.where(np.abs(below) < 1e-9, 1.0, below))
+
+
+# --- It is never worse than other ways to an answer ---
+
+
+def groups(N: int, S: int, seed: int) -> Ints:
+    """Labels drawn from overlapping groups on a line, one of which is split in some draws."""
+    rng = np.random.default_rng(seed)
+    centres = np.array([-3.0, 0.0, 2.0, 6.0])
+    x = rng.choice(centres, N) + rng.standard_normal(N)
+    z = np.empty((S, N), np.int64)
+    for s in range(S):
+        c = centres + 0.2 * rng.standard_normal(4)
+        c = np.append(c, c[0] - 0.7) if s % 3 == 0 else c
+        z[s] = np.argmax(-0.5 * (x[:, None] - c) ** 2 + rng.gumbel(size=(N, len(c))), 1)
+    return z
+
+
+def mean_loss(labels: Any, z: Ints, loss: str) -> float:
+    return float(np.mean([quick_losses([tuple(labels)], row, loss)[0] for row in z]))
+
+
+def linkage_cuts(similarity: Floats, method: str) -> list[Ints]:
+    """Cuts of a hierarchical clustering of 1 - similarity (Medvedovic et al. 2004; Fritsch & Ickstadt 2009)."""
+    distance = squareform(1 - similarity, checks=False)
+    tree = hierarchy.linkage(np.maximum(distance, 0), method)
+    return [hierarchy.fcluster(tree, k, "maxclust") - 1 for k in range(1, 9)]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("data", ["groups", "iris", "galaxies"])
+def test_never_worse_than_the_best_draw_and_hierarchical_clusterings(data: str, loss: str) -> None:
+    if data == "groups":
+        trace = trace_of(groups(60, 60, 1))
+    else:
+        X = np.loadtxt(
+            ROOT / "data" / f"{data}.csv", delimiter=",", skiprows=1, usecols=range(4 if data == "iris" else 1)
+        )
+        trace = gg.fit(X, 4, draws=60, warmup=200, chains=1, rng=1, progress=False)
+    assert trace.assignments is not None
+    z = trace.assignments.reshape(-1, trace.assignments.shape[-1]).astype(np.int64)
+    found = trace.partition(loss)
+    np.testing.assert_allclose(found.expected_loss, mean_loss(found.labels, z, loss), atol=1e-12)
+    most = int(trace.n_clusters.max())
+    others = list(z[::3])
+    others += [cut for method in ("average", "complete") for cut in linkage_cuts(trace.similarity(), method)]
+    for labels in others:
+        if len(set(labels)) <= most:
+            assert found.expected_loss <= mean_loss(canonical(labels), z, loss) + 1e-12
+
+
+# --- What comes with it ---
+
+
+def test_partition_is_numbered_by_size_and_knows_who_is_uncertain() -> None:
+    z = groups(50, 40, 2)
+    for loss in LOSSES:
+        found = trace_of(z).partition(loss)
+        sizes = found.sizes
+        assert found.n_clusters == len(sizes)
+        assert (np.diff(sizes) <= 0).all()
+        first = [list(found.labels).index(k) for k in range(found.n_clusters)]
+        assert all(a < b for k, (a, b) in enumerate(itertools.pairwise(first)) if sizes[k] == sizes[k + 1])
+        together = (z[:, :, None] == z[:, None, :]).mean(0)
+        alone = [float(np.mean([(row == row[i]).sum() == 1 for row in z])) for i in range(50)]
+        for i in range(50):
+            mates = [j for j in range(50) if j != i and found.labels[j] == found.labels[i]]
+            expected = 1 - (together[i, mates].mean() if mates else alone[i])
+            np.testing.assert_allclose(found.uncertainty[i], expected, atol=1e-12)
+        for array in (found.labels, found.uncertainty):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+        assert "Partition" in repr(found)
+
+
+def test_a_cluster_of_one_is_as_uncertain_as_it_is_together_with_others() -> None:
+    found = trace_of([[0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 1, 1]]).partition()
+    np.testing.assert_array_equal(found.labels, [0, 0, 1])
+    np.testing.assert_allclose(found.uncertainty, [0.25, 0.25, 0.25])
+
+
+def test_result_depends_on_partitions_alone() -> None:
+    z = groups(60, 50, 3).reshape(2, 25, 60)
+    expected = trace_of(z).partition(threads=1)
+    rng = np.random.default_rng(1)
+    renamed = np.array([[rng.permutation(7)[row] for row in chain] for chain in z])
+    others = {
+        "threads": trace_of(z).partition(threads=3),
+        "names of labels": trace_of(renamed).partition(),
+        "one chain": trace_of(z.reshape(1, 50, 60)).partition(),
+        "draws twice": trace_of(np.concatenate([z, z], axis=1)).partition(),
+    }
+    for name, other in others.items():
+        np.testing.assert_array_equal(other.labels, expected.labels, err_msg=name)
+        np.testing.assert_allclose(other.expected_loss, expected.expected_loss, rtol=1e-13, err_msg=name)
+        np.testing.assert_allclose(other.uncertainty, expected.uncertainty, atol=1e-13, err_msg=name)
+    again = trace_of(z).partition(rng=np.random.default_rng(5))
+    np.testing.assert_allclose(again.expected_loss, expected.expected_loss, rtol=1e-4)
+
+
+def test_rows_that_are_never_separated_move_as_one() -> None:
+    """Weighted rows take the other branch of the kernel: the answer is that of the same rows one by one."""
+    z = np.repeat(groups(30, 40, 4), [5] + [1] * 9 + [2] * 20, axis=1)
+    for loss in ("vi", "binder"):
+        found = trace_of(z).partition(loss)
+        np.testing.assert_allclose(found.expected_loss, mean_loss(found.labels, z, loss), atol=1e-12)
+        apart = runs_on_single_rows(z, loss)
+        best = min(apart(seed) for seed in range(8))
+        assert found.expected_loss <= best + 1e-12
+
+
+def runs_on_single_rows(z: Ints, loss: str) -> Any:
+    """Expected losses of runs on the rows one by one."""
+    code = LOSSES.index(loss)
+    sample = collect(z[None].astype(np.uint8), None, collapse=False)
+    draws = sample.draws(code)
+    limit = int(sample.clusters.max())
+
+    def run(seed: int) -> float:
+        start, best = np.full(z.shape[1], -1), np.empty(z.shape[1], np.int64)
+        table = _new_table(draws, limit + 1)
+        return partition_search.search(np.uint64(seed), draws, code, start, limit, 10, table, best)
+
+    return run
+
+
+# --- Similarity ---
+
+
 def test_similarity_is_the_share_of_draws() -> None:
     z = np.random.default_rng(2).integers(4, size=(2, 30, 70))
     trace = trace_of(z)
@@ -123,3 +293,177 @@ def test_similarity_is_the_share_of_draws() -> None:
     np.testing.assert_allclose(trace.similarity(rows), expected[np.ix_(rows, rows)], rtol=1e-15)
     pairs = [[1, 2], [2, 1], [69, 0], [4, 4]]
     np.testing.assert_allclose(trace.similarity(pairs=pairs), [expected[i, j] for i, j in pairs], rtol=1e-15)
+
+
+def test_similarity_has_a_limit_and_names_the_ways_out() -> None:
+    trace = trace_of(np.zeros((1, 10_001), int))
+    with pytest.raises(ValueError, match=r"10,001 x 10,001 .* rows=.* pairs="):
+        trace.similarity()
+    assert trace.similarity(rows=[0, 10_000]).tolist() == [[1, 1], [1, 1]]
+    assert trace.similarity(pairs=[(0, 10_000)]).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"rows": [0], "pairs": [[0, 1]]}, ValueError, "both given"),
+        ({"rows": [0.5]}, TypeError, "rows must hold integers"),
+        ({"rows": [True, False]}, TypeError, "rows must hold integers"),
+        ({"rows": [[0]]}, ValueError, "rows must have shape"),
+        ({"rows": [-1]}, ValueError, "rows must be between 0 and N - 1 = 3, got -1"),
+        ({"pairs": [0, 1]}, ValueError, "pairs must have shape"),
+        ({"pairs": [[0, 4]]}, ValueError, "pairs must be between"),
+        ({"threads": 0}, ValueError, "threads must be at least 1"),
+    ],
+)
+def test_bad_requests_for_similarities(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        trace_of([[0, 1, 0, 1]]).similarity(**arguments)
+
+
+# --- The credible ball ---
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.95])
+def test_ball_is_the_smallest_that_holds_its_level(loss: str, level: float) -> None:
+    z = groups(40, 60, 5).reshape(2, 30, 40)
+    centre = trace_of(z).partition(loss)
+    ball = trace_of(z).credible_ball(level, centre)
+    distances = np.array([[mean_loss(centre.labels, row[None], loss) for row in chain] for chain in z])
+    np.testing.assert_allclose(ball.distances, distances, atol=1e-12)
+    np.testing.assert_array_equal(ball.inside, distances <= ball.radius + 1e-9)
+    assert ball.probability == ball.inside.mean() >= level
+    assert (distances < ball.radius - 1e-9).mean() < level  # no smaller one does
+    inside = [tuple(canonical(row)) for row in z[ball.inside]]
+    sizes = [max(row) + 1 for row in inside]
+    for name, wanted in (("horizontal", None), ("upper_vertical", min(sizes)), ("lower_vertical", max(sizes))):
+        candidates = {row for row, size in zip(inside, sizes, strict=True) if wanted in (None, size)}
+        losses = {row: mean_loss(row, np.asarray(centre.labels)[None], loss) for row in candidates}
+        farthest = max(losses.values())
+        np.testing.assert_allclose(getattr(ball, f"{name}_distance"), farthest, atol=1e-12)
+        bounds = {canonical(row) for row in getattr(ball, name)}
+        assert bounds == {row for row, value in losses.items() if value > farthest - 1e-9}
+    np.testing.assert_allclose(ball.horizontal_distance, ball.radius, atol=1e-9)
+    assert "CredibleBall" in repr(ball)
+
+
+def test_bounds_are_numbered_like_the_centre() -> None:
+    z = np.array([[0, 0, 0, 0, 1, 1, 1, 2, 2]] * 8 + [[3, 3, 2, 2, 0, 0, 0, 1, 1]] * 2)
+    ball = trace_of(z).credible_ball(0.95)
+    np.testing.assert_array_equal(ball.partition.labels, [0, 0, 0, 0, 1, 1, 1, 2, 2])
+    assert ball.horizontal.tolist() in ([[0, 0, 3, 3, 1, 1, 1, 2, 2]], [[3, 3, 0, 0, 1, 1, 1, 2, 2]])
+
+
+def test_bad_requests_for_a_ball() -> None:
+    trace = trace_of([[0, 1, 0, 1]])
+    for level in (0.0, 1.0, -1):
+        with pytest.raises(ValueError, match="level must be between 0 and 1"):
+            trace.credible_ball(level)
+    with pytest.raises(TypeError, match="partition must be a Partition"):
+        trace.credible_ball(0.5, np.zeros(4))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="4 observations"):
+        trace.credible_ball(0.5, trace_of([[0, 1]]).partition())
+
+
+# --- Distances ---
+
+labels_of = st.integers(1, 12).flatmap(lambda N: st.tuples(*[st.lists(st.integers(0, 4), min_size=N, max_size=N)] * 3))
+
+
+@given(labels_of)
+def test_vi_and_binder_are_metrics(abc: tuple[list[int], ...]) -> None:
+    for loss in ("vi", "binder"):
+        d = [[gg.partition_distance(x, y, loss) for y in abc] for x in abc]
+        np.testing.assert_allclose(d, np.transpose(d), atol=1e-12)
+        assert min(map(min, d)) >= 0
+        for i, j, k in itertools.permutations(range(3)):
+            assert d[i][j] <= d[i][k] + d[k][j] + 1e-12
+            assert (d[i][j] < 1e-12) == (canonical(abc[i]) == canonical(abc[j]))
+    assert max(gg.partition_distance(x, abc[0]) for x in abc) <= math.log2(len(abc[0])) + 1e-12
+
+
+@given(labels_of)
+def test_distances_are_those_of_the_definitions(abc: tuple[list[int], ...]) -> None:
+    a, b, _ = abc
+    for loss in LOSSES:
+        np.testing.assert_allclose(gg.partition_distance(a, b, loss), slow_loss(a, b, loss), atol=1e-12)
+
+
+def test_distances_of_bad_labels() -> None:
+    with pytest.raises(ValueError, match="as long as each other"):
+        gg.partition_distance([0, 1], [0])
+    with pytest.raises(TypeError, match="b must hold integers"):
+        gg.partition_distance([0, 1], [0.0, 1.0])
+    with pytest.raises(ValueError, match="loss must be"):
+        gg.partition_distance([0, 1], [0, 1], "VI")
+
+
+# --- Traces of every kind ---
+
+
+@pytest.mark.parametrize(
+    "kind", ["one draw", "one observation", "all in one", "all apart", "float32 fit, D = 1", "K = 1"]
+)
+def test_every_kind_of_trace(kind: str) -> None:
+    x = np.random.default_rng(1).standard_normal(20).astype(np.float32)
+    quick: dict[str, Any] = {"draws": 5, "warmup": 3, "chains": 2, "progress": False, "rng": 1}
+    trace = {
+        "one draw": lambda: trace_of([[2, 2, 0, 1]]),
+        "one observation": lambda: trace_of([[0], [1]]),
+        "all in one": lambda: trace_of(np.zeros((3, 6), int)),
+        "all apart": lambda: trace_of([np.arange(6)] * 3),
+        "float32 fit, D = 1": lambda: gg.fit(x, 3, **quick),
+        "K = 1": lambda: gg.fit(x, 1, **quick),
+    }[kind]()
+    assert trace.assignments is not None
+    N = trace.assignments.shape[-1]
+    for loss in LOSSES:
+        found = trace.partition(loss)
+        ball = trace.credible_ball(0.9, found)
+        assert found.labels.shape == found.uncertainty.shape == (N,)
+        assert ball.inside.shape == trace.assignments.shape[:2]
+        assert ball.probability >= 0.9
+        if kind in ("one draw", "all in one", "all apart", "K = 1"):
+            assert found.expected_loss == pytest.approx(0, abs=1e-12)
+            assert canonical(found.labels) == canonical(trace.assignments[0, 0])
+            np.testing.assert_allclose(found.uncertainty, 0, atol=1e-12)
+            assert ball.radius == pytest.approx(0, abs=1e-12)
+    assert trace.similarity().shape == (N, N)
+
+
+def test_traces_of_unknown_n_from_disk_and_memory_maps(tmp_path: Any) -> None:
+    X = np.random.default_rng(2).standard_normal((30, 2)) + 4 * (np.arange(30) % 2)[:, None]
+    trace = gg.fit(X, draws=10, warmup=20, chains=2, rng=1, progress=False)
+    expected = trace.partition()
+    trace.save(tmp_path / "trace.npz")
+    loaded = gg.load(tmp_path / "trace.npz")
+    np.save(tmp_path / "z.npy", trace.assignments)
+    mapped = dataclasses.replace(trace, assignments=np.load(tmp_path / "z.npy", mmap_mode="r"))
+    for other in (loaded, mapped):
+        np.testing.assert_array_equal(other.partition().labels, expected.labels)
+        np.testing.assert_array_equal(other.similarity(), trace.similarity())
+        assert other.credible_ball().radius == trace.credible_ball().radius
+
+
+def test_without_assignments() -> None:
+    trace = dataclasses.replace(trace_of([[0, 1]]), assignments=None)
+    for question in (trace.partition, trace.similarity, trace.credible_ball):
+        with pytest.raises(ValueError, match=r"save_assignments=False; fit again with save_assignments=True"):
+            question()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"loss": "mse"}, ValueError, "loss must be 'vi', 'binder' or 'omari', got 'mse'"),
+        ({"runs": 0}, ValueError, "runs must be at least 1"),
+        ({"max_clusters": 0}, ValueError, "max_clusters must be at least 1"),
+        ({"max_clusters": 10**9}, ValueError, "max_clusters must be smaller"),
+        ({"threads": 1.5}, TypeError, "threads must be an integer"),
+        ({"rng": "x"}, TypeError, "rng must be"),
+    ],
+)
+def test_bad_requests_for_a_partition(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        trace_of([[0, 1, 0, 1]]).partition(**arguments)

@@ -478,28 +478,3 @@ def losses_of(draws: Draws, loss: int, labels: IntArray, table: Table, out: Floa
     """The loss of the partition ``labels`` (U,) against each draw, into ``out`` (S,); returns the expected loss."""
     load(draws, loss, labels, table)
     return losses(draws, loss, table, out)
-
-
-@kernel
-def uncertainty(draws: Draws, table: Table, out: FloatArray) -> None:
-    """One minus the mean probability of being together with another member of one's cluster, into ``out`` (U,).
-
-    The pairs need no matrix: the members of cluster k that row i is with in a draw are n[j, k] - 1, j its cluster
-    there. For a cluster of one observation, the probability that it is together with any other.
-
-    Parameters
-    ----------
-    table : Table
-        That of a whole partition, as :func:`load` leaves it.
-    """
-    for i in range(len(out)):
-        k = table.label[i]
-        others = table.size[k] - 1
-        p = 0.0
-        for s in range(len(draws.share)):
-            j = draws.first[s] + draws.z[i, s]
-            if others > 0:
-                p += draws.share[s] * (table.n[j, k] - 1) / others
-            elif table.m[j] == 1:
-                p += draws.share[s]
-        out[i] = min(max(1.0 - p, 0.0), 1.0)
