@@ -195,11 +195,10 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
 
 
 def _data(trace: Trace, X: Any) -> AnyArray:
-    """X, checked to be of the trace's shape."""
-    array, _ = validate.data(X)
-    wanted = (trace.settings["n_observations"], len(trace.columns))
-    if array.shape != wanted:
-        raise ValueError(f"X must be the data of the trace, of shape {wanted}, got {array.shape}")
+    """X, checked to have the columns and the number of rows that were fitted."""
+    array, N = validate.new_data(X, trace.columns, "X"), trace.settings["n_observations"]
+    if len(array) != N:
+        raise ValueError(f"X must be the {N} rows that were fitted, got {len(array)}")
     return array
 
 

@@ -417,7 +417,7 @@ def test_bad_arguments() -> None:
         trace.relabel("kl")
     with pytest.raises(ValueError, match="None for any other; got method='ecr'"):
         trace.relabel("ecr", X)
-    with pytest.raises(ValueError, match=r"X must be the data of the trace, of shape \(60, 2\), got \(59, 2\)"):
+    with pytest.raises(ValueError, match="X must be the 60 rows that were fitted, got 59"):
         trace.relabel("kl", X[1:])
     with pytest.raises(ValueError, match='method="ecr" needs assignments'):
         dataclasses.replace(trace, assignments=None).relabel("ecr")
