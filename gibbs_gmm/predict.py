@@ -56,9 +56,9 @@ class Threads:
 
 def log_density(trace: Trace, X_new: Any, threads: int | None = None) -> FloatArray:
     """Log posterior predictive density of rows; see :meth:`gibbs_gmm.trace.Trace.log_density`."""
-    X = validate.new_data(X_new, trace.columns)
-    top, mass = _sums(trace, X, np.zeros((trace.weights.shape[0] * trace.weights.shape[1], 1), np.int64), 1, threads)
-    return np.asarray((top + np.log2(mass[0])) / LOG2_E - math.log(trace.n_clusters.size), np.float64)
+    X, (C, T, K) = validate.new_data(X_new, trace.columns), trace.weights.shape
+    top, mass = _sums(trace, X, np.zeros((C * T, K + 1), np.int64), 1, threads)
+    return np.asarray((top + np.log2(mass[0])) / LOG2_E - math.log(C * T), np.float64)
 
 
 def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name: str = "X") -> FloatArray:
@@ -70,7 +70,6 @@ def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name
     with Threads(threads) as workers:
         for start, mixtures in _blocks(trace, loc, workers):
             out = result[start : start + len(mixtures.n)]
-
             workers.run(functools.partial(kernels.log_densities, rows, loc, mixtures, out), N, TILE, _MOST_ROWS)
     return result.reshape(C, T, N)
 
@@ -93,7 +92,7 @@ def predict(trace: Trace, X_new: Any, reference: Any, threads: int | None = None
 def columns_of(trace: Trace, reference: Any) -> tuple[IntArray, int]:
     """Which column of ``predict_proba`` each component of each draw counts towards, and the number of columns.
 
-    The array is (C T, K + 1): components that own nothing and are not in the trace come after the others of a draw.
+    The array is (C T, K + 1); the last is for components that own nothing and are not in the trace.
     """
     C, T, K = trace.weights.shape
     if hasattr(reference, "permutation"):
@@ -102,7 +101,6 @@ def columns_of(trace: Trace, reference: Any) -> tuple[IntArray, int]:
             raise ValueError(f"reference must be a relabelling of this trace, {(C, T, K)}, got one of {perm.shape}")
         column = np.full((C * T, K + 1), J, np.int64)
         np.put_along_axis(column, perm.reshape(C * T, K), np.minimum(np.arange(K), J)[None], axis=1)
-        column[np.arange(C * T), _used(trace)] = J
         return column, J + 1
     labels = _labels(trace, reference)
     if trace.assignments is None:
@@ -135,27 +133,21 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
     """``n`` rows from the posterior predictive, and of each its draw (counted over all chains) and component.
 
     A draw is chosen uniformly, a component by its weights, and a row from it. Components that own nothing and are not
-    in the trace count as one, after the others of the draw.
+    in the trace are number K.
     """
     n = validate.integer("n", n, 1)
     generator = np.random.Generator(np.random.PCG64(seed_sequence(rng)))
     C, T, K, D = trace.means.shape
     draw = generator.integers(C * T, size=n)
-    rest, n_used = _rest(trace), _used(trace)
-    u = generator.random(n)
-    component = np.empty(n, np.int64)
-    weights = trace.weights.reshape(C * T, K)
+    weights = np.hstack([trace.weights.reshape(C * T, K), _rest(trace)[:, None]])
+    component, u = np.empty(n, np.int64), generator.random(n)
     for start in range(0, n, _SAMPLE_ROWS):
         own = slice(start, start + _SAMPLE_ROWS)
         cumulated = np.cumsum(weights[draw[own]], axis=1)
-        total = cumulated[:, -1] + rest[draw[own]]
-        component[own] = np.minimum((cumulated <= (u[own] * total)[:, None]).sum(1), n_used[draw[own]])
-    # Where every component is in the trace, rounding alone leads beyond the last.
-    component = np.where(rest[draw] > 0.0, component, np.minimum(component, n_used[draw] - 1))
-    X = generator.standard_normal((n, D))
-    new = component == n_used[draw]
-    nu = trace.prior.nu_0 - D + 1.0
-    X[new] /= np.sqrt(generator.chisquare(nu, int(new.sum())))[:, None]
+        # Counted are the components before it; one of weight 0 is never it, since u < 1.
+        component[own] = (cumulated <= u[own, None] * cumulated[:, -1:]).sum(1)
+    X, new = generator.standard_normal((n, D)), component == K
+    X[new] /= np.sqrt(generator.chisquare(trace.prior.nu_0 - D + 1.0, int(new.sum())))[:, None]
     kappa_0, Psi_0 = _hyperparameters(trace)
     means, covariances = trace.means.reshape(C * T, K, D), trace.covariances.reshape(C * T, K, D, D)
     pair = draw * (K + 1) + component
@@ -164,7 +156,7 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
         rows = order[start : start + _SAMPLE_ROWS]
         pairs, which = np.unique(pair[rows], return_inverse=True)
         t, k = np.divmod(pairs, K + 1)
-        prior, inside = k == n_used[t], np.minimum(k, K - 1)
+        prior, inside = k == K, np.minimum(k, K - 1)
         scale = ((kappa_0[t] + 1.0) / kappa_0[t])[:, None, None]
         A = np.where(prior[:, None, None], scale * Psi_0[t], covariances[t, inside])
         centre = np.where(prior[:, None], trace.prior.mu_0, means[t, inside])
@@ -174,9 +166,8 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
 
 def _sums(trace: Trace, X: AnyArray, column: IntArray, J: int, threads: int | None) -> tuple[FloatArray, FloatArray]:
     """top (N,) and mass (J, N): mass[j] 2^top is the sum of w_k N(x | mu_k, Sigma_k) over what counts towards j."""
-    top, mass = np.full(len(X), kernels.LOWEST), np.zeros((J, len(X)))
-    K, loc = trace.weights.shape[2], _location(trace)
-    column = np.ascontiguousarray(np.broadcast_to(column, (len(column), K + 1)))
+    top, mass, loc = np.full(len(X), kernels.LOWEST), np.zeros((J, len(X))), _location(trace)
+    column = _held_first(trace, column)
     with Threads(threads) as workers:
         for start, mixtures in _blocks(trace, loc, workers):
             own = column[start : start + len(mixtures.n)]
@@ -189,9 +180,10 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
     """Draws ready for the kernels, block by block in their order, with the number of the first; buffers are reused."""
     C, T, K, D = trace.means.shape
     weights, means, covariances = (
-        _read_only(array.reshape(C * T, *array.shape[2:])) for array in (trace.weights, trace.means, trace.covariances)
+        _read_only(_held_first(trace, array.reshape(C * T, *array.shape[2:])))
+        for array in (trace.weights, trace.means, trace.covariances)
     )
-    rest, n_used, (kappa_0, Psi_0) = _rest(trace), _used(trace), _hyperparameters(trace)
+    rest, n_held, (kappa_0, Psi_0) = _rest(trace), _held(trace).sum(1), _hyperparameters(trace)
     nu_0, mu_0 = trace.prior.nu_0, _read_only(trace.prior.mu_0)
     B = min(C * T, max(_LEAST_DRAWS, _BLOCK_BYTES // (8 * (K + 1) * (D * D + D + 1))))
     buffers = kernels.Mixtures(
@@ -206,7 +198,7 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
         own = slice(start, min(start + B, C * T))
         size = own.stop - start
         mixtures = buffers._replace(**{name: getattr(buffers, name)[:size] for name in buffers._fields[:-1]})
-        mixtures.n[:] = n_used[own]
+        mixtures.n[:] = n_held[own]
         prepare = functools.partial(
             kernels.prepare,
             mixtures,
@@ -229,18 +221,33 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
         yield start, mixtures
 
 
-def _used(trace: Trace) -> IntArray:
-    """How many component slots of each draw are in use, (C T,)."""
-    n = trace.n_components if trace.n_is_known else trace.n_clusters
-    return np.ascontiguousarray(n.reshape(-1), np.int64)
+def _held(trace: Trace) -> AnyArray:
+    """Which slots of each draw hold a component, (C T, K)."""
+    held: AnyArray = ~np.isnan(trace.means[..., 0].reshape(-1, trace.weights.shape[2]))
+    return held
+
+
+def _held_first(trace: Trace, array: AnyArray) -> AnyArray:
+    """``array`` (C T, K, ...) with the slots of each draw that hold a component put first.
+
+    They are there already unless the trace was relabelled. A place K, if it has one, comes after the last of them.
+    """
+    held = _held(trace)
+    slots, K = array.shape[1], held.shape[1]
+    if slots > K:
+        held = np.hstack([held, np.ones((len(held), 1), bool)])
+    if (held[:, 1:] <= held[:, :-1]).all():
+        return array
+    order = np.argsort(~held, axis=1, kind="stable")
+    return np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), axis=1)
 
 
 def _rest(trace: Trace) -> FloatArray:
     """The weight of the components that a draw's slots do not hold, (C T,); exactly 0 where there are none."""
-    rest = np.maximum(0.0, 1.0 - trace.weights.sum(-1))
+    rest = np.maximum(0.0, 1.0 - trace.weights.sum(-1)).reshape(-1)
     if not isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
-        rest[trace.n_components == _used(trace).reshape(rest.shape)] = 0.0
-    return np.asarray(rest.reshape(-1), np.float64)
+        rest[trace.n_components.reshape(-1) == _held(trace).sum(1)] = 0.0
+    return np.asarray(rest, np.float64)
 
 
 def _hyperparameters(trace: Trace) -> tuple[FloatArray, FloatArray]:
@@ -253,8 +260,8 @@ def _hyperparameters(trace: Trace) -> tuple[FloatArray, FloatArray]:
 
 def _location(trace: Trace) -> FloatArray:
     """A point within the data, about which densities lose no digits: the mean of the first draw's mixture."""
-    n = int(_used(trace)[0])
-    weights, means = trace.weights[0, 0, :n], trace.means[0, 0, :n]
+    held = _held(trace)[0]
+    weights, means = trace.weights[0, 0, held], trace.means[0, 0, held]
     return np.asarray(weights @ means / weights.sum(), np.float64)
 
 

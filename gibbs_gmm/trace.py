@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import secrets
@@ -113,7 +114,7 @@ class Trace:
             kinds = f"{least} to {K} clusters" if least < K else f"{K} cluster{'s'[: K > 1]}"
         return f"<Trace: {C} chains x {T} draws, {kinds}, {N} observations x {D} columns>"
 
-    @property
+    @functools.cached_property
     def n_is_known(self) -> bool:
         """Whether the number of components was given, so that it is the same in every draw."""
         if isinstance(self.weight_prior, MixtureOfFiniteMixtures):

@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"draws": 12, "warmup": 50, "thin": 1, "chains": 2, "rng
 def rows(N: int, D: int, seed: int = 0) -> Floats:
     """Two clusters that overlap, N rows in all."""
     rng = np.random.default_rng([seed, N, D])
-    return rng.standard_normal((N, D)) + np.where(np.arange(N) % 3, 1.5, -1.5)[:, None]
+    return rng.standard_normal((N, D)) + np.where(np.arange(N) % 3, 2.5, -2.5)[:, None]
 
 
 KINDS: dict[str, tuple[Any, int, dict[str, Any]]] = {
@@ -256,6 +256,38 @@ def test_probabilities_against_scipy(kind: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found.sum(1), 1.0, rtol=8 * EPS)
     np.testing.assert_array_equal(trace.predict(X, labels), np.array([0, 1, -1])[expected.argmax(1)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probabilities_of_matched_components(kind: str) -> None:
+    trace = trace_of(kind)
+    X, matched = rows(20, trace.prior.n_features, 4), trace.relabel()
+    C, T, _ = trace.weights.shape
+    J = matched.n_matched
+    mass = np.zeros((20, J + 1))
+    for (c, t), terms in zip(itertools.product(range(C), range(T)), direct(trace, X), strict=True):
+        place = np.append(np.minimum(np.argsort(matched.permutation[c, t]), J), J)
+        n_held = np.isfinite(trace.means[c, t, :, 0]).sum()
+        for k, log_p in enumerate(terms):
+            mass[:, place[k] if k < n_held else J] += np.exp(log_p)
+    found = trace.predict_proba(X, matched)
+    np.testing.assert_allclose(found, mass / mass.sum(1, keepdims=True), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(trace.predict(X, matched) % (J + 1), found.argmax(1))
+
+
+@pytest.mark.parametrize("kind", ["n known, components empty", "Dirichlet process"])
+def test_a_relabelled_trace_predicts_the_same(kind: str) -> None:
+    trace = trace_of(kind)
+    X, other = rows(150, 2, 5), trace.relabel().trace
+    if kind != "n known, components empty":
+        empty = np.isnan(other.means[..., 0])
+        assert (empty[..., :-1] & ~empty[..., 1:]).any(), "no unused slot comes before a component"
+    np.testing.assert_allclose(other.log_density(X), trace.log_density(X), rtol=1e-12)
+    np.testing.assert_allclose(other.pointwise_log_density(X), trace.pointwise_log_density(X), rtol=1e-12)
+    proba = trace.predict_proba(X, labels_of(trace))
+    np.testing.assert_allclose(other.predict_proba(X, labels_of(trace)), proba, rtol=1e-9)
+    p_value = stats.ks_2samp(other.sample(2000, rng=1)[:, 0], trace.sample(2000, rng=2)[:, 0]).pvalue
+    assert p_value > RATE / 2
 
 
 def test_a_row_of_a_new_kind() -> None:

@@ -25,6 +25,9 @@ from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
 from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
+TOGETHER = 1 << 15
+"""Numbers in the W of the draws that meet one tile after the other: they should stay in the second-level cache."""
+
 LOWEST = -1e300
 """Where running maxima of log densities start: below all of them, and finite."""
 
@@ -174,35 +177,36 @@ def add_draws(
     column (B, K + 1), components that own nothing in the place after the others. top (N,) starts at LOWEST, mass (J, N)
     at 0.
     """
-    J = mass.shape[0]
+    J, B = mass.shape[0], mixtures.n.shape[0]
     work = new_workspace(mixtures.c.shape[1], X.shape[1])
     part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
-    lw = work.lw
-    for start in range(first, last, TILE):
-        size = min(TILE, last - start)
-        load_tile(X, loc, start, size, work.Xt, work.rows)
-        for b in range(TILE):
-            inside = b < size
-            peak[b] = top[start + b] if inside else LOWEST
-            for j in range(J):
-                part[j, b] = mass[j, start + b] if inside else 0.0
-        for t in range(mixtures.n.shape[0]):
-            K = _log_weights(t, mixtures, work)
+    lw, group = work.lw, max(1, TOGETHER // mixtures.W[0].size)
+    for draws in range(0, B, group):
+        for start in range(first, last, TILE):
+            size = min(TILE, last - start)
+            load_tile(X, loc, start, size, work.Xt, work.rows)
             for b in range(TILE):
-                higher = work.top[b] if work.top[b] > peak[b] else peak[b]
-                shrink[b] = exp2(peak[b] - higher)
-                peak[b] = higher
-            for j in range(J):
+                inside = b < size
+                peak[b] = top[start + b] if inside else LOWEST
+                for j in range(J):
+                    part[j, b] = mass[j, start + b] if inside else 0.0
+            for t in range(draws, min(draws + group, B)):
+                K = _log_weights(t, mixtures, work)
                 for b in range(TILE):
-                    part[j, b] *= shrink[b]
-            for k in range(K):
-                own = part[column[t, k]]
-                for b in range(TILE):
-                    own[b] += exp2(lw[k, b] - peak[b])
-        for b in range(size):
-            top[start + b] = peak[b]
-            for j in range(J):
-                mass[j, start + b] = part[j, b]
+                    higher = work.top[b] if work.top[b] > peak[b] else peak[b]
+                    shrink[b] = exp2(peak[b] - higher)
+                    peak[b] = higher
+                for j in range(J):
+                    for b in range(TILE):
+                        part[j, b] *= shrink[b]
+                for k in range(K):
+                    own = part[column[t, k]]
+                    for b in range(TILE):
+                        own[b] += exp2(lw[k, b] - peak[b])
+            for b in range(size):
+                top[start + b] = peak[b]
+                for j in range(J):
+                    mass[j, start + b] = part[j, b]
 
 
 @kernel
@@ -210,13 +214,15 @@ def log_densities(
     X: AnyArray, loc: FloatArray, mixtures: Mixtures, log_density: FloatArray, first: int, last: int
 ) -> None:
     """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N)."""
-    work = new_workspace(mixtures.c.shape[1], X.shape[1])
-    for start in range(first, last, TILE):
-        size = min(TILE, last - start)
-        load_tile(X, loc, start, size, work.Xt, work.rows)
-        for t in range(mixtures.n.shape[0]):
-            sum_weights(_log_weights(t, mixtures, work), work)
-            for b in range(TILE):
-                work.total[b] = (work.top[b] + log2_above_one(work.total[b])) / LOG2_E
-            for b in range(size):
-                log_density[t, start + b] = work.total[b]
+    B, work = mixtures.n.shape[0], new_workspace(mixtures.c.shape[1], X.shape[1])
+    group = max(1, TOGETHER // mixtures.W[0].size)
+    for draws in range(0, B, group):
+        for start in range(first, last, TILE):
+            size = min(TILE, last - start)
+            load_tile(X, loc, start, size, work.Xt, work.rows)
+            for t in range(draws, min(draws + group, B)):
+                sum_weights(_log_weights(t, mixtures, work), work)
+                for b in range(TILE):
+                    work.total[b] = (work.top[b] + log2_above_one(work.total[b])) / LOG2_E
+                for b in range(size):
+                    log_density[t, start + b] = work.total[b]
