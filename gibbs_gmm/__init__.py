@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.chains import NumericalError as NumericalError
     from gibbs_gmm.evidence import Evidence as Evidence
     from gibbs_gmm.evidence import log_evidence as log_evidence
+    from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.fitting import resume as resume
     from gibbs_gmm.partitions import CredibleBall as CredibleBall
@@ -31,6 +32,7 @@ _HOME = {
     "CredibleBall": "partitions",
     "DirichletProcess": "weight_priors",
     "Evidence": "evidence",
+    "GibbsGaussianMixture": "estimator",
     "FiniteMixture": "weight_priors",
     "MixtureOfFiniteMixtures": "weight_priors",
     "NormalInverseWishart": "priors",
@@ -55,6 +57,7 @@ __all__ = [
     "Partition",
     "CredibleBall",
     "partition_distance",
+    "GibbsGaussianMixture",
     "NormalInverseWishart",
     "FiniteMixture",
     "MixtureOfFiniteMixtures",

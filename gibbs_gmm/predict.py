@@ -74,7 +74,7 @@ def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name
     return result.reshape(C, T, N)
 
 
-def predict_proba(trace: Trace, X_new: Any, reference: Any, threads: int | None = None) -> FloatArray:
+def predict_proba(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> FloatArray:
     """Probabilities of clusters for new rows; see :meth:`gibbs_gmm.trace.Trace.predict_proba`."""
     X = validate.new_data(X_new, trace.columns)
     column, J = columns_of(trace, reference)
@@ -82,7 +82,7 @@ def predict_proba(trace: Trace, X_new: Any, reference: Any, threads: int | None 
     return np.asarray((mass / mass.sum(0)).T, np.float64, order="C")
 
 
-def predict(trace: Trace, X_new: Any, reference: Any, threads: int | None = None) -> IntArray:
+def predict(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> IntArray:
     """Most probable clusters of new rows; see :meth:`gibbs_gmm.trace.Trace.predict`."""
     proba = predict_proba(trace, X_new, reference, threads)
     labels = proba.argmax(1)
@@ -95,6 +95,8 @@ def columns_of(trace: Trace, reference: Any) -> tuple[IntArray, int]:
     The array is (C T, K + 1); the last is for components that own nothing and are not in the trace.
     """
     C, T, K = trace.weights.shape
+    if reference is None:
+        reference = trace.partition()
     if hasattr(reference, "permutation"):
         perm, J = reference.permutation, int(reference.n_matched)
         if perm.shape != (C, T, K):

@@ -201,7 +201,7 @@ class Trace:
 
         return pointwise_log_density(self, X, threads)
 
-    def predict_proba(self, X_new: Any, reference: Any, *, threads: int | None = None) -> FloatArray:
+    def predict_proba(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> FloatArray:
         """Probability that a new row belongs to each cluster of a partition of the fitted rows, or to none of them.
 
         In each draw, a component stands for the cluster of the partition that most of its observations are in; one
@@ -212,9 +212,10 @@ class Trace:
         Parameters
         ----------
         X_new, threads : as for :meth:`log_density`
-        reference : Partition, (N,) integers or Relabelling
-            The clusters 0, 1, ..., J-1 of the fitted rows. Of a relabelling they are its J = ``n_matched`` components,
-            and a component stands for the one that it is matched with.
+        reference : Partition, (N,) integers or Relabelling, optional
+            The clusters 0, 1, ..., J-1 of the fitted rows; by default :meth:`partition`, a search: pass its result
+            where it is wanted more than once. Of a relabelling they are its J = ``n_matched`` components, and a
+            component stands for the one that it is matched with.
 
         Returns
         -------
@@ -226,7 +227,7 @@ class Trace:
 
         return predict_proba(self, X_new, reference, threads)
 
-    def predict(self, X_new: Any, reference: Any, *, threads: int | None = None) -> IntArray:
+    def predict(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> IntArray:
         """Most probable cluster of each new row: the column of :meth:`predict_proba` that is largest.
 
         Returns

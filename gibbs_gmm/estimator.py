@@ -1,0 +1,152 @@
+"""The same as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import predict
+from gibbs_gmm.fitting import fit
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.trace import Trace
+from gibbs_gmm.weight_priors import WeightPrior
+
+try:
+    from sklearn.base import BaseEstimator, DensityMixin
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "GibbsGaussianMixture needs scikit-learn 1.6 or newer; install it with: pip install 'gibbs-gmm[sklearn]'"
+    ) from error
+
+
+class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A Bayesian Gaussian mixture whose densities, labels and samples are averages over the whole posterior.
+
+    :func:`gibbs_gmm.fit` behind scikit-learn's interface, for pipelines, cross-validation and grid searches. There is
+    no single mixture in it: densities are the posterior predictive, and labels are those of the partition of least
+    expected variation of information, so that their number need not be ``n_components``.
+
+    Parameters
+    ----------
+    n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
+        The number of components, or a prior for it and for the weights; None learns it.
+    prior : NormalInverseWishart, optional
+        Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
+    draws, warmup, thin, chains, threads, progress : as for :func:`gibbs_gmm.fit`
+    random_state : int, RandomState or None
+        Seed of ``fit`` and of ``sample``. Under an int both give the same every time.
+
+    Attributes
+    ----------
+    trace_ : Trace
+        The posterior.
+    labels_ : (n_samples,) int64
+        Cluster of each row of the fit, by decreasing size from 0.
+    n_features_in_ : int
+        Number of columns of the fit.
+    feature_names_in_ : (n_features_in_,) array of str
+        Their names, if they were strings.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> import numpy as np
+    >>> X = np.concatenate([np.random.default_rng(0).normal(m, 1.0, (50, 2)) for m in (-3.0, 3.0)])
+    >>> model = gg.GibbsGaussianMixture(draws=200, warmup=200, random_state=1).fit(X)
+    >>> int(model.labels_.max()) + 1
+    2
+    >>> model.predict_proba([[3.0, 3.0]]).shape
+    (1, 3)
+    """
+
+    def __init__(
+        self,
+        n_components: int | WeightPrior | None = None,
+        *,
+        prior: NormalInverseWishart | None = None,
+        draws: int = 1000,
+        warmup: int | None = None,
+        thin: int | None = None,
+        chains: int = 4,
+        random_state: Any = None,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.prior = prior
+        self.draws = draws
+        self.warmup = warmup
+        self.thin = thin
+        self.chains = chains
+        self.random_state = random_state
+        self.threads = threads
+        self.progress = progress
+
+    trace_: Trace
+    labels_: IntArray
+
+    def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
+        """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
+        array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        trace = fit(
+            array,
+            self.n_components,
+            prior=self.prior,
+            draws=self.draws,
+            warmup=self.warmup,
+            thin=self.thin,
+            chains=self.chains,
+            rng=self._seed(),
+            threads=self.threads,
+            progress=self.progress,
+        )
+        names = getattr(self, "feature_names_in_", None)
+        self.trace_ = trace if names is None else dataclasses.replace(trace, columns=tuple(names))
+        self.labels_ = self.trace_.partition(threads=self.threads).labels
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None) -> IntArray:
+        """Fit, and give the cluster of each row of X: ``labels_``. ``predict`` would take X for further rows."""
+        return self.fit(X).labels_
+
+    def score_samples(self, X: Any) -> FloatArray:
+        """Log posterior predictive density of each row of X, (n_samples,)."""
+        return self.trace_.log_density(self._rows(X), threads=self.threads)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean log posterior predictive density of the rows of X; y is ignored."""
+        return float(self.score_samples(X).mean())
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Probability that each row is of each cluster, and in the last column that it is of none of them.
+
+        See :meth:`gibbs_gmm.trace.Trace.predict_proba`; the reference is ``labels_``.
+        """
+        return self.trace_.predict_proba(self._rows(X), self.labels_, threads=self.threads)
+
+    def predict(self, X: Any) -> IntArray:
+        """Most probable cluster of each row of X, or -1 where none of the clusters is most probable, (n_samples,)."""
+        return self.trace_.predict(self._rows(X), self.labels_, threads=self.threads)
+
+    def sample(self, n_samples: int = 1) -> tuple[FloatArray, IntArray]:
+        """Rows (n_samples, n_features) from the posterior predictive, and the cluster of each, -1 for none."""
+        check_is_fitted(self)
+        X, draw, component = predict.sample(self.trace_, n_samples, self._seed())
+        column, J = predict.columns_of(self.trace_, self.labels_)
+        labels = column[draw, component]
+        return X, np.where(labels == J - 1, -1, labels)
+
+    def _rows(self, X: Any) -> AnyArray:
+        check_is_fitted(self)
+        array: AnyArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return array
+
+    def _seed(self) -> Any:
+        """``random_state`` as ``rng`` of :func:`gibbs_gmm.fit`; a RandomState is advanced."""
+        if isinstance(self.random_state, np.random.RandomState):
+            return self.random_state.randint(0, 2**31, size=4).tolist()
+        return self.random_state
