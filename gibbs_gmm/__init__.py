@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
     from gibbs_gmm.chains import NumericalError as NumericalError
+    from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.evidence import Evidence as Evidence
     from gibbs_gmm.evidence import log_evidence as log_evidence
-    from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.fitting import resume as resume
     from gibbs_gmm.partitions import CredibleBall as CredibleBall

@@ -115,7 +115,8 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
 
     def score_samples(self, X: Any) -> FloatArray:
         """Log posterior predictive density of each row of X, (n_samples,)."""
-        return self.trace_.log_density(self._rows(X), threads=self.threads)
+        rows = self._rows(X)
+        return self.trace_.log_density(rows, threads=self.threads)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log posterior predictive density of the rows of X; y is ignored."""
@@ -126,11 +127,13 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
 
         See :meth:`gibbs_gmm.trace.Trace.predict_proba`; the reference is ``labels_``.
         """
-        return self.trace_.predict_proba(self._rows(X), self.labels_, threads=self.threads)
+        rows = self._rows(X)
+        return self.trace_.predict_proba(rows, self.labels_, threads=self.threads)
 
     def predict(self, X: Any) -> IntArray:
         """Most probable cluster of each row of X, or -1 where none of the clusters is most probable, (n_samples,)."""
-        return self.trace_.predict(self._rows(X), self.labels_, threads=self.threads)
+        rows = self._rows(X)
+        return self.trace_.predict(rows, self.labels_, threads=self.threads)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, IntArray]:
         """Rows (n_samples, n_features) from the posterior predictive, and the cluster of each, -1 for none."""
