@@ -410,7 +410,7 @@ def run(chains: list[Chain], threads: int, progress: bool, keep: Callable[[Chain
     interrupted = False
     try:
         running = {workers.submit(step, chain) for chain in chains}
-        logged = time.monotonic()
+        logged = math.inf
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -418,10 +418,12 @@ def run(chains: list[Chain], threads: int, progress: bool, keep: Callable[[Chain
                 bar.update(sweeps)
                 if not chain.finished:
                     running.add(workers.submit(step, chain))
-            if progress and time.monotonic() - logged > _LOG_SECONDS:
-                logged = time.monotonic()
+            now = time.monotonic()
+            if progress and now - logged > _LOG_SECONDS:
                 swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
                 _log.info("%d of %d sweeps (%.0f%%)", swept, total, 100.0 * swept / total)
+            if not 0.0 <= now - logged <= _LOG_SECONDS:  # after the first batch too, which may have had to be compiled
+                logged = now
     except KeyboardInterrupt:
         interrupted = True
     finally:

@@ -47,6 +47,9 @@ and, where the number of components is learned:
   n_posterior.csv  probabilities of every n and n+, with standard errors, the
                    prior, and each chain's own
   n_posterior.png  the same as a picture
+
+While it runs, the folder "checkpoint" in it takes the draws and where the
+chains are, so that "gibbs-gmm resume" carries on a run that was killed.
 """
 
 _FIT_EXAMPLES = """\
@@ -85,6 +88,15 @@ _PREDICT_EXAMPLES = """\
 examples:
   gibbs-gmm predict iris-run new.csv > labels.csv
   gibbs-gmm predict iris-run new.csv --out labels.csv
+"""
+
+_RESUME = """\
+Carry on a run that was interrupted, killed, or stopped by a full disk, from
+its output folder. The draws are exactly those of a run that nothing stopped,
+and the results are written as "gibbs-gmm fit" would have written them.
+
+With --draws, more draws are added to a run, finished or not: they are those
+that asking for as many at first would have given.
 """
 
 
@@ -223,6 +235,22 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     _add_report(subcommands)
     _add_predict(subcommands)
+
+    resume = subcommands.add_parser(
+        "resume",
+        help="carry on a run that was interrupted, or add draws to one",
+        description=_RESUME,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    resume.set_defaults(command=commands.resume)
+    resume.add_argument("run", type=Path, metavar="DIR", help="output folder of the run")
+    resume.add_argument(
+        "--draws", type=_whole(1), metavar="N", help="draws per chain to have in the end (default: as first asked for)"
+    )
+    resume.add_argument(
+        "--threads", type=_whole(1), metavar="N", help="threads; no effect on the draws (default: all cores)"
+    )
+    resume.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     return parser
 
 

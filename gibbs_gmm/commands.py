@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import logging
 import os
+import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gibbs_gmm import run_folder
-from gibbs_gmm.console import Failure, Refusal, bar_chart, complain, silent, warnings_as_lines
+from gibbs_gmm.console import PROG, Failure, Refusal, bar_chart, complain, silent, warnings_as_lines
 
 if TYPE_CHECKING:
     from gibbs_gmm.findings import Findings
@@ -34,28 +38,73 @@ def fit(args: argparse.Namespace) -> int:
         complain(
             "warning", f"column {name!r} has only {count} values, all whole: if it holds labels, use --drop {name!r}"
         )
-    with _made(out):
-        with warnings_as_lines():
-            trace = _sample(args, weight_prior, table)
-        seed = trace.settings["seed"]
-        arguments = (*args.arguments, *(() if args.seed is not None else ("--seed", str(seed))))
-        run = run_folder.Run(trace, table.X, run_folder.Command(str(args.csv), arguments, table.left_out))
+    seed = args.seed if args.seed is not None else secrets.randbits(64)
+    arguments = (*args.arguments, *(() if args.seed is not None else ("--seed", str(seed))))
+    command = run_folder.Command(str(args.csv), arguments, table.left_out)
+    with _made(out), _begun(out, table, command):
+        with warnings_as_lines(), _progress_lines(args.quiet):
+            trace = _sample(args, weight_prior, table, out, seed)
         with _writing(out) as written:
-            for name in run_folder.EVERYTHING:  # those of an earlier run would be wrong beside the new trace
-                (out / name).unlink(missing_ok=True)
-            trace.save(out / run_folder.TRACE)
-            written.append(run_folder.TRACE)
-            run_folder.save_origin(out, run)
             written += [run_folder.OBSERVATIONS, run_folder.COMMAND]
-            findings = _write(run, out, written)
-    if not trace.n_is_known:
+            findings = _write_all(run_folder.Run(trace, table.X, command), out, written)
+    _show(args, findings)
+    say(f"wrote {', '.join(written)} in {out}; --seed {seed} gives the same draws again")
+    return 130 if trace.settings["interrupted"] else 0
+
+
+def resume(args: argparse.Namespace) -> int:
+    """The command ``resume``: carry a run on and write its results, as ``fit`` would have."""
+    from gibbs_gmm import resume
+
+    say = silent if args.quiet else print
+    out: Path = args.run
+    folder = out / run_folder.CHECKPOINT
+    ours = folder.is_dir()  # else it is a checkpoint folder of fit() in Python, which is its trace
+    if ours:
+        try:
+            X, command = run_folder.read_origin(out)
+        except (OSError, ValueError) as error:
+            raise Refusal(error) from None
+    with warnings_as_lines(), _progress_lines(args.quiet), _failures(out):
+        trace = resume(folder if ours else out, draws=args.draws, threads=args.threads, progress=not args.quiet)
+    if not ours:
+        say(f"{trace!r} in {out}")
+        return 130 if trace.settings["interrupted"] else 0
+    if args.draws is not None:
+        command = dataclasses.replace(command, arguments=(*command.arguments, "--draws", str(args.draws)))
+        run_folder.save_origin(out, X, command)
+    with _writing(out) as written:
+        findings = _write_all(run_folder.Run(trace, X, command), out, written)
+    _show(args, findings)
+    say(f"wrote {', '.join(written)} in {out}")
+    return 130 if trace.settings["interrupted"] else 0
+
+
+@contextlib.contextmanager
+def _begun(out: Path, table: Table, command: run_folder.Command) -> Iterator[None]:
+    """Write what a run is of before it begins, so that it can be resumed; take it back if no sweep was kept."""
+    for name in run_folder.EVERYTHING:
+        (out / name).unlink(missing_ok=True)
+    with _writing(out):
+        run_folder.save_origin(out, table.X, command)
+    try:
+        yield
+    except BaseException:
+        if not (out / run_folder.CHECKPOINT).exists():
+            for name in (run_folder.OBSERVATIONS, run_folder.COMMAND):
+                (out / name).unlink(missing_ok=True)
+        raise
+
+
+def _show(args: argparse.Namespace, findings: Findings) -> None:
+    """Print what came of a run."""
+    say = silent if args.quiet else print
+    if not findings.trace.n_is_known:
         say(f"\n{bar_chart(findings.n_posterior)}")
     say(f"\n{findings.summary}\n")
     if args.quiet:
         for message in findings.summary.messages:
             complain("warning", message)
-    say(f"wrote {', '.join(written)} in {out}; --seed {seed} gives the same draws again")
-    return 130 if trace.settings["interrupted"] else 0
 
 
 def report(args: argparse.Namespace) -> int:
@@ -134,7 +183,13 @@ def _weight_prior(args: argparse.Namespace) -> WeightPrior:
 def _refuse_existing_run(out: Path, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise Refusal(f"the output {str(out)!r} is a file, not a folder")
-    if not force and any((out / name).exists() for name in run_folder.EVERYTHING):
+    checkpoint = out / run_folder.CHECKPOINT
+    if not force and checkpoint.exists() and not (out / run_folder.TRACE).exists():
+        raise Refusal(
+            f"the folder {str(out)!r} has a run that was not finished: `{PROG} resume {out}` carries it on; or choose "
+            "another folder with --out, or replace it with --force"
+        )
+    if not force and (checkpoint.exists() or any((out / name).exists() for name in run_folder.EVERYTHING)):
         raise Refusal(
             f"the folder {str(out)!r} already has a run: choose another with --out, or replace it with --force"
         )
@@ -175,12 +230,13 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table) -> Trace:
-    import numpy as np
-
+def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, out: Path, seed: int) -> Trace:
     from gibbs_gmm import fit
+    from gibbs_gmm.checkpoint import Folder
 
-    try:
+    with _failures(out):
+        checkpoint = Folder(out / run_folder.CHECKPOINT)
+        checkpoint.remove()
         return fit(
             table,
             weight_prior,
@@ -188,15 +244,56 @@ def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table) -
             warmup=args.warmup,
             thin=args.thin,
             chains=args.chains,
-            rng=args.seed,
+            rng=seed,
             threads=args.threads,
             progress=not args.quiet,
             save_assignments=not args.no_assignments,
+            checkpoint=checkpoint,
         )
+
+
+@contextlib.contextmanager
+def _failures(out: Path) -> Iterator[None]:
+    """Errors of a run as what the command line makes of them."""
+    import numpy as np
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Refusal(error) from None
     except (ArithmeticError, MemoryError, OSError, np.linalg.LinAlgError) as error:
         raise Failure(f"the run failed: {str(error) or type(error).__name__}") from None
     except (TypeError, ValueError) as error:
         raise Refusal(error) from None
+    except KeyboardInterrupt:
+        if (out / run_folder.CHECKPOINT).exists():
+            raise KeyboardInterrupt(f"`{PROG} resume {out}` carries the run on") from None
+        raise
+
+
+@contextlib.contextmanager
+def _progress_lines(quiet: bool) -> Iterator[None]:
+    """Show the package's log of a run as lines of this program, where there is no terminal for a progress bar."""
+    log, handler = logging.getLogger("gibbs_gmm"), logging.StreamHandler(sys.stderr)
+    if quiet or sys.stderr.isatty():
+        yield
+        return
+    handler.setFormatter(logging.Formatter(f"{PROG}: %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _write_all(run: run_folder.Run, out: Path, written: list[str]) -> Findings:
+    """Write the trace and everything that is made from it."""
+    run.trace.save(out / run_folder.TRACE)
+    written.append(run_folder.TRACE)
+    return _write(run, out, written)
 
 
 def _write(run: run_folder.Run, out: Path, written: list[str]) -> Findings:

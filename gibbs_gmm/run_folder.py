@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.kernels.types import FloatArray, IntArray
     from gibbs_gmm.trace import Trace
 
+CHECKPOINT = "checkpoint"  # a folder: see ``checkpoint``
 TRACE = "trace.npz"
 OBSERVATIONS = "observations.npy"
 COMMAND = "command.json"
@@ -29,6 +30,7 @@ DERIVED = (SUMMARY, N_TABLE, CLUSTERS, PAIRS, N_PICTURE, REPORT)  # can be made 
 EVERYTHING = (TRACE, OBSERVATIONS, COMMAND, *DERIVED)
 
 _FORMAT = "gibbs_gmm command 1"
+_NOT_FITTED = "does not hold the observations that were fitted; fit again, with --force"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +75,15 @@ def write(path: Path, content: bytes | str) -> None:
         raise
 
 
-def save_origin(folder: Path, run: Run) -> None:
+def save_origin(folder: Path, X: FloatArray, command: Command) -> None:
     """Write what, beside the trace, a report is made of: the observations and the command."""
     import numpy as np
 
     buffer = io.BytesIO()
-    np.save(buffer, run.X, allow_pickle=False)
+    np.save(buffer, X, allow_pickle=False)
     write(folder / OBSERVATIONS, buffer.getvalue())
-    command = {"format": _FORMAT, **dataclasses.asdict(run.command), "observations_sha256": _digest(run.X)}
-    write(folder / COMMAND, json.dumps(command, indent=2) + "\n")
+    values = {"format": _FORMAT, **dataclasses.asdict(command), "observations_sha256": _digest(X)}
+    write(folder / COMMAND, json.dumps(values, indent=2) + "\n")
 
 
 def read(folder: Path) -> Run:
@@ -94,14 +96,22 @@ def read(folder: Path) -> Run:
     ValueError
         A file is damaged, or the observations are not those that were fitted.
     """
-    import numpy as np
-
     from gibbs_gmm.trace import load
 
     if not (folder / TRACE).exists():
         what = "is a file, not the folder of a run" if folder.is_file() else f"holds no run: there is no {TRACE} in it"
         raise FileNotFoundError(f"{str(folder)!r} {what if folder.exists() else 'does not exist'}")
     trace = load(folder / TRACE)
+    X, command = read_origin(folder)
+    if X.shape != (trace.settings["n_observations"], len(trace.columns)):
+        raise ValueError(f"{str(folder / OBSERVATIONS)!r} {_NOT_FITTED}")
+    return Run(trace, X, command)
+
+
+def read_origin(folder: Path) -> tuple[FloatArray, Command]:
+    """The observations and the command of a run, finished or not; raises as :func:`read`."""
+    import numpy as np
+
     for name in (OBSERVATIONS, COMMAND):
         if not (folder / name).exists():
             raise FileNotFoundError(f"{str(folder / name)!r} is missing: fit again, with --force, to have it back")
@@ -118,12 +128,9 @@ def read(folder: Path) -> Run:
         digest = values["observations_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(folder / COMMAND)!r} cannot be read: {error}") from None
-    wanted = (trace.settings["n_observations"], len(trace.columns))
-    if X.shape != wanted or _digest(X) != digest:
-        raise ValueError(
-            f"{str(folder / OBSERVATIONS)!r} does not hold the observations that were fitted; fit again, with --force"
-        )
-    return Run(trace, X, command)
+    if _digest(X) != digest:
+        raise ValueError(f"{str(folder / OBSERVATIONS)!r} {_NOT_FITTED}")
+    return X, command
 
 
 def read_clusters(folder: Path, N: int) -> IntArray | None:

@@ -1,6 +1,8 @@
 """Runs that outlast interruptions: the trace is, byte for byte, that of a run that nothing interrupted."""
 
 import errno
+import hashlib
+import io
 import json
 import os
 import random
@@ -21,7 +23,7 @@ from harness import assert_same_draws
 from scipy import stats
 
 import gibbs_gmm as gg
-from gibbs_gmm import chains, checkpoint, storage
+from gibbs_gmm import chains, checkpoint, states, storage
 from gibbs_gmm.weight_priors import to_dict
 
 X = np.random.default_rng(1).standard_normal((60, 2)) + np.array([-3.0, 0.0, 3.0])[np.arange(60) % 3, None]
@@ -511,7 +513,7 @@ def rewrite_recipe(folder: Path, change: Callable[[dict[str, Any]], None]) -> No
     content = json.loads((folder / "run.json").read_text())
     content.pop("sha256")
     change(content)
-    content["sha256"] = checkpoint.hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     (folder / "run.json").write_text(json.dumps(content))
 
 
@@ -538,8 +540,6 @@ def test_malicious_recipes_are_refused(change: Any, finished: Path, tmp_path: Pa
 
 
 def npy(dtype: Any, shape: tuple[int, ...], fortran: bool = False, length: int | None = None) -> bytes:
-    import io
-
     file = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
     header = {"descr": descr, "fortran_order": fortran, "shape": shape}
@@ -577,11 +577,11 @@ def test_a_state_that_claims_to_be_huge_is_damaged(finished: Path, tmp_path: Pat
         header = json.loads(text)
         header["arrays"][0][3] = 10**15
         text = json.dumps(header).encode()
-        return b"\n".join([first, checkpoint.hashlib.sha256(text).hexdigest().encode(), text, body])
+        return b"\n".join([first, hashlib.sha256(text).hexdigest().encode(), text, body])
 
     folder = damaged_copy(finished, tmp_path, name, inflate)
-    with pytest.raises(checkpoint.Damaged, match="cut short or too long"):
-        checkpoint.read_header(folder / name)
+    with pytest.raises(states.Damaged, match="cut short or too long"):
+        states.read_header(folder / name)
     assert newest_state(folder, 0).name != name
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import assert_same_draws
 from test_relabel import select, simulate_unknown_n
 
 import gibbs_gmm
+from gibbs_gmm import chains
 from gibbs_gmm.cli import main
 from gibbs_gmm.console import bar_chart
 from gibbs_gmm.n_posterior import tabulate
@@ -70,7 +72,8 @@ def fit_unknown(*options: str) -> int:
 
 
 def written(folder: str = "some-run") -> list[str]:
-    return sorted(path.name for path in Path(folder).iterdir())
+    """The results in a folder, beside the checkpoint."""
+    return sorted(path.name for path in Path(folder).iterdir() if path.name != "checkpoint")
 
 
 def test_fit_writes_a_run_and_says_so(pictures: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -407,6 +410,77 @@ def test_an_interrupted_run_is_written(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert gibbs_gmm.load("some-run/trace.npz").means.shape[1] == 7
 
 
+def stopped_at(count: int, error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run raise at its ``count``-th sweep."""
+    advance, calls = chains.Chain.advance, iter(range(1 << 30))
+
+    def failing(self: chains.Chain, shared: Any) -> int:
+        if next(calls) == count:
+            raise error(28, "No space left on device")
+        return advance(self, shared)
+
+    monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(chains.Chain, "advance", failing)
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "code", "said"),
+    [
+        (20, KeyboardInterrupt, 130, "interrupted; `gibbs-gmm resume some-run` carries the run on"),
+        (100, OSError, 1, "the run failed: "),
+    ],
+)
+def test_a_stopped_run_is_resumed(
+    count: int,
+    error: type[BaseException],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert fit("--out", "whole") == 0
+    with monkeypatch.context() as patch:
+        stopped_at(count, error, patch)
+        assert fit() == code
+    assert said in capsys.readouterr().err
+    assert fit() == 2
+    assert "already has a run" in (err := capsys.readouterr().err) or "resume some-run` carries it on" in err
+    assert main(["resume", "some-run"]) == 0
+    assert written() == FILES
+    assert_same_draws(gibbs_gmm.load("some-run/trace.npz"), gibbs_gmm.load("whole/trace.npz"))
+    assert Path("some-run/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
+
+
+def test_draws_are_added_to_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--draws", "10") == 0
+    assert main(["resume", "some-run", "--draws", "30", "--quiet"]) == 0
+    assert fit("--out", "whole") == 0
+    assert_same_draws(gibbs_gmm.load("some-run/trace.npz"), gibbs_gmm.load("whole/trace.npz"))
+    assert main(["resume", "some-run", "--draws", "29"]) == 2
+    assert "draws must be at least 30" in capsys.readouterr().err
+    assert fit("--force") == 0  # begins again, rather than comparing with what there was
+    assert main(["resume", "nowhere"]) == 2
+    assert "there is no run in 'nowhere'" in capsys.readouterr().err
+
+
+def test_a_checkpoint_folder_of_python_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    gibbs_gmm.fit(X, 2, draws=5, warmup=5, chains=2, rng=1, progress=False, checkpoint="run")
+    assert main(["resume", "run", "--draws", "9"]) == 0
+    assert "wrote summary.csv, pairs.png in run" in capsys.readouterr().out
+    assert gibbs_gmm.load("run").means.shape[1] == 9
+
+
+def test_progress_goes_to_lines_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chains, "_LOG_SECONDS", 0.0)
+    assert fit() == 0
+    assert re.search(r"^gibbs-gmm: \d+ of 120 sweeps \(\d+%\)$", capsys.readouterr().err, re.M)
+    assert fit("--quiet", "--force") == 0
+    assert capsys.readouterr().err.count("sweeps") == 0
+
+
 def test_without_matplotlib_the_rest_is_written(
     pictures: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -436,7 +510,7 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         patch.setattr("gibbs_gmm.trace.Trace.save", full)
         assert fit("--out", "other") == 1
     assert capsys.readouterr().err.endswith("No space left on device; nothing is written\n")
-    assert not Path("other").exists()
+    assert written("other") == []  # but for the checkpoint, from which `resume` writes the results
 
 
 def test_an_interruption_while_writing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
