@@ -47,7 +47,7 @@ _BLOCK = 1 << 20
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
 _REPAIR = "gibbs_gmm.resume() samples it again"
 _SECONDS = 2.0  # at most this often is a chain's state written, and ...
-_SHARE = 100.0  # ... this many times as rarely as it takes
+_SHARE = 200.0  # ... this many times as rarely as it takes: half a percent of the time
 
 
 @dataclasses.dataclass(frozen=True)
