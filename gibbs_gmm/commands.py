@@ -45,7 +45,6 @@ def fit(args: argparse.Namespace) -> int:
         with warnings_as_lines(), _progress_lines(args.quiet):
             trace = _sample(args, weight_prior, table, out, seed)
         with _writing(out) as written:
-            written += [run_folder.OBSERVATIONS, run_folder.COMMAND]
             findings = _write_all(run_folder.Run(trace, table.X, command), out, written)
     _show(args, findings)
     say(f"wrote {', '.join(written)} in {out}; --seed {seed} gives the same draws again")
@@ -292,7 +291,7 @@ def _progress_lines(quiet: bool) -> Iterator[None]:
 def _write_all(run: run_folder.Run, out: Path, written: list[str]) -> Findings:
     """Write the trace and everything that is made from it."""
     run.trace.save(out / run_folder.TRACE)
-    written.append(run_folder.TRACE)
+    written += [run_folder.TRACE, run_folder.OBSERVATIONS, run_folder.COMMAND]  # the others are there since it began
     return _write(run, out, written)
 
 
