@@ -352,7 +352,7 @@ def noisy() -> tuple[Trace, Any]:
 
 
 def test_a_poor_pivot_is_left_behind() -> None:
-    """Most of its labels are wrong. (Without iteration a third of the draws has an ambiguous matching.)"""
+    """Most of its labels are wrong. (Without iteration one draw in fifty is matched otherwise than the rest.)"""
     truth, _ = simulate(C=2, T=100, K=3, N=30)
     z, rng = truth.assignments.copy(), np.random.default_rng(0)
     pivot = np.unravel_index(truth.log_posterior.argmax(), (2, 100))
