@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import json
 import os
@@ -30,7 +31,8 @@ FloatArray = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]
 
 ROOT = Path(__file__).parent
-IRIS = ROOT.parent / "data" / "iris.csv"
+_LABELS = {"iris": "species", "thyroid": "Diagnosis", "wine": "cultivar"}  # columns that only score
+DATA_SETS = ("iris", "thyroid", "wine", "faithful", "galaxies", "acidity")
 _RESULTS = ROOT / "results"
 
 _FIT = sys.modules[gibbs_gmm.fit.__module__]  # the module of fit(), whatever it is called
@@ -136,10 +138,18 @@ def ratio_range(above: Sequence[float], below: Sequence[float]) -> tuple[float, 
 # --- Data and chains --------------------------------------------------------------------------------------------------
 
 
+def data_set(name: str) -> tuple[FloatArray, AnyArray | None]:
+    """The rows of ``data/name.csv``, and the labels that it came with, numbered, if any."""
+    with open(ROOT.parent / "data" / f"{name}.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    column = _LABELS.get(name)
+    X = np.array([[float(value) for key, value in row.items() if key != column] for row in rows])
+    return X, np.unique([row[column] for row in rows], return_inverse=True)[1] if column else None
+
+
 def iris() -> FloatArray:
     """150 flowers, 4 measurements."""
-    X: FloatArray = np.loadtxt(IRIS, delimiter=",", skiprows=1, usecols=range(4))
-    return X
+    return data_set("iris")[0]
 
 
 def mixture(N: int, D: int, K: int, dtype: type = np.float64, seed: int = 0) -> AnyArray:
@@ -200,12 +210,12 @@ def sweep(chain: Chain, sweeps: int) -> None:
 def without_moves(chain: Chain) -> Iterator[None]:
     """Sweeps without split-merge moves: parameters and labels alone."""
     tuner = chain.tuner
-    rates = tuner.launches, tuner.recalls
-    tuner.launches = tuner.recalls = 0.0
+    rates = tuner.launches, tuner.recalls, tuner.row_by_row
+    tuner.launches = tuner.recalls = tuner.row_by_row = 0.0
     try:
         yield
     finally:
-        tuner.launches, tuner.recalls = rates
+        tuner.launches, tuner.recalls, tuner.row_by_row = rates
 
 
 def label_statistics_pass(chain: Chain) -> None:

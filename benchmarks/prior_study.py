@@ -18,7 +18,6 @@ means are then moved apart until the best possible rule, that knows all paramete
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import time
@@ -39,14 +38,6 @@ IntArray = npt.NDArray[np.int64]
 _MET = 1.1  # R-hat of n+ above which two short chains have not met
 _SCREEN_NUMBERS = 13_000  # rows x columns of the largest simulated set of the screen
 _LEVEL = 0.9  # of the sets of n+ whose coverage is counted
-_NAMES = {
-    "iris": "species",
-    "thyroid": "Diagnosis",
-    "wine": "cultivar",
-    "faithful": None,
-    "galaxies": None,
-    "acidity": None,
-}
 
 
 # --- Data -------------------------------------------------------------------------------------------------------------
@@ -65,14 +56,7 @@ class Data:
 
 def real_sets() -> list[Data]:
     """The data sets of ``data/``; labels only score."""
-    sets = []
-    for name, column in _NAMES.items():
-        with open(common.ROOT.parent / "data" / f"{name}.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        X = np.array([[float(value) for key, value in row.items() if key != column] for row in rows])
-        labels = np.unique([row[column] for row in rows], return_inverse=True)[1] if column else None
-        sets.append(Data(name, X, labels))
-    return sets
+    return [Data(name, *common.data_set(name)) for name in common.DATA_SETS]
 
 
 def simulate(N: int, D: int, n: int, error: float, seed: int) -> Data:
@@ -424,7 +408,7 @@ def real_table(scores: Sequence[Score]) -> str:
             cells.append(f"{ari}{s.mean:.1f} ({s.mode}){star}")
         ari = _mean(s.ari for s in group)
         rows.append((-ari, [component, weight, f"{ari:.3f}", *cells]))
-    names = [f"{name}{': ARI' if column else ':'} n+" for name, column in _NAMES.items()]
+    names = [f"{data.name}{':' if data.labels is None else ': ARI'} n+" for data in real_sets()]
     return common.table(("component prior", "weights", "mean ARI", *names), [row for _, row in sorted(rows)])
 
 

@@ -19,6 +19,7 @@ from gibbs_gmm import validate
 from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.assign import Components, Statistics, new_workspace
 from gibbs_gmm.kernels.moves import Library, Moves, split_merge
+from gibbs_gmm.kernels.sequential import new_sides
 from gibbs_gmm.kernels.simd import LANES
 from gibbs_gmm.kernels.split_merge import Pair, restricted_task
 from gibbs_gmm.kernels.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
@@ -151,7 +152,7 @@ def new_moves(data: Data, capacity: int) -> Moves:
         Psi_n=np.zeros((D, D)),
         W=np.zeros((D, D)),
         score=np.zeros(_LIBRARY),
-        counts=np.zeros((3, 2), np.int64),
+        counts=np.zeros((2, 3, 2), np.int64),
         rows=np.zeros(1, np.int64),
         library=library,
     )
@@ -222,6 +223,7 @@ class Chain:
         self.moves = new_moves(data, capacity)
         self.tuner = Tuner(plan.warmup, model)
         self._scratch = kernels.Scratch(
+            sides=new_sides(N, D, model.components.nu_0),
             cumulated=np.zeros(len(model.weights.log_p)),
             place=np.zeros(capacity, np.int64),
             work=new_workspace(capacity, D),
@@ -319,7 +321,7 @@ class Chain:
             self.window = max(first + kept, self._room(slots))
             self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
-            kernels.record(self.data, self.model, state, total, last, kept - 1)
+            kernels.record(self.data, self.model, state, total, last, kept - 1, self.moves.Psi_n)
         if self.labels is not None and kept > 0:
             most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
             self.labels = self.labels.astype(

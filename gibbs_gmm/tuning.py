@@ -17,6 +17,11 @@ _PAIR_ROW = 7.0  # a row of a pass over two clusters, and ...
 _ROW = 6.0  # ... of the label pass beside its components, both in components of the label pass
 _GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
+_KNOWN = (0.02, 0.1, 0.1)  # most moves a sweep, with a launch, from the library and row by row, ...
+_UNKNOWN = (0.05, 1.0, 3.0)  # ... where n is known and where it is not
+_ROW_BY_ROW = 2_000.0  # components of the label pass that a move row by row costs, ...
+_ROW_BY_ROW_SHARE = 0.1  # ... the share of a sweep that such moves may take beyond those few, ...
+_MOST_ROW_BY_ROW = 30.0  # ... and how many they may be
 
 
 class Tuner:
@@ -32,10 +37,10 @@ class Tuner:
         self._bounds = [1, *(1 + (warmup - 1) * part // 5 for part in range(1, 6))] if warmup > 1 else [0] * 6
         self._warmup = warmup
         # With n known few moves change anything once the components are found: they guard against local modes.
-        self._most = (0.02, 0.1) if model.weights.known else (0.2, 3.0)
+        self._known = model.weights.known
         self._before = np.zeros(3)
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
-        self.launches, self.recalls = self._most
+        self.launches, self.recalls, self.row_by_row = _KNOWN if self._known else _UNKNOWN
         self.scans = _SCANS[1]
 
     def at(self, sweep: int, moves: Moves, state: State) -> tuple[FloatArray, int]:
@@ -43,21 +48,21 @@ class Tuner:
         part = int(np.searchsorted(self._bounds, sweep, side="right"))
         self._learn(part, moves, state)
         if part == 6 or self._warmup <= 1 <= sweep:
-            return _values(self.launches, self.recalls, self.scans, False, False), 1 << 62
+            return _values(self.launches, self.recalls, self.row_by_row, self.scans, False, False), 1 << 62
         left = max(self._bounds[part], 1) - sweep
         if part == 0:
-            return _values(0.0, 0.0, 0, False, False), left
+            return _values(0.0, 0.0, 0.0, 0, False, False), left
         if part == 1:
-            return _values(1.0, _GREEDY_MERGES, self.scans, True, True), left
+            return _values(1.0, _GREEDY_MERGES, self.row_by_row, self.scans, True, True), left
         if part <= 4:
-            return _values(1.0, 0.0, _SCANS[part - 2], False, True), left
-        return _values(1.0, self.recalls, self.scans, False, True), left
+            return _values(1.0, 0.0, self.row_by_row, _SCANS[part - 2], False, True), left
+        return _values(1.0, self.recalls, self.row_by_row, self.scans, False, True), left
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
         """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
         if part not in range(2, 6) or part in self._trials:
             return
-        now = np.array([moves.counts[:2, 1].sum(), moves.counts[:, 0].sum(), moves.rows[0]], np.float64)
+        now = np.array([moves.counts[0, :2, 1].sum(), moves.counts[0, :, 0].sum(), moves.rows[0]], np.float64)
         self._trials[part] = now - self._before
         self._before = now
         trials = [self._trials[p] for p in (3, 4, 5) if p in self._trials]  # each holds what the part before it did
@@ -71,12 +76,16 @@ class Tuner:
             affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / tried.sum())
             self.launches = float(min(self.launches, affordable / 2.0))
             self.recalls = float(min(self.recalls, affordable / 2.0))
+            if not self._known:
+                affordable = _ROW_BY_ROW_SHARE * sweep / _ROW_BY_ROW
+                self.row_by_row = float(min(max(self.row_by_row, affordable), _MOST_ROW_BY_ROW))
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""
-        return {"launches": self.launches, "recalls": self.recalls, "scans": self.scans}
+        rates = {"launches": self.launches, "recalls": self.recalls, "row_by_row": self.row_by_row}
+        return {**rates, "scans": self.scans}
 
 
-def _values(launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
+def _values(launches: float, recalls: float, row_by_row: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
     """The tuning as the kernels take it."""
-    return np.array([launches, recalls, scans, greedy, collect], np.float64)
+    return np.array([launches, recalls, row_by_row, scans, greedy, collect], np.float64)

@@ -177,10 +177,11 @@ class Gibbs:
         """The end of a label pass: the shards' statistics summed; returns the log likelihood."""
         return float(kernels.reduce_shards(self.state))
 
-    def warm_up(self, rng: np.random.Generator, count: int, moves: tuple[int, int] | None = None) -> None:
+    def warm_up(self, rng: np.random.Generator, count: int, moves: tuple[int, int, int] | None = None) -> None:
         """Let a chain learn its moves on the data as they are; later calls of ``sweeps`` with this count make them.
 
-        ``moves`` is how many a sweep then makes with new launches and with learned ones; by default the chain chooses.
+        ``moves`` is how many a sweep then makes with new launches, with learned ones and row by row; by default as
+        the chain chooses.
         """
         plan = Plan(warmup=500, draws=count, thin=1)
         chain = Chain(0, rng, self.data, self.model, self.state, plan, True)
@@ -188,7 +189,7 @@ class Gibbs:
             chain.advance(None)
         assert chain.moves.library.collected[0] > 0, "no launch was learned"
         if moves is not None:
-            chain.tuner.launches, chain.tuner.recalls = map(float, moves)
+            chain.tuner.launches, chain.tuner.recalls, chain.tuner.row_by_row = map(float, moves)
         self._chain = chain
 
     def sweeps(self, rng: np.random.Generator, count: int) -> dict[str, NDArray[np.generic]]:

@@ -121,9 +121,9 @@ def test_row_order_changes_nothing() -> None:
     np.testing.assert_allclose(exact.co_clustering, same, rtol=1000 * EPS)
 
 
-@pytest.mark.parametrize("moves", [(20, 0), (0, 20)], ids=["launches", "recalls"])
+@pytest.mark.parametrize("moves", [(20, 0, 0), (0, 20, 0), (0, 0, 20)], ids=["launches", "recalls", "row by row"])
 @pytest.mark.parametrize("D", [1, 2])
-def test_split_merge_moves_that_are_nearly_alone(D: int, moves: tuple[int, int]) -> None:
+def test_split_merge_moves_that_are_nearly_alone(D: int, moves: tuple[int, int, int]) -> None:
     # Twenty moves of whole clusters for each pass of single labels: a bias of the moves is not mended by the labels.
     X, niw = NEAL[:7] if D == 1 else np.random.default_rng(9).standard_normal((7, 2)), some_niw(D, D + 2.0)
     gibbs, rng = Gibbs(X, 3, 0.7, niw), np.random.default_rng(8)

@@ -35,17 +35,23 @@ PRIORS: dict[str, tuple[WeightPrior, oracle.WeightPrior]] = {
     "Pitman-Yor": (gg.PitmanYorProcess(0.7, 0.3), oracle.PY(0.7, 0.3)),
 }
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "Pitman-Yor" else name for name in PRIORS]
-MOVES = {"labels only": (0.0, 0.0, 20), "launches": (1.0, 0.0, 6), "recalls": (0.0, 1.0, 6), "all": (0.5, 1.0, 5)}
-"""launches and recalls a sweep, sweeps per draw."""
+MOVES = {
+    "labels only": (0.0, 0.0, 0.0, 20),
+    "launches": (1.0, 0.0, 0.0, 6),
+    "recalls": (0.0, 1.0, 0.0, 6),
+    "row by row": (0.0, 0.0, 1.0, 6),
+    "all": (0.5, 1.0, 1.0, 5),
+}
+"""launches, recalls and moves row by row a sweep, sweeps per draw."""
 
 
-def use_moves(monkeypatch: pytest.MonkeyPatch, launches: float, recalls: float) -> None:
+def use_moves(monkeypatch: pytest.MonkeyPatch, *rates: float) -> None:
     """Make kept sweeps do just these moves."""
     at = Tuner.at
 
     def only(self: Tuner, sweep: int, *rest: object) -> tuple[Floats, int]:
         tuning, left = at(self, sweep, *rest)
-        return (np.array([launches, recalls, 2.0, 0.0, 0.0]) if sweep >= self._warmup else tuning), left
+        return (np.array([*rates, 2.0, 0.0, 0.0]) if sweep >= self._warmup else tuning), left
 
     monkeypatch.setattr(Tuner, "at", only)
 
@@ -72,8 +78,8 @@ def assert_exact(trace: gg.Trace, exact: oracle.Enumeration, min_ess: float) -> 
 @pytest.mark.parametrize("name", QUICK)
 def test_fixture_a(name: str, moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prior, truth = PRIORS[name]
-    launches, recalls, thin = MOVES[moves]
-    use_moves(monkeypatch, launches, recalls)
+    *rates, thin = MOVES[moves]
+    use_moves(monkeypatch, *rates)
     settings = {"draws": 10_000, "warmup": 1000, "thin": thin, "rng": 5, "threads": 1, "progress": False}
     trace = gg.fit(NEAL, prior, prior=package_prior(NEAL_NIW), **settings)
     assert_exact(trace, oracle.enumerate_posterior(NEAL, NEAL_NIW, truth), min_ess=10_000)
@@ -85,7 +91,7 @@ def test_two_and_three_dimensions(name: str, D: int, N: int) -> None:
     prior, truth = PRIORS[name]
     X = np.where(np.arange(N) % 2, 1.5, -1.5)[:, None] + np.random.default_rng([D, N]).standard_normal((N, D))
     niw = some_niw(D, D + 2.0)
-    settings = {"draws": 8000, "warmup": 1000, "thin": 6, "rng": 6, "threads": 1, "progress": False}
+    settings = {"draws": 8000, "warmup": 1000, "thin": 8, "rng": 6, "threads": 1, "progress": False}
     trace = gg.fit(X, prior, prior=package_prior(niw), **settings)
     assert_exact(trace, oracle.enumerate_posterior(X, niw, truth), min_ess=10_000)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.random import uniform
 from gibbs_gmm.kernels.simd import (
     HALF,
@@ -80,12 +80,13 @@ class Workspace(NamedTuple):
     total: FloatArray
     threshold: FloatArray
     label: IntArray
+    members: IntArray
     pending: FloatArray
     waiting: IntArray
     weight: FloatArray
 
 
-@kernel
+@allocating_kernel
 def _aligned(size: int) -> FloatArray:
     """An array that starts on a cache line: wide loads that straddle two lines cost twice."""
     raw = np.empty(size + LANES)
@@ -93,7 +94,7 @@ def _aligned(size: int) -> FloatArray:
     return raw[skip : skip + size]
 
 
-@kernel
+@allocating_kernel
 def new_workspace(K: int, D: int) -> Workspace:
     """Buffers for K components of dimension D: about 1 KB x (K + 2 D) and 128 B x K D."""
     P = (D + LANES - 1) // LANES * LANES
@@ -115,6 +116,7 @@ def new_workspace(K: int, D: int) -> Workspace:
         block[rest + TILE : rest + 2 * TILE],
         block[rest + 2 * TILE : rest + 3 * TILE],
         block[rest + 3 * TILE : rest + 4 * TILE],
+        np.zeros(TILE, np.int64),
         np.zeros(TILE, np.int64),
         _aligned(K * PENDING * P).reshape(K, PENDING, P),
         np.zeros(K, np.int64),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.partition_search import Draws, Table
 from gibbs_gmm.kernels.random import mix
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
@@ -10,7 +10,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 _TILE = 64  # rows whose labels stay in the cache while others are compared with them
 
 
-@kernel
+@allocating_kernel
 def renumber(labels: LabelArray, sizes: IntArray) -> None:
     """Number the clusters of each draw 0, 1, ... in the order in which they appear: one name for one partition.
 

@@ -6,7 +6,7 @@ of draws x rows x components is ever made. ``place`` (T, K) says where component
 sit among these.
 """
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.assign import TILE, Components, exp2, load_tile, log_weights, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
@@ -31,7 +31,7 @@ def count_places(z: LabelArray, place: IntArray, counted: AnyArray, counts: IntA
                 counts[i, place[t, z[t, i]]] += 1
 
 
-@kernel
+@allocating_kernel
 def add_responsibilities(
     X: AnyArray,
     loc: FloatArray,

@@ -49,7 +49,8 @@ class Moves(NamedTuple):
     """What split-merge moves need besides the state of their chain.
 
     pair, groups: the launch at hand and the statistics of its sides. union (1 cluster), union_centre (P,). sizes
-    (capacity + 1,), mu_n, Psi_n, W, score: scratch. counts (3, 2): proposed and accepted splits, merges, re-splits.
+    (capacity + 1,), mu_n, Psi_n, W, score: scratch. counts (2, 3, 2): proposed
+    and accepted splits, merges, re-splits, by launches and row by row.
     rows (1,): rows that passes have read, the measure of cost.
     """
 
@@ -68,7 +69,8 @@ class Moves(NamedTuple):
 
 
 @kernel
-def _log_partition(model: Model, state: State, n: int, t: int, moves: Moves) -> float:
+def log_partition_of(model: Model, state: State, n: int, t: int, moves: Moves) -> float:
+    """log p(C, n) of the first t of ``moves.sizes``."""
     return log_partition(model.weights, state.hyper[ALPHA], state.z.shape[0], n, t, moves.sizes)
 
 
@@ -83,6 +85,24 @@ def _copy_cluster(
         to_s[i] = s[i]
         for j in range(P):
             to_S[i, j] = S[i, j]
+
+
+@kernel
+def copy_union(state: State, moves: Moves, a: int, size: float) -> None:
+    """Give cluster a the statistics of the union, of ``size`` rows."""
+    total, centre = state.total, state.components.centre
+    _copy_cluster(moves.union.s[0], moves.union.S[0], moves.union_centre, total.s[a], total.S[a], centre[a])
+    total.n[a] = size
+
+
+@kernel
+def free_place(state: State, b: int, last: int) -> None:
+    """Give the last cluster's statistics the place b that a merge has left free."""
+    total, centre = state.total, state.components.centre
+    if b != last:
+        _copy_cluster(total.s[last], total.S[last], centre[last], total.s[b], total.S[b], centre[b])
+        total.n[b] = total.n[last]
+    total.n[last] = 0.0
 
 
 @kernel
@@ -181,7 +201,7 @@ def _lean(pair: Pair, centre: FloatArray, s: FloatArray, n: float, mean: FloatAr
 
 
 @kernel
-def _may_split(model: Model, state: State) -> bool:
+def may_split(model: Model, state: State) -> bool:
     """Whether the prior, and the room there is, allow one more cluster."""
     t = state.size[N_CLUSTERS]
     if t + 1 >= state.log_w.shape[0]:
@@ -250,14 +270,14 @@ def split_merge(
         log_extra = math.log(2.0 / (t + 1.0)) if kind == SPLIT else (math.log(t / 2.0) if kind == JOIN else 0.0)
     if kind == SPLIT:
         b = t
-        if total.n[a] < 2.0 or not _may_split(model, state):
+        if total.n[a] < 2.0 or not may_split(model, state):
             return False
-    moves.counts[kind, 0] += 1
+    moves.counts[0, kind, 0] += 1
 
     read = total.n[a]
     for k in range(t):
         moves.sizes[k] = total.n[k]
-    log_ratio = -_log_partition(model, state, n, t, moves)
+    log_ratio = -log_partition_of(model, state, n, t, moves)
     log_ratio -= log_marginal(prior, total.n[a], total.s[a], total.S[a], centre[a], mu_n, Psi_n)
     if kind != SPLIT:
         read += total.n[b]
@@ -271,7 +291,7 @@ def split_merge(
         moves.sizes[b] = moves.sizes[t - 1]
         n, t = n - n_step(model), t - 1
         log_ratio += log_marginal(prior, read, moves.union.s[0], moves.union.S[0], moves.union_centre, mu_n, Psi_n)
-        log_ratio += _log_partition(model, state, n, t, moves)
+        log_ratio += log_partition_of(model, state, n, t, moves)
         # q is at most 1: most merges are refused here, without a launch or a pass.
         if not log_u < log_ratio + (0.0 if greedy else log_extra):
             return False
@@ -324,7 +344,7 @@ def split_merge(
         for k in range(2):
             side = pair.components.centre[k]
             log_ratio += log_marginal(prior, groups.n[k], groups.s[k], groups.S[k], side, mu_n, Psi_n)
-        log_ratio += _log_partition(model, state, n, t, moves)
+        log_ratio += log_partition_of(model, state, n, t, moves)
         if not greedy:
             log_ratio -= log_q
         if scans > 0 and kind == SPLIT:
@@ -340,12 +360,8 @@ def split_merge(
         task[1], task[2] = b, t
         restricted(data.X, data.loc, z, pair, work, first, shards)
     if kind == JOIN:
-        _copy_cluster(moves.union.s[0], moves.union.S[0], moves.union_centre, total.s[a], total.S[a], centre[a])
-        total.n[a] = read
-        if b != t:  # the last cluster, number t of the t + 1 there were, takes the free place
-            _copy_cluster(total.s[t], total.S[t], centre[t], total.s[b], total.S[b], centre[b])
-            total.n[b] = total.n[t]
-        total.n[t] = 0.0
+        copy_union(state, moves, a, read)
+        free_place(state, b, t)
     else:
         for k in range(2):
             place = b if k == 1 else a
@@ -353,7 +369,7 @@ def split_merge(
             _copy_cluster(groups.s[k], groups.S[k], side, total.s[place], total.S[place], centre[place])
             total.n[place] = groups.n[k]
     state.size[N_COMPONENTS], state.size[N_CLUSTERS] = max(n, t), t
-    moves.counts[kind, 1] += 1
+    moves.counts[0, kind, 1] += 1
     if collect and kind == SPLIT:
         place = library_place(moves)
         for k in range(2):

@@ -144,7 +144,13 @@ def log_marginal(
     update_posterior(prior, n, s, S, centre, mu_n, Psi_n)
     if cholesky(Psi_n, Psi_n) != 0:
         return np.nan
-    log_norm_n = log_normaliser(D, prior.kappa_0 + n, prior.nu_0 + n, 2.0 * log_diagonal(Psi_n))
+    return log_marginal_of(prior, D, n, log_diagonal(Psi_n))
+
+
+@kernel
+def log_marginal_of(prior: Prior, D: int, n: float, log_det: float) -> float:
+    """The same from the number of observations and log|L|, Psi_n = L L'."""
+    log_norm_n = log_normaliser(D, prior.kappa_0 + n, prior.nu_0 + n, 2.0 * log_det)
     return prior.log_norm - log_norm_n - 0.5 * n * D * math.log(2.0 * math.pi)
 
 
@@ -187,12 +193,13 @@ def draw_scale(
     W: FloatArray,
     Psi_0: FloatArray,
     L_0: FloatArray,
+    B: FloatArray,
 ) -> int:
     """Psi_0 | Sigma_1..Sigma_t ~ Wishart(nu_h + t nu_0, (S_h^-1 + sum_k Sigma_k^-1)^-1), Sigma_k^-1 = W_k'W_k.
 
     The prior is Psi_0 ~ Wishart(nu_h, S_h), E[Psi_0] = nu_h S_h (in the spirit of Richardson & Green 1997). With
     S_h^-1 + sum = R R', Psi_0 = (R'^-1 B)(R'^-1 B)' for B of Bartlett's decomposition. Overwrites Psi_0 and its lower
-    Cholesky factor L_0 (D, D). Returns 0, or the number of a pivot that is not positive.
+    Cholesky factor L_0 (D, D); B (D, D) is scratch. Returns 0, or the number of a pivot that is not positive.
     """
     D = Psi_0.shape[0]
     for i in range(D):
@@ -206,10 +213,9 @@ def draw_scale(
     if status != 0:
         return status
     nu = nu_h + t * nu_0
-    B = np.zeros((D, D))
     for i in range(D):
-        for j in range(i):
-            B[i, j] = rng.standard_normal()
+        for j in range(D):
+            B[i, j] = rng.standard_normal() if j < i else 0.0
         B[i, i] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (nu - i)))
     for j in range(D):  # B <- R'^-1 B, by columns, from the last row up
         for i in range(D - 1, -1, -1):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.random import uniform
 from gibbs_gmm.kernels.simd import LANES, add_four, add_ratios
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
@@ -345,7 +345,7 @@ def undecided(rows: IntArray, better: FloatArray) -> int:
     return front
 
 
-@kernel
+@allocating_kernel
 def search(
     key: np.uint64, draws: Draws, loss: int, labels: IntArray, limit: int, attempts: int, table: Table, best: IntArray
 ) -> float:

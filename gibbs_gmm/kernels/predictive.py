@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.assign import (
     LOG2_E,
     TILE,
@@ -160,7 +160,7 @@ def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
     return K + 1
 
 
-@kernel
+@allocating_kernel
 def add_draws(
     X: AnyArray,
     loc: FloatArray,
@@ -209,7 +209,7 @@ def add_draws(
                     mass[j, start + b] = part[j, b]
 
 
-@kernel
+@allocating_kernel
 def log_densities(
     X: AnyArray, loc: FloatArray, mixtures: Mixtures, log_density: FloatArray, first: int, last: int
 ) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.assign import (
     LOG2_E,
     TILE,
@@ -107,7 +107,7 @@ def restricted_shards(
     N, shards, P = X.shape[0], pair.log_q.shape[0], work.rows.shape[1]
     mode, label_0, label_1 = pair.task[0], pair.task[1], pair.task[2]
     sides = pair.components.W.shape[0]  # 2; a literal would have callees compiled a second time
-    index = np.zeros(TILE, np.int64)
+    index = work.members
     for shard in range(first, last):
         n, s, S = pair.groups.n[shard], pair.groups.s[shard], pair.groups.S[shard]
         for k in range(sides):
@@ -141,7 +141,7 @@ def restricted_shards(
         pair.log_q[shard] = total
 
 
-@kernel
+@allocating_kernel
 def restricted_task(X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, first: int, last: int) -> None:
     """:func:`restricted_shards` with a workspace of its own: one task of a pass that is spread over threads."""
     restricted_shards(X, loc, z, pair, new_workspace(pair.components.W.shape[0], X.shape[1]), first, last)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel, pointer
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel, pointer
 from gibbs_gmm.kernels.assign import (
     LOG2_E,
     TILE,
@@ -45,6 +45,7 @@ from gibbs_gmm.kernels.partition import (
     draw_process_weights,
 )
 from gibbs_gmm.kernels.random import draw_key, uniform
+from gibbs_gmm.kernels.sequential import Sides, new_sides, sequential_moves
 from gibbs_gmm.kernels.split_merge import restricted_shards
 from gibbs_gmm.kernels.state import (
     ALPHA,
@@ -79,9 +80,10 @@ def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int) -
     The slice of row i is u_i = w_{z_i} v_i, v_i uniform by ``key[1]``. Returns the number n of components; log_w[n]
     holds the rest.
     """
-    alpha, log_w = state.hyper[ALPHA], state.log_w
+    alpha, log_w, w = state.hyper[ALPHA], state.log_w, state.components.log_c  # log_c is drawn afresh after this
     draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
-    w = np.exp(log_w[:t])
+    for k in range(t):
+        w[k] = math.exp(log_w[k])
     least = 1.0
     for i in range(state.z.shape[0]):
         least = min(least, w[state.z[i]] * uniform(state.key[1], i))
@@ -116,11 +118,11 @@ def draw_known_weights(rng: np.random.Generator, model: Model, state: State, scr
 
 
 @kernel
-def draw_hyperparameters(rng: np.random.Generator, model: Model, state: State) -> int:
+def draw_hyperparameters(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> int:
     """Psi_0 and kappa_0 given the occupied components, where they are learned. Returns 0 or a failed pivot."""
     D, t, prior = state.Psi_0.shape[0], state.size[N_CLUSTERS], model.components
     if model.nu_h > 0.0:
-        status = draw_scale(rng, model.nu_h, model.inverse_S_h, t, prior.nu_0, state.W, state.Psi_0, state.L_0)
+        status = draw_scale(rng, model.nu_h, model.inverse_S_h, t, prior.nu_0, state.W, state.Psi_0, state.L_0, scratch)
         if status != 0:
             return status
     if model.kappa_shape > 0.0:
@@ -138,7 +140,7 @@ def draw_hyperparameters(rng: np.random.Generator, model: Model, state: State) -
 
 
 @kernel
-def keep_hyperparameters(rng: np.random.Generator, model: Model, state: State) -> int:
+def keep_hyperparameters(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> int:
     """Stands in for :func:`draw_hyperparameters` where all are fixed."""
     return 0
 
@@ -213,7 +215,7 @@ def assign_shards(data: Data, state: State, sliced: bool, work: Workspace, first
         state.shard_log_likelihood[shard] = total / LOG2_E
 
 
-@kernel
+@allocating_kernel
 def assign_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
     """:func:`assign_shards` with a workspace of its own: one task of a pass that is spread over threads."""
     assign_shards(data, state, sliced, new_workspace(state.size[N_COMPONENTS], state.W.shape[1]), first, last)
@@ -294,7 +296,7 @@ def finish(state: State, place: IntArray) -> float:
 
 
 @kernel
-def record(data: Data, model: Model, state: State, total: float, draws: Draws, row: int) -> bool:
+def record(data: Data, model: Model, state: State, total: float, draws: Draws, row: int, V: FloatArray) -> bool:
     """Write the state into a row of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
 
     log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to a constant, over all components (known n) or
@@ -305,7 +307,7 @@ def record(data: Data, model: Model, state: State, total: float, draws: Draws, r
     written = K if model.weights.known else t
     if written > slots:
         return False
-    prior, V = current_prior(model, state), np.empty((D, D))
+    prior = current_prior(model, state)
     log_prior = 0.0
     for k in range(written):
         log_prior += log_niw(prior, state.components.centre[k], state.W[k])
@@ -338,14 +340,16 @@ def record(data: Data, model: Model, state: State, total: float, draws: Draws, r
     return True
 
 
-LAUNCHES, RECALLS, SCANS, GREEDY, COLLECT = 0, 1, 2, 3, 4
-"""Places in ``tuning``: split-merge moves a sweep with a launch and from the library (rates), scans of a launch,
-whether moves are greedy (warm-up only), whether accepted launches are collected."""
+LAUNCHES, RECALLS, ROW_BY_ROW, SCANS, GREEDY, COLLECT = 0, 1, 2, 3, 4, 5
+"""Places in ``tuning``: split-merge moves a sweep with a launch, from the library and row by row (rates), scans of a
+launch, whether moves are greedy (warm-up only), whether accepted launches are collected."""
 
 
 class Scratch(NamedTuple):
-    """Buffers of a sweep: cumulated (n_max + 1,), place (capacity,), workspaces for all components and for a pair."""
+    """Buffers of a sweep: sides of moves, cumulated (n_max + 1,), place (capacity,), workspaces for all components and
+    for a pair."""
 
+    sides: Sides
     cumulated: FloatArray
     place: IntArray
     work: Workspace
@@ -358,6 +362,7 @@ class Calls(NamedTuple):
 
     split_merge: Any
     restricted: Any
+    row_by_row: Any
     draw_weights: Any
     draw_components: Any
     draw_hyperparameters: Any
@@ -396,11 +401,14 @@ def run_sweeps(
             calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, calls.restricted)
         for _ in range(int(tuning[RECALLS] + rng.random())):
             calls.split_merge(rng, data, model, state, moves, 0, greedy, False, scratch.pair_work, calls.restricted)
+        count = int(tuning[ROW_BY_ROW] + rng.random())
+        if count > 0:
+            calls.row_by_row(rng, data, model, state, moves, scratch.sides, count)
         calls.draw_weights(rng, model, state, scratch.cumulated)
         K, t = state.size[N_COMPONENTS], state.size[N_CLUSTERS]
         failed = calls.draw_components(rng, model, state, first, t, moves.mu_n, moves.Psi_n)
         if failed == 0:
-            failed = calls.draw_hyperparameters(rng, model, state)
+            failed = calls.draw_hyperparameters(rng, model, state, moves.Psi_n)
         if failed == 0:
             failed = calls.draw_components(rng, model, state, t, K, moves.mu_n, moves.Psi_n)
         if failed != 0:
@@ -409,7 +417,11 @@ def run_sweeps(
         calls.assign(data, state, model.weights.kind == PROCESS, scratch.work, first, shards)
         total = calls.finish(state, scratch.place)
         state.report[DONE] = number
-        if thin > 0 and number % thin == 0 and not calls.record(data, model, state, total, draws, number // thin - 1):
+        if (
+            thin > 0
+            and number % thin == 0
+            and not calls.record(data, model, state, total, draws, number // thin - 1, moves.Psi_n)
+        ):
             state.report[UNRECORDED] = 1
             return total
     return total
@@ -422,6 +434,7 @@ def kernel_calls(model: Model) -> Calls:
     return Calls(
         split_merge,
         restricted_shards,
+        sequential_moves,
         draw_known_weights if simple else draw_weights,
         draw_components,
         draw_hyperparameters if learned else keep_hyperparameters,
@@ -435,15 +448,16 @@ def compiled_calls(
     rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws
 ) -> Calls:
     """The same as pointers, compiled for these types; what a simple model does not need is not compiled."""
-    work, calls = new_workspace(1, state.W.shape[1]), kernel_calls(model)
+    work, sides, calls = new_workspace(1, state.W.shape[1]), new_sides(1, state.W.shape[1], 1.0), kernel_calls(model)
     restricted = pointer(calls.restricted, "void", data.X, data.loc, state.z, moves.pair, work, 0, 0)
     return Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, restricted),
         restricted,
+        pointer(calls.row_by_row, "void", rng, data, model, state, moves, sides, 0),
         pointer(calls.draw_weights, "void", rng, model, state, state.log_w),
         pointer(calls.draw_components, "int64", rng, model, state, 0, 0, moves.mu_n, moves.Psi_n),
-        pointer(calls.draw_hyperparameters, "int64", rng, model, state),
+        pointer(calls.draw_hyperparameters, "int64", rng, model, state, moves.Psi_n),
         pointer(calls.assign, "void", data, state, False, work, 0, 0),
         pointer(calls.finish, "float64", state, state.report),
-        pointer(calls.record, "boolean", data, model, state, 0.0, draws, 0),
+        pointer(calls.record, "boolean", data, model, state, 0.0, draws, 0, moves.Psi_n),
     )
