@@ -11,8 +11,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from arviz_stats.base import array_stats
@@ -20,8 +22,10 @@ from scipy import stats
 
 import gibbs_gmm as gg
 from benchmarks import common
-from benchmarks.common import AnyArray, FloatArray
-from gibbs_gmm.chains import Chain
+from benchmarks.common import AnyArray, Figure, FloatArray, say
+from benchmarks.prior_study import simulate
+from gibbs_gmm.chains import _BATCH_SECONDS, Chain
+from gibbs_gmm.kernels.state import N_CLUSTERS
 from gibbs_gmm.summary import r_hat_of
 
 
@@ -93,3 +97,150 @@ def _advance(chain: Chain) -> tuple[float, float]:
     while not chain.finished:
         chain.advance(None)
     return middle - begun, time.thread_time() - middle
+
+
+def effective_draws(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 1."""
+    figures, details = [], []
+    for case in cases():
+        say(f"effective draws: {case.name}")
+        runs = [run_case(case, 500 if scratch else 3000, 3000, seed) for seed in range(1, 2 if scratch else 4)]
+        details += runs
+        rates = [run["ess_per_second"] for run in runs]
+        note = f"{min(rates):,.0f} to {max(rates):,.0f} by seed; R-hat at most {max(run['r_hat'] for run in runs):.3f}"
+        name = f"{case.name}, effective draws of n+ a second"
+        figures.append(Figure(name, case.target, True, float(np.median(rates)), "", note))
+        if case.name == "Iris":
+            for t, published in ((2, 0.432), (3, 0.498), (4, 0.066)):
+                p = float(np.mean([run["p_n_clusters"][t - 1] for run in runs]))
+                figures.append(Figure(f"Iris, p(n+ = {t}) - {published}", 0.01, False, abs(p - published), ""))
+    return figures, details
+
+
+def defaults(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 2."""
+    figures, details = [], []
+    for name in common.DATA_SETS[: 1 if scratch else None]:
+        say(f"fit(X): {name}")
+        X = common.data_set(name)[0]
+        gg.fit(X, draws=2, warmup=60, thin=1, rng=0, progress=False)  # compiles for this number of columns
+        begun = time.perf_counter()
+        trace = gg.fit(X, rng=1, progress=False)
+        seconds, r_hat = time.perf_counter() - begun, r_hat_of(trace.n_clusters)
+        p = np.bincount(trace.n_clusters.ravel()) / trace.n_clusters.size
+        details.append(
+            {"data": name, "seconds": seconds, "r_hat": r_hat, "ess": ess_of(trace.n_clusters), "p": p.tolist()}
+        )
+        limit = 90.0 if name == "wine" else 30.0
+        title = f"fit(X) on {name.capitalize()}"
+        figures.append(Figure(f"{title}, R-hat of n+", 1.05, False, r_hat, "", f"n+ = {int(p.argmax())} is likeliest"))
+        figures.append(Figure(f"{title}, seconds", limit, False, seconds, "s"))
+    return figures, details
+
+
+def recovery(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 3: chains from one cluster and from 30, 200 sweeps of warm-up, and 200 sweeps in which they should stay."""
+    figures, details = [], []
+    sizes = ((10_000, 2, 5),) if scratch else ((10_000, 2, 5), (100_000, 8, 12))
+    for N, D, n in sizes:
+        data = simulate(N, D, n, 0.001, seed=7)
+        for start in (1, 30):
+            say(f"recovery: N={N:,} D={D}, {n} components, from {start} cluster(s)")
+            with mock.patch.object(common._FIT, "_start", lambda chain, rows, start=start: start):
+                chains = common.build_chains(data.X, None, draws=200, warmup=200, thin=1, chains=4, rng=3)
+            reached = []
+            for chain in chains:
+                first = None
+                while not chain.finished:
+                    chain._seconds_per_sweep = _BATCH_SECONDS  # one sweep at a time
+                    chain.advance(None)
+                    right = int(chain.state.size[N_CLUSTERS]) == n
+                    if right and first is None:
+                        first = chain.sweeps_done
+                reached.append(first)
+            kept = np.stack([chain.arrays["n_clusters"] for chain in chains])
+            details.append(
+                {"N": N, "D": D, "n": n, "start": start, "reached": reached, "stayed": float((kept == n).mean())}
+            )
+            title = f"N={N:,} D={D}, {n} components, from {start}"
+            slowest = math.inf if None in reached else float(max(r for r in reached if r is not None))
+            figures.append(Figure(f"{title}: sweeps until the slowest chain has n+ = {n}", 200, False, slowest, ""))
+            figures.append(
+                Figure(
+                    f"{title}: least share of draws at {n} after that", 0.99, True, float((kept == n).mean(1).min()), ""
+                )
+            )
+    return figures, details
+
+
+def cost(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 4."""
+    N = 200_000 if scratch else 1_000_000
+    say(f"cost of a sweep: N={N:,}")
+    X = common.mixture(N, 4, 20)
+    settled = {}
+    for name, weights in (("known", 20), ("unknown", None)):
+        (chain,) = common.build_chains(X, weights, draws=8, warmup=60, chains=1, rng=1, thin=1, save_assignments=False)
+        while chain.sweeps_done < chain.plan.warmup:
+            chain.advance(None)
+        common.sweep(chain, 1)
+        settled[name] = chain
+    tasks = {name: (lambda chain=chain: common.sweep(chain, 4)) for name, chain in settled.items()}
+    seconds = common.interleave(tasks, 3 if scratch else 9)
+    ratio = common.medians(seconds)["unknown"] / common.medians(seconds)["known"]
+    low, high = common.ratio_range(seconds["unknown"], seconds["known"])
+    clusters = int(settled["unknown"].state.size[N_CLUSTERS])
+    note = f"{low:.2f} to {high:.2f}; {clusters} clusters"
+    figure = Figure(f"sweep with unknown n / with n = 20, N={N:,} D=4", 1.3, False, ratio, "times", note)
+    return [figure], [{"seconds": seconds, "n_clusters": clusters}]
+
+
+def evidences(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 5."""
+    figures, details = [], []
+    fixture = "-246.17994108 -231.477 -227.059 -226.436 -226.262 -226.328 -226.519 -226.784 -227.111 -227.456"
+    for case, target, draws in ((cases()[0], 0.1, 100_000), (cases()[1], 0.05, 250_000)):
+        say(f"evidences: {case.name}")
+        begun = time.perf_counter()
+        found = gg.log_evidence(
+            case.X, prior=case.prior, draws=draws // (10 if scratch else 1), chains=8, rng=1, progress=False
+        )
+        seconds, error = time.perf_counter() - begun, float(found.standard_error.max())
+        values = {"log_evidence": found.log_evidence.tolist(), "standard_error": found.standard_error.tolist()}
+        details.append({"data": case.name, **values, "seconds": seconds, "messages": found.messages})
+        figures.append(
+            Figure(f"{case.name}, largest standard error of log p(X | n), n = 1..10", target, False, error, "")
+        )
+        figures.append(Figure(f"{case.name}, seconds for it (two threads)", 60, False, seconds, "s"))
+        if case.name == "Galaxies":
+            gap = np.abs(found.log_evidence - np.array(fixture.split(), float))[1:] / found.standard_error[1:]
+            note = "standard errors; n = 1..10, against Hairault, Robert & Rousseau's method"
+            figures.append(Figure("Galaxies, largest gap to published evidences", 4, False, float(gap.max()), "", note))
+    return figures, details
+
+
+def main() -> None:
+    args = common.parser(__doc__.splitlines()[0]).parse_args()
+    parts = {
+        "effective draws": effective_draws,
+        "defaults": defaults,
+        "recovery": recovery,
+        "cost": cost,
+        "evidences": evidences,
+    }
+    figures: list[Figure] = []
+    details, loads = {}, {}
+    for name, part in parts.items():
+        with common.OtherLoad() as load:
+            found, details[name] = part(args.quick)
+        figures += found
+        loads[name] = load.share
+    print(common.describe(common.environment()))
+    print(common.table(["figure", "target", "measured", "", "note"], [figure.row() for figure in figures]))
+    print("Of the machine, other processes took: " + ", ".join(f"{name} {share:.0%}" for name, share in loads.items()))
+    payload = {"figures": [figure.to_dict() for figure in figures], "load_of_others": loads, "details": details}
+    common.write("mixing", payload, args.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,9 @@ WEIGHTS = conditional("weights_given_labels")
 SWEEP = conditional("parameters_then_labels")
 LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-launches]"
 RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-recalls]"
+ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by row]"
+MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
+EMPTY = "test_unknown_n.py::test_fixture_a[static-labels only]"
 
 PLANTS = {
     "reversed Bartlett": ("niw.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - i)", COMPONENTS),
@@ -43,6 +46,11 @@ PLANTS = {
         "log_extra = math.log((N",
         LAUNCHES,
     ),
+    "row by row without its proposal": ("sequential.py", "log_ratio -= _allocate(", "_allocate(", ROWS),
+    "row by row at a fresh probability": ("sequential.py", "offset, sides, m, False)", "offset, sides, m, True)", ROWS),
+    "choice of anchors in rows forgotten": ("sequential.py", "(t * sides.n[0] * sides.n[1])", "t", ROWS),
+    "V(t + 1) / V(t) off by one": ("moves.py", "shape[0], n, t, moves.sizes)", "shape[0], n + 1, t, moves.sizes)", MFM),
+    "empty component not redrawn": ("sweep.py", "model, state, t, K, moves", "model, state, t, t, moves", EMPTY),
     "choice of clusters forgotten": ("moves.py", "math.log(2.0 / (t + 1.0)) if", "math.log(2.0) if", RECALLS),
 }
 """file, text, what it becomes, the test that must fail"""
