@@ -159,7 +159,7 @@ class Gibbs:
         kernels.draw_weights(rng, self.model, self.state, scratch)
         n, t = (int(self.state.size[place]) for place in (N_COMPONENTS, N_CLUSTERS))
         assert kernels.draw_components(rng, self.model, self.state, 0, t, mu_n, Psi_n) == 0
-        assert kernels.draw_hyperparameters(rng, self.model, self.state) == 0
+        assert kernels.draw_hyperparameters(rng, self.model, self.state, Psi_n) == 0
         assert kernels.draw_components(rng, self.model, self.state, t, n, mu_n, Psi_n) == 0
 
     def label_pass(self, key: int | None = None) -> float:

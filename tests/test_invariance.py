@@ -36,9 +36,11 @@ def transition(story: Story, step: Step) -> Transition:
     if step is whole_sweeps:
         gibbs.warm_up(rng, SWEEPS)
     elif step is many_launches:
-        gibbs.warm_up(rng, 1, moves=(MOVES, 0))
+        gibbs.warm_up(rng, 1, moves=(MOVES, 0, 0))
     elif step is many_recalls:
-        gibbs.warm_up(rng, 1, moves=(0, MOVES))
+        gibbs.warm_up(rng, 1, moves=(0, MOVES, 0))
+    elif step is many_rows:
+        gibbs.warm_up(rng, 1, moves=(0, 0, MOVES))
 
     def step_with(
         rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints, X: Floats
@@ -70,6 +72,13 @@ def many_recalls(
     gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
 ) -> tuple[Floats, Floats, Floats, Ints]:
     """The same, with launches from the library."""
+    return many_launches(gibbs, rng, w, mu, Sigma, z)
+
+
+def many_rows(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """The same, with moves row by row."""
     return many_launches(gibbs, rng, w, mu, Sigma, z)
 
 
@@ -122,6 +131,7 @@ CONDITIONALS = [
     labels_given_parameters,
     parameters_then_labels,
     many_launches,
+    many_rows,
     many_recalls,
 ]
 BOTH = ["1D, K=2", "2D, K=3"]

@@ -17,6 +17,7 @@ from gibbs_gmm.chains import initial_state, new_moves
 from gibbs_gmm.fitting import as_model
 from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.assign import new_workspace
+from gibbs_gmm.kernels.sequential import new_sides
 from gibbs_gmm.kernels.state import ALPHA, FAILED, KAPPA, LOG_NORM, N_CLUSTERS, N_COMPONENTS, Data, Draws
 from gibbs_gmm.tuning import Tuner
 from gibbs_gmm.weight_priors import WeightPrior
@@ -150,10 +151,12 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int) -> Non
     )
     calls = kernels.compiled_calls(rng, data, model, state, moves, draws)
     place = np.zeros(capacity, np.int64)
+    sides = new_sides(N_ROWS, D, niw.nu_0)
     scratch = kernels.Scratch(
-        np.zeros(len(model.weights.log_p)), place, new_workspace(capacity, D), new_workspace(2, D)
+        sides, np.zeros(len(model.weights.log_p)), place, new_workspace(capacity, D), new_workspace(2, D)
     )
-    tuning = np.array([1.0, 0.0, 1.0, 0.0, 0.0])
+    tuning = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    state.key[0] = 1  # labels are set below
 
     def draw() -> tuple[float, float, Floats, int, NDArray[np.int64], Floats]:
         alpha = float(ALPHA_PRIOR.rvs(random_state=rng))

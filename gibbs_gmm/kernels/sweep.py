@@ -395,13 +395,14 @@ def run_sweeps(
     state.report[DONE], state.report[FAILED], state.report[UNRECORDED] = 0, 0, 0
     total = 0.0
     for number in range(1, sweeps + 1):
-        for move in range(int(tuning[LAUNCHES] + rng.random())):
+        labelled = state.key[0] != np.uint64(0)  # before its first sweep a chain has statistics but no labels
+        for move in range(int(tuning[LAUNCHES] + rng.random()) if labelled else 0):
             # A pair of components is remembered only while they are those of the clusters: before the first move.
             keep = collect and move == 0
             calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, calls.restricted)
-        for _ in range(int(tuning[RECALLS] + rng.random())):
+        for _ in range(int(tuning[RECALLS] + rng.random()) if labelled else 0):
             calls.split_merge(rng, data, model, state, moves, 0, greedy, False, scratch.pair_work, calls.restricted)
-        count = int(tuning[ROW_BY_ROW] + rng.random())
+        count = int(tuning[ROW_BY_ROW] + rng.random()) if labelled else 0
         if count > 0:
             calls.row_by_row(rng, data, model, state, moves, scratch.sides, count)
         calls.draw_weights(rng, model, state, scratch.cumulated)
