@@ -91,7 +91,10 @@ class DrawFile:
         with open(path, "rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError(f"{path.name} is not of version 1.0 of the .npy format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, _MAX_HEADER)
+            try:
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, _MAX_HEADER)
+            except Exception as error:  # NumPy parses it as Python, and lets that parser's errors out
+                raise ValueError(f"{path.name} has a damaged header: {error}") from error
             self._offset, size = file.tell(), os.fstat(file.fileno()).st_size
         if dtype.kind not in "fiu" or fortran or len(shape) < 2 or min(shape) < 1:
             raise ValueError(f"{path.name} holds no draws: its type is {dtype} and its shape {shape}")
