@@ -199,7 +199,7 @@ def evidences(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Part 5."""
     figures, details = [], []
     fixture = "-246.17994108 -231.477 -227.059 -226.436 -226.262 -226.328 -226.519 -226.784 -227.111 -227.456"
-    for case, target, draws in ((cases()[0], 0.1, 100_000), (cases()[1], 0.05, 250_000)):
+    for case, target, draws in ((cases()[0], 0.1, 100_000), (cases()[1], 0.05, 150_000)):
         say(f"evidences: {case.name}")
         begun = time.perf_counter()
         found = gg.log_evidence(

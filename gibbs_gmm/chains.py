@@ -318,7 +318,8 @@ class Chain:
         kept = done // thin if thin > 0 else 0
         if report[UNRECORDED]:
             slots = 2 * max(self.slots, int(state.size[N_CLUSTERS]))
-            self.window = max(first + kept, self._room(slots))
+            if self._window_bytes is not None:
+                self.window = max(first + kept, self._room(slots))
             self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             kernels.record(self.data, self.model, state, total, last, kept - 1, self.moves.Psi_n)

@@ -11,6 +11,7 @@ from oracle import NIW, Finite, Floats
 from scipy.special import gammaln
 
 import gibbs_gmm as gg
+from gibbs_gmm import chains
 from gibbs_gmm.evidence import Evidence, log_evidence
 
 # Nine observations of Neal (2000): fixture A, with numbers that two programs without common code agree on.
@@ -162,6 +163,13 @@ def test_iris() -> None:
     # p(n | X) with n uniform on 1..10 has its mass on 2 and 3.
     p = np.exp(runs[0].log_evidence - runs[0].log_evidence.max())
     assert (p / p.sum())[1:3].sum() > 0.7
+
+
+def test_component_slots_that_grow_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"draws": 1200, "warmup": 200}
+    expected = run(NEAL, [1, 3, 5], NEAL_NIW, **settings)
+    monkeypatch.setattr(chains, "_SLOTS", 1)
+    np.testing.assert_array_equal(run(NEAL, [1, 3, 5], NEAL_NIW, **settings).log_evidence, expected.log_evidence)
 
 
 # --- What a user sees ---
