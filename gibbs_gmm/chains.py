@@ -91,24 +91,11 @@ def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: flo
 
     ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
     """
-    N, D = data.X.shape
-    P, shards = -(-D // LANES) * LANES, kernels.n_shards(N)
-    prior = model.components
-    state = State(
-        z=np.zeros(N, np.uint16),
-        total=_statistics(capacity, P),
-        log_w=np.zeros(capacity),
-        W=np.zeros((capacity, D, D)),
-        components=_components(capacity, D),
-        shards=_statistics(shards, capacity, P),
-        shard_log_likelihood=np.zeros(shards),
-        key=np.zeros(2, np.uint64),
-        hyper=np.array([alpha, prior.kappa_0, prior.log_norm]),
-        Psi_0=prior.Psi_0.copy(),
-        L_0=prior.L_0.copy(),
-        size=np.array([K, 0]),
-        report=np.zeros(3, np.int64),
-    )
+    D, prior = data.X.shape[1], model.components
+    state = empty_state(np.zeros(len(data.X), np.uint16), D, capacity)
+    state.hyper[:] = alpha, prior.kappa_0, prior.log_norm
+    state.Psi_0[:], state.L_0[:] = prior.Psi_0, prior.L_0
+    state.size[:] = K, 0
     rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)
     t = 0
     for k in range(K):
@@ -123,17 +110,30 @@ def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: flo
     return state
 
 
+def empty_state(z: LabelArray, D: int, capacity: int) -> State:
+    """Room for a chain's state, with these labels (N,)."""
+    P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(z))
+    return State(
+        z=z,
+        total=_statistics(capacity, P),
+        log_w=np.zeros(capacity),
+        W=np.zeros((capacity, D, D)),
+        components=_components(capacity, D),
+        shards=_statistics(shards, capacity, P),
+        shard_log_likelihood=np.zeros(shards),
+        key=np.zeros(2, np.uint64),
+        hyper=np.zeros(3),
+        Psi_0=np.zeros((D, D)),
+        L_0=np.zeros((D, D)),
+        size=np.zeros(2, np.int64),
+        report=np.zeros(3, np.int64),
+    )
+
+
 def new_moves(data: Data, capacity: int) -> Moves:
     """Buffers of split-merge moves, and an empty library."""
     D = data.X.shape[1]
     P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(data.X))
-    pair = Pair(
-        components=_components(2, D),
-        task=np.zeros(5, np.int64),
-        key=np.zeros(1, np.uint64),
-        groups=_statistics(shards, 2, P),
-        log_q=np.zeros(shards),
-    )
     library = Library(
         W=np.zeros((_LIBRARY, 2, D, D)),
         c=np.zeros((_LIBRARY, 2, D)),
@@ -143,7 +143,7 @@ def new_moves(data: Data, capacity: int) -> Moves:
         collected=np.zeros(1, np.int64),
     )
     return Moves(
-        pair=pair,
+        pair=new_pair(shards, D),
         groups=_statistics(2, P),
         union=_statistics(1, P),
         union_centre=np.zeros(P),
@@ -155,6 +155,17 @@ def new_moves(data: Data, capacity: int) -> Moves:
         counts=np.zeros((2, 3, 2), np.int64),
         rows=np.zeros(1, np.int64),
         library=library,
+    )
+
+
+def new_pair(shards: int, D: int) -> Pair:
+    """Room for a pass over two clusters."""
+    return Pair(
+        components=_components(2, D),
+        task=np.zeros(5, np.int64),
+        key=np.zeros(1, np.uint64),
+        groups=_statistics(shards, 2, -(-D // LANES) * LANES),
+        log_q=np.zeros(shards),
     )
 
 
@@ -172,13 +183,15 @@ def _components(K: int, D: int) -> Components:
 class Shared:
     """The passes of a sweep spread over threads: what an interpreted sweep calls in place of compiled passes."""
 
+    always = False  # whether every sweep is to be spread, however short
+
     def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
         self._helpers, self._tasks = helpers, tasks
 
     def calls(self, model: Model) -> kernels.Calls:
         """The pieces of a sweep, those that pass over X spread; pointers would be interpreted when called from here."""
         return kernels.kernel_calls(model)._replace(
-            split_merge=_plain(split_merge), restricted=self._restricted, assign=self._assign
+            split_merge=plain(split_merge), restricted=self._restricted, assign=self._assign
         )
 
     def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
@@ -195,7 +208,7 @@ class Shared:
             part.result()
 
 
-def _plain(kernel: Any) -> Any:
+def plain(kernel: Any) -> Any:
     """The Python function of a kernel, to be interpreted."""
     return getattr(kernel, "py_func", kernel)
 
@@ -306,8 +319,9 @@ class Chain:
         labels = np.empty((kept if self.labels is not None else 0, N), np.uint16)
         draws = self._rows(first, kept, labels)
         state, report = self.state, self.state.report
-        spread = shared is not None and _SHARE_SECONDS < self._seconds_per_sweep < math.inf
-        run_sweeps = _plain(kernels.run_sweeps) if spread else kernels.run_sweeps
+        long = _SHARE_SECONDS < self._seconds_per_sweep < math.inf
+        spread = shared is not None and (shared.always or long)
+        run_sweeps = plain(kernels.run_sweeps) if spread else kernels.run_sweeps
         calls = shared.calls(self.model) if shared is not None and spread else self._calls
         total = run_sweeps(
             self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, sweeps, thin, draws
@@ -322,7 +336,8 @@ class Chain:
                 self.window = max(first + kept, self._room(slots))
             self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
-            kernels.record(self.data, self.model, state, total, last, kept - 1, self.moves.Psi_n)
+            record = calls.record if spread else kernels.record  # a pointer would be interpreted
+            record(self.data, self.model, state, total, last, kept - 1, self.moves.Psi_n)
         if self.labels is not None and kept > 0:
             most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
             self.labels = self.labels.astype(
@@ -380,17 +395,24 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     }
 
 
-def run(chains: list[Chain], threads: int, progress: bool, keep: Callable[[Chain], None] | None = None) -> bool:
+def run(
+    chains: list[Chain],
+    threads: int,
+    progress: bool,
+    keep: Callable[[Chain], None] | None = None,
+    cluster: Shared | None = None,
+) -> bool:
     """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
 
     Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
-    of a chain, on the thread that advanced it. With ``progress``, a line now and then goes to the log.
+    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here. With
+    ``progress``, a line now and then goes to the log.
     """
     stop = threading.Event()
     plan = chains[0].plan
-    spare = threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
+    spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = ThreadPoolExecutor(threads) if spare else None
-    shared = None if helpers is None else Shared(helpers, _TASKS_PER_THREAD * threads)
+    shared = cluster if helpers is None else Shared(helpers, _TASKS_PER_THREAD * threads)
 
     def step(chain: Chain) -> tuple[Chain, int]:
         sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
@@ -408,7 +430,7 @@ def run(chains: list[Chain], threads: int, progress: bool, keep: Callable[[Chain
         delay=0.5,
         leave=False,
     )
-    workers = ThreadPoolExecutor(min(threads, len(chains)))
+    workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
     running: set[Future[tuple[Chain, int]]] = set()
     interrupted = False
     try:

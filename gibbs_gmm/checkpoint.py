@@ -408,7 +408,9 @@ def _lock(descriptor: int) -> bool:
 
 
 def _mapped_file(X: AnyArray) -> tuple[str, int] | None:
-    """The file that X is a map of, and where in it X begins; None for an array in memory."""
+    """The file that X is a map of, and where in it X begins; None for an array in memory. A cluster is no file."""
+    if hasattr(X, "cluster"):
+        return "a cluster", 0
     base: Any = X
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
         base = base.base

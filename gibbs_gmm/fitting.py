@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, sta
 from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
 from gibbs_gmm.kernels.partition import PROCESS
 from gibbs_gmm.kernels.state import Data, Model
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.priors import NormalInverseWishart
 from gibbs_gmm.storage import require_disk, require_memory, trace_bytes
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
+
+if TYPE_CHECKING:
+    from gibbs_gmm.distributed import Cluster
 
 _PROCESS_CAPACITY = 4096
 _WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
@@ -40,6 +43,7 @@ def fit(
     progress: bool = True,
     save_assignments: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
+    client: Any = None,
 ) -> Trace:
     """Draw from the posterior of a Gaussian mixture: the number of components, weights, means, covariances and labels.
 
@@ -52,7 +56,8 @@ def fit(
     ----------
     X : array-like (N, D) or (N,)
         Observations: an array, list, memory map, or pandas or polars data frame of finite real numbers. C-ordered
-        float32 and float64 arrays are read in place; anything else is converted once. Arithmetic is in float64.
+        float32 and float64 arrays are read in place; anything else is converted once. Arithmetic is in float64. A
+        Dask array stays on its cluster.
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
         None, an unknown number, is ``MixtureOfFiniteMixtures()``.
@@ -83,6 +88,10 @@ def fit(
         so far from another process. The trace may be larger than memory: its arrays are memory maps of files in the
         folder. A call with more ``draws`` adds to a finished run; with other data or settings it is refused. X is
         copied into the folder unless it is a memory map of a file.
+    client : distributed.Client, optional
+        The Dask cluster on whose workers the data lie and the passes over them are made; by default, for a Dask array
+        X, the current one. The draws are those of one machine, whatever the number of workers and the chunks of X, if
+        the processors are of one kind; a worker that is lost is replaced.
 
     Returns
     -------
@@ -108,7 +117,7 @@ def fit(
     (4, 200, 2, 2)
     """
     begun = time.perf_counter()
-    array, columns = validate.data(X)
+    array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))
     if thin is None:
         thin = 1 if isinstance(weight_prior, FiniteMixture) else max(1, min(50, 50_000 // len(array)))
@@ -127,7 +136,7 @@ def fit(
     root = seed_sequence(rng)
     loc, scale = validate.location_scale(array, columns)
     if prior is None:
-        prior = NormalInverseWishart.from_data(X)
+        prior = NormalInverseWishart.from_rows(array, columns)
     if not isinstance(prior, NormalInverseWishart):
         raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
     if prior.n_features != len(columns):
@@ -136,13 +145,13 @@ def fit(
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     if checkpoint is None:
-        return _in_memory(recipe, data, n_threads, bool(progress), begun)
+        return _in_memory(recipe, data, n_threads, bool(progress), begun, cluster)
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
             folder.require_same(recipe, array, any_seed=rng is None)
             recipe = dataclasses.replace(recipe, seed=folder.recipe()[0].seed)
-        return _in_folder(folder, recipe, data, n_threads, bool(progress))
+        return _in_folder(folder, recipe, data, n_threads, bool(progress), cluster)
 
 
 def resume(
@@ -152,6 +161,7 @@ def resume(
     draws: int | None = None,
     threads: int | None = None,
     progress: bool = True,
+    client: Any = None,
 ) -> Trace:
     """Carry on a run that ``fit(..., checkpoint=path)`` began, after whatever ended it, to the end that it was to have.
 
@@ -162,11 +172,11 @@ def resume(
     path : path-like
         The checkpoint folder. If a state or draws in it are damaged, what they were is sampled again.
     X : array-like, optional
-        The data, if they were in a file that has moved. Other data than the run's are refused.
+        The data, if they were in a file that has moved, or on a cluster. Other data than the run's are refused.
     draws : int, optional
         Draws to have in each chain in the end, at least as many as were asked for before. The trace is the one that
         would have come of asking for them at first.
-    threads, progress
+    threads, progress, client
         As for :func:`fit`.
 
     Returns
@@ -188,21 +198,34 @@ def resume(
         more = validate.integer("draws", draws, recipe.plan.draws)
         recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, draws=more))
     n_threads = _cores() if threads is None else validate.integer("threads", threads, 1)
-    array, _ = validate.data(folder.data() if X is None else X)
+    array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
         loc, scale = validate.location_scale(array, recipe.columns)
         data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
-        return _in_folder(folder, recipe, data, n_threads, bool(progress))
+        return _in_folder(folder, recipe, data, n_threads, bool(progress), cluster)
 
 
-def _in_memory(recipe: Recipe, data: Data, threads: int, progress: bool, begun: float) -> Trace:
+def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
+    """Checked data, the names of their columns, and the cluster that they are on, if any."""
+    if client is None and not type(X).__module__.startswith("dask."):
+        return *validate.data(X), None
+    from gibbs_gmm.distributed import Cluster
+
+    cluster = Cluster(X, client)
+    validate.finite(cluster.X, cluster.columns)
+    return cluster.X, cluster.columns, cluster
+
+
+def _in_memory(
+    recipe: Recipe, data: Data, threads: int, progress: bool, begun: float, cluster: Cluster | None
+) -> Trace:
     """Run all chains and put their draws together."""
     plan = recipe.plan
     model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
     require_memory(_sizes(recipe, data), not model.weights.known)
-    chains = _chains(recipe, data, model, alpha)
-    interrupted = run(chains, threads, progress)
+    chains = _chains(recipe, data, model, alpha, cluster)
+    interrupted = run(chains, threads, progress, cluster=cluster)
     kept = min(chain.draws_done for chain in chains)
     if interrupted:
         if kept == 0:
@@ -233,21 +256,23 @@ def _in_memory(recipe: Recipe, data: Data, threads: int, progress: bool, begun: 
     )
 
 
-def _in_folder(folder: Folder, recipe: Recipe, data: Data, threads: int, progress: bool) -> Trace:
+def _in_folder(
+    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: bool, cluster: Cluster | None
+) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
     model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
-        copy = {"a copy of X": 0 if folder.has_run else data.X.nbytes}
+        copy = {"a copy of X": 0 if folder.has_run or cluster is not None else data.X.nbytes}
         require_disk(folder.path, {**_sizes(recipe, data), **copy}, not model.weights.known)
-    chains = _chains(recipe, data, model, alpha, _WINDOWS_BYTES // recipe.chains)
+    chains = _chains(recipe, data, model, alpha, cluster, _WINDOWS_BYTES // recipe.chains)
     learned = _learned(model)
     names = [name for name in chains[0].row_shapes() if learned.get(name, True)]
     if new:
         folder.begin(recipe, data.X, names, model.weights.known, threads)
     keeper = Keeper(folder, chains, recipe)
     try:
-        interrupted = run(chains, threads, progress, keeper)
+        interrupted = run(chains, threads, progress, keeper, cluster)
         keeper.keep_all()
     finally:
         keeper.close()
@@ -280,7 +305,14 @@ def _learned(model: Model) -> dict[str, bool]:
     }
 
 
-def _chains(recipe: Recipe, data: Data, model: Model, alpha: float, window_bytes: int | None = None) -> list[Chain]:
+def _chains(
+    recipe: Recipe,
+    data: Data,
+    model: Model,
+    alpha: float,
+    cluster: Cluster | None,
+    window_bytes: int | None = None,
+) -> list[Chain]:
     """All chains, before their first sweep."""
     known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else None
     if known is not None:
@@ -292,6 +324,8 @@ def _chains(recipe: Recipe, data: Data, model: Model, alpha: float, window_bytes
         generator = np.random.Generator(np.random.PCG64(seed))
         K = known or min(_start(c, len(data.X)), capacity - 1)
         state = initial_state(generator, data, model, alpha, K, capacity)
+        if cluster is not None:
+            state = state._replace(z=cluster.labels(c, data.loc, capacity))
         chains.append(Chain(c, generator, data, model, state, recipe.plan, recipe.save_assignments, window_bytes))
     return chains
 

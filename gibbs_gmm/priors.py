@@ -9,7 +9,7 @@ import numpy as np
 
 from gibbs_gmm import validate
 from gibbs_gmm.kernels.niw import Prior, log_normaliser
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 _DEPENDENT = 1e-12  # least eigenvalue of a correlation matrix, per column, below which its columns count as dependent
 
@@ -124,7 +124,11 @@ class NormalInverseWishart:
         ValueError
             A column is constant, so that it has no scale of its own.
         """
-        array, columns = validate.data(X)
+        return cls.from_rows(*validate.data(X))
+
+    @classmethod
+    def from_rows(cls, array: AnyArray, columns: tuple[str, ...]) -> NormalInverseWishart:
+        """:meth:`from_data` of data that are checked already."""
         mean, scale = validate.location_scale(array, columns)
         constant = [name for name, value in zip(columns, scale, strict=True) if not value > 0.0]
         if constant:

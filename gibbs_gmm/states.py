@@ -91,7 +91,7 @@ def write_state(path: Path, chain: Chain, seconds: float) -> None:
     body, arrays = hashlib.sha256(), []
     parts = []
     for name, array in (*_arrays(chain.state, "state"), *_arrays(chain.moves, "moves")):
-        flat = _flat(array)
+        flat = _flat(array.gather() if hasattr(array, "gather") else array)  # labels may be elsewhere
         parts.append(flat[: _used(flat)])
         arrays.append([name, array.dtype.str, list(array.shape), len(parts[-1])])
         body.update(parts[-1].data)
@@ -147,9 +147,13 @@ def restore(path: Path, chain: Chain) -> None:
             raise Damaged(f"{path.name} is damaged")
         file.seek(offset)
         for name, *_, count in header["arrays"]:
-            flat = _flat(targets[name])
+            target = targets[name]
+            values = np.zeros(target.shape, target.dtype) if hasattr(target, "scatter") else target
+            flat = _flat(values)
             file.readinto(flat[:count].data)
             flat[count:] = 0
+            if hasattr(target, "scatter"):
+                target.scatter(values)
     tuner = _decode(header["tuner"])
     if tuner.keys() != vars(chain.tuner).keys():
         raise ValueError(f"{path.name} is of another version of the sampler: the tuner has other fields")

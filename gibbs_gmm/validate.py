@@ -97,7 +97,7 @@ def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[st
     if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
         array = np.require(array.astype(array.dtype.newbyteorder("=")), requirements=["C", "A"])
     columns = tuple(f"x{d}" for d in range(D)) if names is None else tuple(str(column) for column in names)
-    _finite(array, columns, name)
+    finite(array, columns, name)
     array = np.asarray(array).view()
     array.flags.writeable = False
     return array, columns
@@ -140,7 +140,7 @@ def _from_objects(array: AnyArray, name: str) -> AnyArray:
         ) from None
 
 
-def _finite(X: AnyArray, columns: tuple[str, ...], name: str) -> None:
+def finite(X: AnyArray, columns: tuple[str, ...], name: str = "X") -> None:
     """Refuse NaN and infinite values, saying how many and where the first is."""
     for what, test in (("missing values (NaN)", np.isnan), ("infinite values", np.isinf)):
         count, first = 0, None

@@ -30,7 +30,7 @@ from gibbs_gmm.kernels.moves import (
 from gibbs_gmm.kernels.niw import Prior, log_marginal, log_marginal_of, merge_statistics
 from gibbs_gmm.kernels.partition import PROCESS, component_concentration
 from gibbs_gmm.kernels.state import ALPHA, N_CLUSTERS, N_COMPONENTS, Data, Model, State, current_prior
-from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
 
 MOST_ROWS = 1024
 """Rows that a move may have."""
@@ -212,6 +212,23 @@ def sequential_moves(
 
 
 @kernel
+def find_members(z: LabelArray, a: int, b: int, rows: IntArray) -> int:
+    """Write the rows of clusters a and b, in order, and return how many there are: at most one less than has room."""
+    m = 0
+    for i in range(z.shape[0]):
+        rows[m] = i
+        m += 1 if z[i] == a or z[i] == b else 0
+    return m
+
+
+@kernel
+def rename(z: LabelArray, was: int, now: int) -> None:
+    """Give the rows of one cluster another label."""
+    for i in range(z.shape[0]):
+        z[i] = now if z[i] == was else z[i]
+
+
+@kernel
 def _move(rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, sides: Sides) -> None:
     """Split a random cluster, or merge or re-split a random pair. Leaves p(C, n | X, alpha, Psi_0, kappa_0) invariant.
 
@@ -258,10 +275,7 @@ def _move(rng: np.random.Generator, data: Data, model: Model, state: State, move
         if not log_u < log_ratio:  # q is at most 1
             return
 
-    m = 0
-    for i in range(N):
-        sides.rows[m] = i
-        m += 1 if z[i] == a or z[i] == b else 0
+    m = find_members(z, a, b, sides.rows)
     if kind != SPLIT:  # the sides as they are, and an anchor of each
         for k in range(2):
             own, s = b if k == 1 else a, k
@@ -304,7 +318,6 @@ def _move(rng: np.random.Generator, data: Data, model: Model, state: State, move
     for s in range(m):
         z[sides.rows[s]] = a
     if b != t:
-        for i in range(N):
-            z[i] = b if z[i] == t else z[i]
+        rename(z, t, b)
     copy_union(state, moves, a, size)
     free_place(state, b, t)

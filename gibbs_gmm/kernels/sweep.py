@@ -62,7 +62,7 @@ from gibbs_gmm.kernels.state import (
     State,
     current_prior,
 )
-from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
 from gibbs_gmm.kernels.weights import draw_log_weights, log_dirichlet
 
 _MIN_SHARD, _MAX_SHARDS = 16_384, 64
@@ -71,6 +71,15 @@ _MIN_SHARD, _MAX_SHARDS = 16_384, 64
 def n_shards(N: int) -> int:
     """Into how many shards N rows are cut. It depends on nothing else, so neither do the sums of their statistics."""
     return min(_MAX_SHARDS, max(1, N // _MIN_SHARD))
+
+
+@kernel
+def least_slice(z: LabelArray, w: FloatArray, key: np.uint64, first: int, last: int) -> float:
+    """The least of w_{z_i} v_i over rows first .. last, v_i the uniform of row i; 1 of none."""
+    least = 1.0
+    for i in range(first, last):
+        least = min(least, w[z[i]] * uniform(key, i))
+    return least
 
 
 @kernel
@@ -84,9 +93,7 @@ def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int) -
     draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
     for k in range(t):
         w[k] = math.exp(log_w[k])
-    least = 1.0
-    for i in range(state.z.shape[0]):
-        least = min(least, w[state.z[i]] * uniform(state.key[1], i))
+    least = least_slice(state.z, w, state.key[1], 0, state.z.shape[0])
     return break_sticks(rng, model.weights, alpha, t, math.log(least), log_w)
 
 
