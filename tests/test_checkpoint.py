@@ -141,8 +141,8 @@ def test_draws_added_are_those_of_a_longer_run(name: str, tmp_path: Path, whole:
 
 
 def test_any_seed_is_the_seed_of_the_run(tmp_path: Path) -> None:
-    first = fit(rng=None, draws=5, checkpoint=tmp_path / "run")
-    longer = fit(rng=None, draws=9, checkpoint=tmp_path / "run")
+    first = fit(3, rng=None, draws=5, checkpoint=tmp_path / "run")
+    longer = fit(3, rng=None, draws=9, checkpoint=tmp_path / "run")
     assert_same_draws(first, longer, of_b=(slice(None), slice(5)))
     assert first.settings["seed"] == longer.settings["seed"]
 
