@@ -72,7 +72,7 @@ def test_planted_bug_is_caught(plant: str, tmp_path: Path) -> None:
     assert original.count(text) == 1, f"{text!r} is not once in {file}: plant this bug elsewhere"
     source.write_text(original.replace(text, bug))
     # Run in the copy, whose conftest gives it a compiler cache of its own. On the package as it is this test passes.
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"tests/{test}"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 1, run.stdout + run.stderr
     assert "1 failed" in run.stdout
