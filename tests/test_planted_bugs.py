@@ -27,7 +27,7 @@ LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-la
 RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-recalls]"
 ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by row]"
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
-EMPTY = "test_unknown_n.py::test_fixture_a[static-labels only]"
+EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
 PLANTS = {
     "reversed Bartlett": ("niw.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - i)", COMPONENTS),
