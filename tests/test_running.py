@@ -4,7 +4,7 @@ import io
 import re
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,14 @@ def interrupt() -> None:
 
 
 # --- Ctrl-C ---
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt even where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("act", [interrupt, lambda: signal.raise_signal(signal.SIGINT)], ids=["exception", "signal"])
