@@ -21,7 +21,10 @@ def _fingerprint() -> str:
 
 if "numba" in sys.modules:
     raise RuntimeError("numba was imported before tests/conftest.py could choose its cache folder")
-os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / _fingerprint())
+# Of each process its own: two that save different specialisations of one function may mix them up.
+os.environ["NUMBA_CACHE_DIR"] = str(
+    ROOT / ".numba-cache" / _fingerprint() / os.environ.get("PYTEST_XDIST_WORKER", "main")
+)
 os.environ["MPLBACKEND"] = "Agg"
 
 hypothesis.settings.register_profile("gibbs_gmm", deadline=None, derandomize=True, print_blob=False)
