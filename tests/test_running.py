@@ -114,7 +114,7 @@ class Terminal(io.StringIO):
 def eager(file: io.StringIO) -> Callable[..., Any]:
     """The package's bar, but at once and to this file."""
     original = chains.tqdm
-    return lambda **settings: original(**settings | {"delay": 0.0, "mininterval": 0.0, "file": file})
+    return lambda **settings: original(**settings | {"delay": 0.0, "mininterval": 0.0, "miniters": 1, "file": file})
 
 
 def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
