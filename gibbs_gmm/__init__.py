@@ -71,6 +71,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "plots":
         return importlib.import_module("gibbs_gmm.plots")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("gibbs-gmm")
     if name not in _HOME:
         raise AttributeError(f"module 'gibbs_gmm' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"gibbs_gmm.{_HOME[name]}"), name)
