@@ -291,12 +291,13 @@ def results_folder(scratch: bool) -> Path:
     return folder
 
 
-def write(name: str, payload: Mapping[str, Any], scratch: bool) -> None:
+def write(name: str, payload: Mapping[str, Any], scratch: bool, quiet: bool = False) -> None:
     """The payload beside the machine and the load it met, as JSON."""
     content = {"benchmark": name, "quick": scratch, "environment": environment(), **payload}
     path = results_folder(scratch) / f"{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(f"written: benchmarks/{path.relative_to(ROOT)}", file=sys.stderr)
+    if not quiet:
+        say(f"written: benchmarks/{path.relative_to(ROOT)}")
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ class Task:
         self.folder = Path(folder)
         self.settings: dict[str, Any] = json.loads((self.folder / "task.json").read_text())
         self.X = np.fromfile(self.folder / "X.f64").reshape(self.N, self.D)
-        self.z0 = np.fromfile(self.folder / "z0.i32", np.int32).reshape(self.chains, self.N)
+        self.z0 = np.fromfile(self.folder / "z0.i32", np.int32, self.chains * self.N).reshape(self.chains, -1)
         self.mu_0, self.Psi_0 = np.array(self.settings["mu_0"]), np.array(self.settings["Psi_0"])
 
     def __getattr__(self, name: str) -> Any:
@@ -54,6 +54,19 @@ def cpu(work: Callable[[], Any]) -> tuple[float, Any]:
     begun = time.process_time()
     value = work()
     return time.process_time() - begun, value
+
+
+def cost_of_iterations(fit: Callable[[int], Any], seconds: float, most: int) -> tuple[float, int]:
+    """CPU seconds of some iterations of a fit, and how many: two fits differ by iterations alone.
+
+    ``fit(m)`` must make exactly m iterations, whatever it does besides.
+    """
+    once, _ = cpu(lambda: fit(1))
+    each = max(cpu(lambda: fit(3))[0] - once, 1e-6) / 2
+    if 2 * each >= seconds:
+        return 2 * each, 2
+    times = how_many(each, seconds, most)
+    return max(cpu(lambda: fit(1 + times))[0] - once, 1e-9), times
 
 
 def how_many(seconds_each: float, seconds: float, most: int, least: int = 3) -> int:

@@ -50,5 +50,5 @@ t.finish(
     first_draw_seconds=first,
     warmup_seconds=before,
     seconds=seconds - before,
-    iterations=draws * trace.info["thin"] * t.chains,
+    iterations=draws * trace.settings["thin"] * t.chains,
 )
