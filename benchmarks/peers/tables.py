@@ -20,7 +20,6 @@ _MODELS = {
     "dp_gamma": ("Unknown n: Dirichlet process, concentration ~ Gamma(2, 4)", "n+"),
     "mfm": ("Unknown n: mixture of finite mixtures, each system's default prior", "n+"),
 }
-_FIGURE_HEADER = ["figure", "target", "measured", "", "note"]
 _BAYESM_LARGE = "N=100,000 D=8 K=20"
 _TELESCOPE_PUBLISHED = 0.06  # effective draws of n+ a second on Iris, measured once on a machine of two cores
 
@@ -32,9 +31,10 @@ def report(content: Mapping[str, Any], folder: Path) -> None:
         common.describe(content["environment"]),
         _load(content["load_of_others"]),
         *_versions(runs),
-        *(_titled(title, _answers(runs, model, quantity)) for model, (title, quantity) in _MODELS.items()),
+        _titled("Known and unknown n, in short", overview(runs)),
+        whole(runs),
         _titled("Milliseconds an iteration, known n", costs(runs)),
-        _titled("Figures", common.table(_FIGURE_HEADER, [figure.row() for figure in figures(runs)])),
+        _titled("Figures", figures_table(runs)),
     ]
     text = "\n\n".join(part for part in parts if part)
     print(text)
@@ -99,6 +99,41 @@ def answer(run: Run, runs: list[Run]) -> str:
 def rates(run: Run) -> dict[str, float]:
     """Effective draws a second of each quantity that varies."""
     return {name: s.ess / run["seconds"] for name, s in summaries(run).items() if s.sd > 0.0}
+
+
+def whole(runs: list[Run]) -> str:
+    """All tables of systems on data sets."""
+    found = (_titled(title, _answers(runs, model, quantity)) for model, (title, quantity) in _MODELS.items())
+    return "\n\n".join(table for table in found if table)
+
+
+def figures_table(runs: list[Run]) -> str:
+    """The figures with their targets."""
+    return common.table(["figure", "target", "measured", "", "note"], [figure.row() for figure in figures(runs)])
+
+
+def overview(runs: list[Run]) -> str:
+    """Effective draws a second, a row for each system and model and a column for each data set."""
+    chosen = [r for r in runs if "axis" not in r and not r.get("reference") and _KIND[r["system"]] == "exact"]
+    chosen = [r for r in chosen if not r.get("failed", "").startswith("not installed")]
+    data = list(dict.fromkeys(run["case"] for run in chosen))
+    rows = []
+    for model, (title, quantity) in _MODELS.items():
+        for system in dict.fromkeys(run["system"] for run in chosen if run["model"] == model):
+            of = {run["case"]: run for run in chosen if run["model"] == model and run["system"] == system}
+            cells = [_in_short(of[name], quantity, runs) if name in of else "-" for name in data]
+            rows.append([f"{title.split(':')[0]}, {model if model != 'known' else quantity}", system, *cells])
+    return common.table(["", "system", *data], rows) if rows else ""
+
+
+def _in_short(run: Run, quantity: str, runs: list[Run]) -> str:
+    said = answer(run, runs)
+    if "failed" in run:
+        return said.split(":")[0]
+    if "did not meet" in said:
+        return "apart"
+    rate = rates(run).get(quantity)
+    return f"{rate:,.3g}" + (" (differs)" if said.startswith("differs") else "") if rate else "-"
 
 
 def _answers(runs: list[Run], model: str, quantity: str) -> str:
