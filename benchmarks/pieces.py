@@ -75,7 +75,7 @@ def _repeat_parameters(
         calls.draw_weights(rng, model, state, scratch)
         K = state.size[N_COMPONENTS]
         failed += calls.draw_components(rng, model, state, 0, K, moves.mu_n, moves.Psi_n)
-        failed += calls.draw_hyperparameters(rng, model, state)
+        failed += calls.draw_hyperparameters(rng, model, state, moves.Psi_n)
     return failed
 
 
@@ -89,9 +89,11 @@ def _repeat_reduce(state: State, place: IntArray, times: int) -> float:
 
 
 @kernel
-def _repeat_record(calls: Calls, data: Data, model: Model, state: State, draws: Draws, times: int) -> None:
+def _repeat_record(
+    calls: Calls, data: Data, model: Model, state: State, draws: Draws, V: FloatArray, times: int
+) -> None:
     for t in range(times):
-        calls.record(data, model, state, 0.0, draws, t)
+        calls.record(data, model, state, 0.0, draws, t, V)
 
 
 def labels_alone(chain: Chain) -> Callable[[], object]:
@@ -129,7 +131,7 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
         "without moves": without,
         "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, chain.moves, scratch.cumulated, times),
         "reduce, compact": lambda: _repeat_reduce(state, scratch.place, times),
-        "record": lambda: _repeat_record(calls, data, model, state, draws, times),
+        "record": lambda: _repeat_record(calls, data, model, state, draws, chain.moves.Psi_n, times),
     }
     cuts = {f"cut {steps}": _pass(chain, times, steps) for steps in range(1, len(STEPS) + 1)}
     tasks |= cuts
