@@ -28,7 +28,7 @@ pilot <- if (task$N <= 10000) 201 else 3
 each <- max(run(pilot)$seconds - once, 1e-3) / (pilot - 1)
 draws <- how_many(each, task$seconds / task$chains, task$draws)
 # It has no warm-up of its own.
-warmup <- if (task$keep) max(min(1000, draws), draws %/% 4) else 1
+warmup <- if (task$keep) warm_up(draws) else 1L
 
 kept <- warmup + seq_len(draws)
 arrays <- if (!task$keep) list() else list(

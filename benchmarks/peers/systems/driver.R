@@ -1,5 +1,8 @@
 # What the R systems share: reading a task, timing, writing what was drawn. Needs jsonlite.
 
+# The message of an error is the last that is said.
+options(showErrorCalls = FALSE, error = quote(quit("no", status = 1, runLast = FALSE)))
+
 read_task <- function() {
   folder <- commandArgs(trailingOnly = TRUE)[1]
   task <- jsonlite::fromJSON(file.path(folder, "task.json"))
@@ -27,6 +30,9 @@ cpu_now <- function() sum(proc.time()[c("user.self", "sys.self")])
 how_many <- function(seconds_each, seconds, most, least = 3) {
   as.integer(min(most, max(least, seconds / max(seconds_each, 1e-9))))
 }
+
+# Sweeps to discard before that many draws, for systems that leave it to their user.
+warm_up <- function(draws) as.integer(max(min(1000, draws), draws %/% 4))
 
 # An array into NAME.f64, or NAME.i32 if it holds integers, in C order.
 write_array <- function(task, name, values) {

@@ -52,13 +52,13 @@ run <- function(sweeps) {
 }
 
 begun <- cpu_now()
-rjags::adapt(compiled, if (task$keep) 100 else 1, end.adaptation = TRUE, progress.bar = "none")
+invisible(rjags::adapt(compiled, if (task$keep) 100 else 1, end.adaptation = TRUE, progress.bar = "none"))
 first <- since_start(task)
 invisible(run(1))
 pilot <- if (task$N <= 10000) 50 else 2
 each <- run(pilot)$seconds / pilot
 draws <- how_many(each, task$seconds, task$draws)
-warmup <- if (task$keep) max(min(1000, draws), draws %/% 4) else 0
+warmup <- if (task$keep) warm_up(draws) else 0L
 if (warmup > 0) update(compiled, warmup, progress.bar = "none")
 warmup_seconds <- cpu_now() - begun
 it <- run(draws)
