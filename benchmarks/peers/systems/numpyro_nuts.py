@@ -54,7 +54,8 @@ class Chains:
 
     def __init__(self, warmup, block):
         self.warmup, self.block = warmup, block
-        dense = c.size <= 100  # twice the effective draws on Iris; from a hundred on it costs more than it saves
+        # Dense: twice the effective draws on Iris. Of more coordinates a warm-up has too few draws to learn it from
+        dense = c.size <= 100
         self.kernel = NUTS(model, target_accept_prob=0.8, max_tree_depth=10, dense_mass=dense, adapt_mass_matrix=t.keep)
         self.states = [
             self.kernel.init(key, warmup, {"t": jnp.zeros(c.size)}, (features, frame), {})
