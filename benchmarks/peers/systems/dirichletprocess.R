@@ -1,6 +1,6 @@
 # dirichletprocess: DirichletProcessMvnormal, Neal's algorithm 4, in R. The prior is given as its documentation reads,
-# Sigma^-1 ~ Wishart(nu, Lambda^-1) and mu | Sigma ~ N(mu0, Sigma / kappa0), which is this package's; what it draws is not
-# the posterior of that. PosteriorDraw.mvnormal takes a draw W from Wishart(nu_n, t_n), with t_n and not its inverse as
+# Sigma^-1 ~ Wishart(nu, Lambda^-1) and mu | Sigma ~ N(mu0, Sigma / kappa0), which is this package's. What it draws is
+# not the posterior of that: PosteriorDraw.mvnormal takes W from Wishart(nu_n, t_n), with t_n and not its inverse as
 # the scale, W / kappa_n^2 for the covariance matrix and (kappa_n W)^-1 for the mean's, which changes with the units of
 # the data; Predictive.mvnormal leaves out all but the first factor of the multivariate gamma function. As in its
 # vignette, the columns are given to it with standard deviation 1 (and the prior in the same units).

@@ -1,5 +1,5 @@
-# JAGS, through rjags: the same model with its labels, each variable drawn from its full conditional. Its Wishart sampler
-# takes no multiple of Omega as the precision of mu, so mu is mu_0 + e / sqrt(kappa_0) with e ~ N(0, Omega^-1).
+# JAGS, through rjags: the same model with its labels, each variable drawn from its full conditional. Its Wishart
+# sampler takes no multiple of Omega as the precision of mu, so mu is mu_0 + e / sqrt(kappa_0), e ~ N(0, Omega^-1).
 
 here <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)[1]))
 source(file.path(here, "driver.R"))

@@ -1,5 +1,5 @@
-# telescope: the sampler of the same name, with the prior of its own Iris example (of its own acidity example for D = 1),
-# K - 1 ~ BNB(1, 4, 3) and weights ~ Dirichlet(alpha / K), alpha ~ F(6, 3). The components' prior is not this package's.
+# telescope: the sampler of the same name, with the prior of its own Iris example (its own acidity example for D = 1),
+# K - 1 ~ BNB(1, 4, 3) and weights ~ Dirichlet(alpha / K), alpha ~ F(6, 3). The components' prior is its own.
 
 here <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)[1]))
 source(file.path(here, "driver.R"))
