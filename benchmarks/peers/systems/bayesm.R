@@ -27,6 +27,7 @@ once <- run(1)$seconds
 pilot <- if (task$N <= 10000) 201 else 3
 each <- max(run(pilot)$seconds - once, 1e-3) / (pilot - 1)
 draws <- how_many(each, task$seconds / task$chains, task$draws)
+chains <- if (task$keep) task$chains else 1
 # It has no warm-up of its own.
 warmup <- if (task$keep) warm_up(draws) else 1L
 
@@ -37,7 +38,7 @@ arrays <- if (!task$keep) list() else list(
   covariances = array(0, c(task$chains, draws, K, D, D))
 )
 seconds <- c(warmup = 0, draws = 0)
-for (chain in seq_len(task$chains)) {
+for (chain in seq_len(chains)) {
   it <- run(warmup + draws, chain)
   after_first <- max(it$seconds - once, 0) / (warmup + draws - 1)
   seconds <- seconds + c(it$seconds - draws * after_first, draws * after_first)
@@ -56,6 +57,6 @@ sink()
 finish(
   task, arrays,
   version = as.character(packageVersion("bayesm")), first_draw_seconds = first,
-  warmup_seconds = seconds[["warmup"]], seconds = seconds[["draws"]], iterations = draws * task$chains,
+  warmup_seconds = seconds[["warmup"]], seconds = seconds[["draws"]], iterations = draws * chains,
   note = if (task$keep) paste("the first", warmup, "sweeps of a chain are its warm-up") else ""
 )
