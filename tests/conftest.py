@@ -1,9 +1,13 @@
 """What every test needs before gibbs_gmm is imported: a compiler cache that is never stale, no display, fixed seeds."""
 
+import functools
 import hashlib
 import os
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -21,10 +25,8 @@ def _fingerprint() -> str:
 
 if "numba" in sys.modules:
     raise RuntimeError("numba was imported before tests/conftest.py could choose its cache folder")
-# Of each process its own: two that save different specialisations of one function may mix them up.
-os.environ["NUMBA_CACHE_DIR"] = str(
-    ROOT / ".numba-cache" / _fingerprint() / os.environ.get("PYTEST_XDIST_WORKER", "main")
-)
+CACHE = ROOT / ".numba-cache" / _fingerprint()
+os.environ["NUMBA_CACHE_DIR"] = str(CACHE)
 os.environ["MPLBACKEND"] = "Agg"
 
 hypothesis.settings.register_profile("gibbs_gmm", deadline=None, derandomize=True, print_blob=False)
@@ -35,3 +37,46 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         # The uniforms multiply modulo 2^64; compiled code does so silently, NumPy scalars warn.
         config.addinivalue_line("filterwarnings", "ignore:overflow encountered in scalar:RuntimeWarning")
+
+
+# --- What one process of the tests compiles, the others load ---
+
+
+_held: Counter[str] = Counter()
+"""Kernels that this process compiles now; its threads take turns."""
+
+
+def _one_at_a_time(compile_one: Callable[..., Any]) -> Callable[..., Any]:
+    """While a process compiles a kernel the others wait that want it too, and then find it in the cache.
+
+    Nobody waits in a circle: a kernel is compiled while one that calls it is, never the other way round.
+    """
+
+    @functools.wraps(compile_one)
+    def compiling(self: Any, *signature: Any) -> Any:
+        function = self.__wrapped__ if isinstance(self, CFunc) else self.py_func
+        name = f"{function.__module__}.{function.__qualname__}"
+        with global_compiler_lock:
+            if _held[name] > 0 or not name.startswith("gibbs_gmm."):
+                return compile_one(self, *signature)
+            with (CACHE / f"{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                _held[name] += 1
+                try:
+                    return compile_one(self, *signature)
+                finally:
+                    _held[name] -= 1
+
+    return compiling
+
+
+if os.environ.get("NUMBA_DISABLE_JIT") != "1" and os.name == "posix":
+    import fcntl
+
+    from numba.core.ccallback import CFunc
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.dispatcher import Dispatcher
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    Dispatcher.compile = _one_at_a_time(Dispatcher.compile)
+    CFunc.compile = _one_at_a_time(CFunc.compile)

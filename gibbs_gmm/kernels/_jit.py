@@ -1,9 +1,13 @@
 """Every compiler option of the package, in one place. Nothing outside ``kernels/`` imports numba."""
 
+import hashlib
+import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.ccallback import CFunc
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,20 +37,55 @@ def _can_cache() -> bool:
 _CACHE = _can_cache()
 
 
+class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
+    """A kernel's files on disk; that of a specialisation is named after it.
+
+    numba numbers them from 1. Two processes that save different specialisations of one kernel at the same time both
+    take the next number, and may leave the code of the one in the index as that of the other. Here at worst an entry
+    of the index is lost, and compiled again.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write the code, then the index that speaks of it."""
+        overloads = self._load_index()
+        first = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:6])
+        for number in itertools.count(first):
+            name = self._data_name(number)
+            if all(other == key for other, taken in overloads.items() if taken == name):
+                break
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """A kernel's cache on disk that several processes may write to."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)
+
+
+def _compiled(function: F, **options: Any) -> F:
+    """Compile on first call, and keep the result on disk."""
+    compiled: Any = numba.njit(function, no_cfunc_wrapper=True, **_OPTIONS, **options)
+    if JIT and _CACHE:
+        compiled._cache = _Cache(function)
+    return cast("F", compiled)
+
+
 def kernel(function: F) -> F:
     """Compile on first call, keep the result on disk, release the GIL while running.
 
     Without numba's runtime: a kernel allocates nothing, and its views of arrays are not counted. (Counting them, by
     atomic instructions, took half the time of a sweep of few rows.)
     """
-    compiled: F = numba.njit(function, cache=_CACHE, no_cfunc_wrapper=True, _nrt=False, **_OPTIONS)
-    return compiled
+    return _compiled(function, _nrt=False)
 
 
 def allocating_kernel(function: F) -> F:
     """A kernel that makes arrays."""
-    compiled: F = numba.njit(function, cache=_CACHE, no_cfunc_wrapper=True, **_OPTIONS)
-    return compiled
+    return _compiled(function)
 
 
 _pointers: dict[Any, Any] = {}
@@ -65,5 +104,9 @@ def pointer(function: Callable[..., Any], returns: str, *arguments: Any) -> Call
     signature = getattr(numba.types, returns)(*(numba.typeof(argument) for argument in arguments))
     key = (plain, signature)
     if key not in _pointers:
-        _pointers[key] = numba.cfunc(signature, cache=_CACHE, _nrt=False, **_OPTIONS)(plain)
+        compiled: Any = CFunc(plain, (signature.args, signature.return_type), {}, {"_nrt": False, **_OPTIONS})
+        if _CACHE:
+            compiled._cache = _Cache(plain)
+        compiled.compile()
+        _pointers[key] = compiled
     return cast("Callable[..., Any]", _pointers[key])
