@@ -359,17 +359,17 @@ def enumerate_posterior(X: Floats, niw: NIW, prior: WeightPrior) -> Enumeration:
 # --- Simulation ---
 
 
+def draw_components(rng: np.random.Generator, niw: NIW, K: int) -> tuple[Floats, Floats]:
+    """Draw ``mu (K, D), Sigma (K, D, D)`` from `niw`, independently."""
+    D = len(niw.mu_0)
+    Sigma = np.reshape(stats.invwishart.rvs(niw.nu_0, niw.Psi_0, size=K, random_state=rng), (K, D, D))
+    return draw_rows(rng, np.arange(K), np.tile(niw.mu_0, (K, 1)), Sigma / niw.kappa_0), Sigma
+
+
 def draw_niw(rng: np.random.Generator, niw: NIW) -> tuple[Floats, Floats]:
     """Draw ``mu (D,), Sigma (D, D)`` from `niw`."""
-    D = len(niw.mu_0)
-    Sigma = np.reshape(stats.invwishart.rvs(niw.nu_0, niw.Psi_0, random_state=rng), (D, D))
-    return rng.multivariate_normal(niw.mu_0, Sigma / niw.kappa_0, method="cholesky"), Sigma
-
-
-def _draw_components(rng: np.random.Generator, niws: list[NIW]) -> tuple[Floats, Floats]:
-    """Draw one component from each of `niws`, stacked: ``mu (K, D), Sigma (K, D, D)``."""
-    pairs = [draw_niw(rng, niw) for niw in niws]
-    return np.array([mu for mu, _ in pairs]), np.array([Sigma for _, Sigma in pairs])
+    mu, Sigma = draw_components(rng, niw, 1)
+    return mu[0], Sigma[0]
 
 
 def gibbs_sweep(
@@ -397,17 +397,23 @@ def gibbs_sweep(
         Number of components.
     """
     w = rng.dirichlet(alpha + np.bincount(z, minlength=n))
-    mu, Sigma = _draw_components(rng, [niw_posterior(X[z == k], niw) for k in range(n)])
+    pairs = [draw_niw(rng, niw_posterior(X[z == k], niw)) for k in range(n)]
+    mu, Sigma = np.array([mu for mu, _ in pairs]), np.array([Sigma for _, Sigma in pairs])
     log_p = log_joint_density(X, w, mu, Sigma)
     z = (log_p + rng.gumbel(size=log_p.shape)).argmax(axis=1)  # Categorical draws, by the Gumbel-max trick.
     return w, mu, Sigma, z
 
 
+def draw_rows(rng: np.random.Generator, z: Ints, mu: Floats, Sigma: Floats) -> Floats:
+    """Draw ``X (N, D)`` given its labels and components."""
+    noise = rng.standard_normal((len(z), mu.shape[1], 1))
+    return np.asarray(mu[z] + (np.linalg.cholesky(Sigma)[z] @ noise)[..., 0])
+
+
 def draw_mixture(rng: np.random.Generator, N: int, w: Floats, mu: Floats, Sigma: Floats) -> tuple[Floats, Ints]:
     """Draw ``X (N, D)`` and its labels ``z (N,)`` from the mixture (w, mu, Sigma)."""
     z = rng.choice(len(w), size=N, p=w)
-    noise = rng.standard_normal((N, mu.shape[1], 1))
-    return mu[z] + (np.linalg.cholesky(Sigma)[z] @ noise)[..., 0], z
+    return draw_rows(rng, z, mu, Sigma), z
 
 
 def simulate_prior(
@@ -425,7 +431,7 @@ def simulate_prior(
         Number of observations.
     """
     w = rng.dirichlet(np.full(n, alpha))
-    mu, Sigma = _draw_components(rng, [niw] * n)
+    mu, Sigma = draw_components(rng, niw, n)
     X, z = draw_mixture(rng, N, w, mu, Sigma)
     return w, mu, Sigma, z, X
 

@@ -61,7 +61,7 @@ def assert_exact(trace: gg.Trace, exact: oracle.Enumeration, min_ess: float) -> 
     """p(n+), p(n) and co-clustering of a trace agree with the enumeration."""
     z = trace.assignments
     assert z is not None
-    np.testing.assert_array_equal(trace.n_clusters, [[len(np.unique(draw)) for draw in chain] for chain in z])
+    np.testing.assert_array_equal(trace.n_clusters, 1 + (np.diff(np.sort(z, axis=-1)) != 0).sum(-1))
     for t in range(1, z.shape[-1] + 1):
         if exact.n_clusters[t - 1] > 1e-3:
             name = f"p(n+ = {t})"
@@ -158,14 +158,16 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int) -> Non
     tuning = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
     state.key[0] = 1  # labels are set below
 
+    count = 4 * REPLICATES
+    Psi = stats.wishart(D + 2.5, niw.Psi_0 / (D + 2.5)).rvs(count, random_state=rng).reshape(count, D, D)
+    kappas, alphas = rng.gamma(2.5, niw.kappa_0 / 2.5, count), ALPHA_PRIOR.rvs(count, random_state=rng)
+    hyperparameters = zip(alphas.tolist(), kappas.tolist(), Psi, strict=True)
+
     def draw() -> tuple[float, float, Floats, int, NDArray[np.int64], Floats]:
-        alpha = float(ALPHA_PRIOR.rvs(random_state=rng))
-        kappa = rng.gamma(2.5, niw.kappa_0 / 2.5)
-        Psi_0 = np.atleast_2d(stats.wishart(D + 2.5, niw.Psi_0 / (D + 2.5)).rvs(random_state=rng))
+        alpha, kappa, Psi_0 = next(hyperparameters)
         n, z = draw_partition(rng, weights, alpha)
-        parts = [oracle.draw_niw(rng, NIW(niw.mu_0, kappa, niw.nu_0, Psi_0)) for _ in range(z.max() + 1)]
-        X = np.stack([rng.multivariate_normal(*parts[k]) for k in z])
-        return alpha, kappa, Psi_0, n, z, X
+        parts = oracle.draw_components(rng, NIW(niw.mu_0, kappa, niw.nu_0, Psi_0), int(z.max()) + 1)
+        return alpha, kappa, Psi_0, n, z, oracle.draw_rows(rng, z, *parts)
 
     def statistics(
         alpha: float, kappa: float, Psi_0: Floats, n: int, z: NDArray[np.int64], X: Floats
