@@ -1,7 +1,7 @@
 # BNPmix's PYdensity, with its default method: the importance conditional sampler of Canale, Corradin & Nipoti (2022),
 # in C++ behind R. The prior is this package's: m0, k0, n0, Sigma0 are mu_0, kappa_0, nu_0, Psi_0. The parameters of new
-# clusters come from m_imp = 10 draws of the prior, the default, in place of the prior, and simu_trunc_PY_mv (as of version
-# 0.2) never repeats the last of these where it should: what it converges to is near the posterior, not the posterior.
+# clusters come from m_imp = 10 draws of the prior, the default, in place of the prior, and simu_trunc_PY_mv (as of 0.2)
+# never repeats the last of these where it should: what it converges to is near the posterior, not the posterior.
 # D = 1 goes to the function for matrices too, which has the same prior.
 
 here <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)[1]))
