@@ -68,11 +68,12 @@ def _posterior(known: bool, args: argparse.Namespace) -> Iterator[tuple[cases.Ca
         chosen += [cases.simulated(1_000, 2, 3), cases.simulated(10_000, 4, 10)]
     models = ("known",) if known else ("dp", "dp_gamma", "mfm")
     for case in chosen:
-        most = 10_000 if len(case.X) < _LARGE else 1_000
+        most = 50_000 if len(case.X) < _LARGE else 1_000
         settings = {"keep": True, "seconds": 2.0 if args.quick else 10.0, "draws": most, "seed": 1}
         for model in models:
             ours = next(system for system in SYSTEMS if system.name == OURS)
-            yield case, ours, model, {**settings, "seed": 1001, "seconds": 4 * settings["seconds"], "reference": True}
+            long = {"seed": 1001, "seconds": 4 * settings["seconds"], "draws": most // 5, "reference": True}
+            yield case, ours, model, {**settings, **long}
             for system in SYSTEMS:
                 if model in system.models:
                     yield case, system, model, settings

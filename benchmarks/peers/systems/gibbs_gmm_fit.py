@@ -35,10 +35,13 @@ gg.fit(t.X, weights, prior=prior, draws=1, warmup=0, chains=1, rng=t.seed, threa
 first = t.since_start()
 warm = {} if t.keep else {"warmup": 20}
 run(1, **warm)  # everything that a run of this length compiles
-before, _ = cpu(lambda: run(1, **warm))
-pilot = 101 if t.N <= 10_000 else 6
+before = min(cpu(lambda: run(1, **warm))[0] for _ in range(3 if t.N <= 10_000 else 1))
+pilot = 6 if t.N > 10_000 else 1001 if t.model == "known" else 101
 each = (cpu(lambda: run(pilot, **warm))[0] - before) / (pilot - 1)
-draws = how_many(each / t.chains, t.seconds / t.chains, t.draws)
+if t.settings.get("reference") and t.model == "known":  # the whole time, for as many draws as are kept
+    warm |= {"thin": how_many(each, t.seconds, 1_000_000) // t.draws + 1}
+    before, each = cpu(lambda: run(1, **warm))[0], each * warm["thin"]
+draws = how_many(each, t.seconds, t.draws)
 seconds, trace = cpu(lambda: run(1 + draws, **warm))
 if t.model == "known":
     arrays = {name: getattr(trace, name) for name in ("weights", "means", "covariances")} if t.keep else {}
