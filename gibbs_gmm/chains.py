@@ -217,7 +217,7 @@ class Chain:
     """One chain: a generator, a state, and the part of the trace that it writes.
 
     Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
-    be called.
+    be called. ``arrays`` may be its part of arrays of all chains.
     """
 
     def __init__(
@@ -230,6 +230,7 @@ class Chain:
         plan: Plan,
         save_assignments: bool,
         window_bytes: int | None = None,
+        arrays: dict[str, AnyArray] | None = None,
     ) -> None:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
@@ -245,9 +246,9 @@ class Chain:
         slots = capacity if model.weights.known else min(capacity, _SLOTS)
         self._window_bytes, self._label_bytes = window_bytes, 2 * N if save_assignments else 0
         self.window, self._first = self._room(slots), 0  # draws that its arrays hold, and the number of their first
-        self.arrays = _trace_arrays(self.window, slots, D)
-        labels = np.min_scalar_type(capacity - 1) if model.weights.known else np.uint8
-        self.labels = np.empty((self.window, N), labels) if save_assignments else None
+        rows = trace_arrays((self.window,), model, capacity, N if save_assignments else 0) if arrays is None else arrays
+        self.labels = rows.get("assignments")
+        self.arrays = {name: array for name, array in rows.items() if name != "assignments"}
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
         self._calls = kernels.compiled_calls(rng, data, model, state, self.moves, draws)
         self.sweeps_done = 0
@@ -367,32 +368,57 @@ class Chain:
             )
 
 
-def _trace_arrays(draws: int, slots: int, D: int) -> dict[str, AnyArray]:
-    """Room for the draws of one chain, with ``slots`` components each."""
-    return {
-        "weights": np.empty((draws, slots)),
-        "means": np.empty((draws, slots, D)),
-        "covariances": np.empty((draws, slots, D, D)),
-        "log_likelihood": np.empty(draws),
-        "log_posterior": np.empty(draws),
-        "n_components": np.empty(draws, np.int64),
-        "n_clusters": np.empty(draws, np.int64),
-        "concentration": np.empty(draws),
-        "kappa_0": np.empty(draws),
-        "Psi_0": np.empty((draws, D, D)),
+def trace_arrays(shape: tuple[int, ...], model: Model, capacity: int, N: int) -> dict[str, AnyArray]:
+    """Room for draws of this shape, with labels of N rows if N > 0.
+
+    For a known n each has all its components; otherwise as many slots as will do at first, and labels of one byte.
+    """
+    known, D = model.weights.known, len(model.components.mu_0)
+    slots = capacity if known else min(capacity, _SLOTS)
+    scale = D if model.nu_h > 0.0 else 0  # a scale that is fixed is not written down for each draw
+    arrays: dict[str, AnyArray] = {
+        "weights": np.empty((*shape, slots)),
+        "means": np.empty((*shape, slots, D)),
+        "covariances": np.empty((*shape, slots, D, D)),
+        "log_likelihood": np.empty(shape),
+        "log_posterior": np.empty(shape),
+        "n_components": np.empty(shape, np.int64),
+        "n_clusters": np.empty(shape, np.int64),
+        "concentration": np.empty(shape),
+        "kappa_0": np.empty(shape),
+        "Psi_0": np.empty((*shape, scale, scale)),
     }
+    if N > 0:
+        arrays["assignments"] = np.empty((*shape, N), np.min_scalar_type(capacity - 1) if known else np.uint8)
+    return arrays
 
 
 def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
-    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are
-    used."""
+    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
+
+    Arrays that are parts of the same are not copied.
+    """
     known = chains[0].model.weights.known
     used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
     slots = chains[0].slots if known else max(used)
-    return {
-        name: np.stack([with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
+    whole = {
+        name: _joined([with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
         for name in chains[0].arrays
     }
+    labels = [chain.labels[:kept] for chain in chains if chain.labels is not None]
+    if labels:
+        whole["assignments"] = _joined(labels).astype(np.min_scalar_type(slots - 1), copy=False)
+    return whole
+
+
+def _joined(parts: list[AnyArray]) -> AnyArray:
+    """The parts side by side: the array that they are consecutive parts of, or a copy."""
+    whole = parts[0].base
+    if whole is not None and whole.shape == (len(parts), *parts[0].shape):
+        starts = [part.__array_interface__["data"][0] for part in parts]
+        if starts == [row.__array_interface__["data"][0] for row in whole]:
+            return whole
+    return np.stack(parts)
 
 
 def run(

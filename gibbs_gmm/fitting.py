@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import validate
-from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, stack
+from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, stack, trace_arrays
 from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
 from gibbs_gmm.kernels.partition import PROCESS
 from gibbs_gmm.kernels.state import Data, Model
@@ -231,13 +231,9 @@ def _in_memory(
         if kept == 0:
             raise KeyboardInterrupt
         warnings.warn(_interrupted(kept, plan), stacklevel=3)
-    arrays = stack(chains, kept)
     learned = _learned(model)
-    fields: dict[str, Any] = {name: a if learned.get(name, True) else None for name, a in arrays.items()}
-    assignments = None
-    if recipe.save_assignments:
-        assignments = np.stack([chain.labels[:kept] for chain in chains if chain.labels is not None])
-        assignments = assignments.astype(np.min_scalar_type(arrays["weights"].shape[2] - 1), copy=False)
+    fields: dict[str, Any] = {"assignments": None}
+    fields |= {name: array if learned.get(name, True) else None for name, array in stack(chains, kept).items()}
     settings = recipe.settings(
         n_observations=len(data.X),
         threads=threads,
@@ -248,7 +244,6 @@ def _in_memory(
     )
     return Trace(
         **fields,
-        assignments=assignments,
         columns=recipe.columns,
         prior=recipe.prior,
         weight_prior=recipe.weight_prior,
@@ -319,6 +314,8 @@ def _chains(
         capacity = known
     else:  # memory is touched only where components are in use
         capacity = _PROCESS_CAPACITY if model.weights.kind == PROCESS else len(model.weights.log_p)
+    shape, N = (recipe.chains, recipe.plan.draws), len(data.X) if recipe.save_assignments else 0
+    whole = trace_arrays(shape, model, capacity, N) if model.weights.known and window_bytes is None else None
     chains = []
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
@@ -326,7 +323,8 @@ def _chains(
         state = initial_state(generator, data, model, alpha, K, capacity)
         if cluster is not None:
             state = state._replace(z=cluster.labels(c, data.loc, capacity))
-        chains.append(Chain(c, generator, data, model, state, recipe.plan, recipe.save_assignments, window_bytes))
+        rows = None if whole is None else {name: array[c] for name, array in whole.items()}
+        chains.append(Chain(c, generator, data, model, state, recipe.plan, recipe.save_assignments, window_bytes, rows))
     return chains
 
 

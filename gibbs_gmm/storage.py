@@ -247,12 +247,13 @@ def trace_bytes(chains: int, draws: int, slots: int, D: int, labels: int) -> dic
 def require_memory(needed: Mapping[str, int], at_least: bool) -> None:
     """Refuse a trace that cannot fit the memory that is free, before it is sampled."""
     free = _free_memory()
-    total = 2 * sum(needed.values())  # the chains' arrays, and the trace they are put together to
-    if free is not None and total > free:
+    copies = 2 if at_least else 1  # for an unknown n the chains' arrays, and the trace they are put together to
+    if free is not None and copies * sum(needed.values()) > free:
+        twice = ", twice that is needed while it is put together," if at_least else ""
         raise ValueError(
-            f"the trace is too large for memory: {_described(needed, at_least)}, twice that is needed while it is put "
-            f"together, and {_text(free)} are free. Pass checkpoint='a folder' to keep the draws on disk, fewer draws "
-            "(with a larger thin the run is as long), or save_assignments=False"
+            f"the trace is too large for memory: {_described(needed, at_least)}{twice} and {_text(free)} are free. "
+            "Pass checkpoint='a folder' to keep the draws on disk, fewer draws (with a larger thin the run is as "
+            "long), or save_assignments=False"
         )
 
 

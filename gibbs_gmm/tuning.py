@@ -17,8 +17,9 @@ _PAIR_ROW = 7.0  # a row of a pass over two clusters, and ...
 _ROW = 6.0  # ... of the label pass beside its components, both in components of the label pass
 _GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
-_KNOWN = (0.02, 0.1, 0.1)  # most moves a sweep, with a launch, from the library and row by row, ...
+_KNOWN = (0.1, 0.5, 0.1)  # most moves a sweep, with a launch, from the library and row by row, ...
 _UNKNOWN = (0.05, 1.0, 3.0)  # ... where n is known and where it is not
+_MANY_COLUMNS = 12.0  # from so many on, one a sweep is row by row: the parameters of a launch propose the worse
 _ROW_BY_ROW = 2_000.0  # components of the label pass that a move row by row costs, ...
 _ROW_BY_ROW_SHARE = 0.1  # ... the share of a sweep that such moves may take beyond those few, ...
 _MOST_ROW_BY_ROW = 30.0  # ... and how many they may be
@@ -36,11 +37,13 @@ class Tuner:
     def __init__(self, warmup: int, model: Model) -> None:
         self._bounds = [1, *(1 + (warmup - 1) * part // 5 for part in range(1, 6))] if warmup > 1 else [0] * 6
         self._warmup = warmup
-        # With n known few moves change anything once the components are found: they guard against local modes.
+        # With n known fewer moves change anything once the components are found: they guard against local modes.
         self._known = model.weights.known
         self._before = np.zeros(3)
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
         self.launches, self.recalls, self.row_by_row = _KNOWN if self._known else _UNKNOWN
+        columns = len(model.components.mu_0)
+        self.row_by_row = max(self.row_by_row, min(1.0, (columns / _MANY_COLUMNS) ** 2))
         self.scans = _SCANS[1]
 
     def at(self, sweep: int, moves: Moves, state: State) -> tuple[FloatArray, int]:
