@@ -4,7 +4,8 @@
    holds the truth in 90% of them, whatever the components overlap, if components are identified by a function of the
    parameters: here they are ordered by the first coordinate of their means, in the truth and in every draw. Beside this
    package scikit-learn's variational ``BayesianGaussianMixture`` with the same prior, intervals from draws of its
-   fitted factors, and R's ``bayesm::rnmixGibbs``, with as many sweeps in one chain as here in four.
+   fitted factors, and R's ``bayesm::rnmixGibbs``, with as many sweeps in one chain as ``fit(X, 3)`` makes in four.
+   Judged are runs of five times that length: from a short run, ends of intervals are noisy, which costs coverage.
 2. Calibration of p(n). Data sets are simulated with n uniform on 1..6: of all cases in which p(n = j | X) is near 0.3,
    j should be true in 30%. Beside it BIC weights of EM fits, and the number of clusters that scikit-learn's Dirichlet
    process leaves. Under the prior that made the data no method has a larger log score on average; ``fit(X)`` as it
@@ -95,7 +96,7 @@ def simulate(
 K, ALPHA = 3, 2.0
 SETTINGS = {"apart": 0.02, "overlapping": 0.2}  # kappa_0: means within 7, or 2.2, standard deviations of a component
 KINDS = {"weights": slice(0, K), "means": slice(K, K + K * D), "log determinants": slice(K + K * D, None)}
-SYSTEMS = ("gibbs_gmm", "scikit-learn variational", "bayesm")
+LONG, FIT, VARIATIONAL, BAYESM = "gibbs_gmm, thin=5", "gibbs_gmm, fit(X, 3)", "scikit-learn variational", "bayesm"
 _R_SWEEPS = {"warmup": 2000, "draws": 2000, "thin": 3}  # 8,000, as four chains of fit()
 
 
@@ -119,16 +120,24 @@ def coverage_set(setting: str, i: int) -> tuple[FloatArray, FloatArray]:
     return quantities(w, mu, np.linalg.slogdet(Sigma)[1]), X
 
 
-def ours_and_variational(setting: str, i: int) -> tuple[FloatArray, FloatArray, bool]:
-    """Intervals of this package and of scikit-learn for one data set, and whether the latter has converged."""
+def ours_and_variational(setting: str, i: int) -> dict[str, Any]:
+    """For one data set, intervals of this package and of scikit-learn, R-hat, and whether the latter has converged."""
     _, X = coverage_set(setting, i)
     prior = niw(SETTINGS[setting])
-    trace = gg.fit(X, gg.FiniteMixture(K, ALPHA), prior=prior, rng=[2, i], threads=1, progress=False)
-    w, mu, Sigma = trace.weights.reshape(-1, K), trace.means.reshape(-1, K, D), trace.covariances.reshape(-1, K, D, D)
-    ours = intervals(quantities(w, mu, np.linalg.slogdet(Sigma)[1]))
-    model = variational(prior, K, i, tol=1e-5, weight_concentration_prior_type="dirichlet_distribution",
-                        weight_concentration_prior=ALPHA).fit(X)  # fmt: skip
-    return ours, intervals(quantities(*factor_draws(model, 4000, np.random.default_rng([3, i])))), model.converged_
+    result: dict[str, Any] = {}
+    for name, thin in ((LONG, 5), (FIT, 1)):
+        trace = gg.fit(
+            X, gg.FiniteMixture(K, ALPHA), prior=prior, thin=thin, rng=[2, i], threads=1, progress=False,
+            save_assignments=False,
+        )  # fmt: skip
+        draws = quantities(trace.weights, trace.means, np.linalg.slogdet(trace.covariances)[1])
+        r_hat = max(r_hat_of(draws[..., j]) for j in range(draws.shape[-1]))
+        result[name] = {"ends": intervals(draws.reshape(-1, draws.shape[-1])), "r_hat": r_hat}
+    weights = {"weight_concentration_prior_type": "dirichlet_distribution", "weight_concentration_prior": ALPHA}
+    model = variational(prior, K, i, tol=1e-5, **weights).fit(X)
+    ends = intervals(quantities(*factor_draws(model, 4000, np.random.default_rng([3, i]))))
+    result[VARIATIONAL] = {"ends": ends, "converged": model.converged_}
+    return result
 
 
 def variational(
@@ -192,14 +201,14 @@ def by_bayesm(setting: str, first: int, last: int) -> list[FloatArray]:
 
 def coverage(quick: bool) -> tuple[list[Figure], dict[str, Any]]:
     """Part 1."""
-    sets = 24 if quick else 200
+    sets = 24 if quick else 300
     tasks = [(setting, i) for setting in SETTINGS for i in range(sets)]
     found = spread(ours_and_variational, tasks, "coverage")
-    ends: dict[str, list[FloatArray]] = {SYSTEMS[0]: [f[0] for f in found], SYSTEMS[1]: [f[1] for f in found]}
+    ends = {system: [f[system]["ends"] for f in found] for system in (LONG, FIT, VARIATIONAL)}
     if has_bayesm():
         size = 12 if quick else 25
         chunks = [(setting, first, first + size) for setting in SETTINGS for first in range(0, sets, size)]
-        ends[SYSTEMS[2]] = [one for chunk in spread(by_bayesm, chunks, "coverage, bayesm") for one in chunk]
+        ends[BAYESM] = [one for chunk in spread(by_bayesm, chunks, "coverage, bayesm") for one in chunk]
     else:
         say(f"bayesm is left out: Rscript with bayesm and jsonlite was not found; {_INSTALL}")
     truth = np.stack([coverage_set(*task)[0] for task in tasks]).reshape(len(SETTINGS), sets, -1)
@@ -214,11 +223,18 @@ def coverage(quick: bool) -> tuple[list[Figure], dict[str, Any]]:
                 width = float((high - low)[s, :, columns].mean())
                 row = {"system": system, "components": setting, "kind": kind}
                 rows.append({**row, "coverage": mean, "standard_error": error, "width": width})
-                if system == SYSTEMS[0]:
+                if system == LONG:
                     title = f"components {setting}: coverage of {kind} less {_LEVEL}"
                     off = abs(mean - _LEVEL) / error
                     figures.append(Figure(title, _SE, False, off, "s.e.", f"{mean:.3f}, s.e. {error:.3f}"))
-    return figures, {"data_sets": sets, "variational_unconverged": sum(not f[2] for f in found), "intervals": rows}
+    unmet = {
+        f"{setting}, {system}": float(np.mean([f[system]["r_hat"] > 1.05 for f in found[s * sets : (s + 1) * sets]]))
+        for s, setting in enumerate(SETTINGS)
+        for system in (LONG, FIT)
+    }
+    unconverged = sum(not f[VARIATIONAL]["converged"] for f in found)
+    counts = {"data_sets": sets, "r_hat_above_1.05": unmet, "variational_unconverged": unconverged}
+    return figures, {**counts, "intervals": rows}
 
 
 def coverage_table(details: dict[str, Any]) -> str:
@@ -506,8 +522,10 @@ def main() -> None:
     print(f"\n{tables(payload)}\n\n{reliability_tables(details['calibration'])}\n")
     judged = [figure for figure in figures if figure.target is not None]
     print(common.table(["figure", "target", "measured", "", "note"], [figure.row() for figure in judged]))
-    unmet = ", ".join(f"{name} {share:.1%}" for name, share in details["calibration"]["r_hat_above_1.05"].items())
-    print(f"\nR-hat of n+ above 1.05 in calibration: {unmet}; largest R-hat in a fold: ", end="")
+    for name in ("coverage", "calibration"):
+        unmet = "; ".join(f"{key} {share:.1%}" for key, share in details[name]["r_hat_above_1.05"].items())
+        print(f"\nData sets with an R-hat above 1.05, {name}: {unmet}", end="")
+    print("\nLargest R-hat of n+ in a fold: ", end="")
     print(", ".join(f"{data['data']} {data['r_hat']:.3f}" for data in details["held out"]["data_sets"]))
     took = ", ".join(f"{name} {part['seconds']:.0f} s" for name, part in details.items())
     print(f"Took {took}; other processes took " + ", ".join(f"{share or 0:.0%}" for share in loads.values()))
