@@ -17,9 +17,10 @@ ENVIRONMENTS = ROOT.parent / ".envs"
 class System:
     """A script in ``systems/``.
 
-    ``models`` are those that it can be given, ``kind`` what its answer is: "exact" for draws from the posterior,
-    "variational" or "point" for approximations. ``needs`` are Python packages of an environment of its own, or R
-    packages; ``costs`` says whether it takes part in the costs of an iteration.
+    ``models`` are those that it can be given, ``kind`` what its answer is meant to be: "exact" for draws from the
+    posterior, "variational" or "point" for approximations. ``needs`` are Python packages of an environment of its own,
+    or R packages; ``costs`` says whether it takes part in the costs of an iteration, ``data`` on which data sets it is
+    run, where not on all.
     """
 
     name: str
@@ -29,6 +30,7 @@ class System:
     needs: tuple[str, ...] = ()
     debian: str = ""
     costs: bool = True
+    data: tuple[str, ...] = ()
 
     @property
     def is_r(self) -> bool:
@@ -84,8 +86,19 @@ SYSTEMS = (
     System("NumPy Gibbs", "numpy_gibbs.py", ("known",)),
     System("R bayesm", "bayesm.R", ("known",), needs=("bayesm",), debian="r-cran-bayesm"),
     System("JAGS", "jags.R", ("known",), needs=("rjags",), debian="r-cran-rjags"),
-    System("NumPyro NUTS", "numpyro_nuts.py", ("known", "dp"), needs=("numpyro", "jax"), costs=False),
-    System("PyMC NUTS", "pymc_nuts.py", ("known", "dp"), needs=("pymc", "nutpie", "numba"), costs=False),
+    System(
+        "NumPyro NUTS", "numpyro_plain.py", ("known",), needs=("numpyro", "jax"), costs=False, data=("iris", "faithful")
+    ),
+    System("NumPyro NUTS, tuned", "numpyro_nuts.py", ("known", "dp"), needs=("numpyro", "jax"), costs=False),
+    System(
+        "PyMC NUTS",
+        "pymc_plain.py",
+        ("known",),
+        needs=("pymc", "nutpie", "numba"),
+        costs=False,
+        data=("iris", "faithful"),
+    ),
+    System("PyMC NUTS, tuned", "pymc_nuts.py", ("known", "dp"), needs=("pymc", "nutpie", "numba"), costs=False),
     System("R BNPmix", "bnpmix.R", ("dp",), needs=("BNPmix",), costs=False),
     System("R dirichletprocess", "dirichletprocess.R", ("dp_gamma",), needs=("dirichletprocess",), costs=False),
     System("R telescope", "telescope.R", ("mfm",), needs=("telescope",), costs=False),

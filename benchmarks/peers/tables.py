@@ -221,12 +221,13 @@ def figures(runs: list[Run]) -> list[Figure]:
             note = f"{_time(each[0])} against {_time(each[1])}"
             title = f"a sweep of R bayesm / a sweep, {what['case']}"
             found.append(Figure(title, target, True, each[0] / each[1], "times", note))
-    for name in ("NumPyro NUTS", "PyMC NUTS"):
+    for name in ("NumPyro NUTS", "PyMC NUTS", "NumPyro NUTS, tuned", "PyMC NUTS, tuned"):
         ours, peer = (_one(runs, case="iris", model="known", system=system) for system in (OURS, name))
         if ours and peer:
             rate = [rates(run)["log likelihood"] for run in (ours, peer)]
             note = f"{rate[0]:,.0f} against {rate[1]:.3g}"
             title = f"iris, n = 3, ESS/s of the log likelihood / that of {name}"
+            note += "" if answer(peer, runs) == "agrees" else "; whose " + answer(peer, runs)
             found.append(Figure(title, 100, True, rate[0] / rate[1], "times", note))
     ours = _one(runs, case="iris", model="mfm", system=OURS)
     if ours:

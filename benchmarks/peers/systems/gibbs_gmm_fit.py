@@ -1,4 +1,4 @@
-"""This package, through its front door, one thread. Draws are what fit() keeps by default of that many sweeps."""
+"""This package, through its front door, one thread. For a known n every sweep is kept, otherwise what fit() keeps."""
 
 from driver import cpu, how_many, task
 from scipy import stats
@@ -33,7 +33,9 @@ def run(draws: int, **settings: object) -> gg.Trace:
 
 gg.fit(t.X, weights, prior=prior, draws=1, warmup=0, chains=1, rng=t.seed, threads=1, progress=False)
 first = t.since_start()
-warm = {} if t.keep else {"warmup": 20}
+warm = {"thin": 1} if t.model == "known" else {}
+if not t.keep:
+    warm |= {"warmup": 20}
 run(1, **warm)  # everything that a run of this length compiles
 before = min(cpu(lambda: run(1, **warm))[0] for _ in range(3 if t.N <= 10_000 else 1))
 pilot = 6 if t.N > 10_000 else 1001 if t.model == "known" else 101
