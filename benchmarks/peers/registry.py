@@ -89,7 +89,15 @@ SYSTEMS = (
     System(
         "NumPyro NUTS", "numpyro_plain.py", ("known",), needs=("numpyro", "jax"), costs=False, data=("iris", "faithful")
     ),
-    System("NumPyro NUTS, tuned", "numpyro_nuts.py", ("known", "dp"), needs=("numpyro", "jax"), costs=False),
+    System("NumPyro NUTS, tuned", "numpyro_nuts.py", ("known",), needs=("numpyro", "jax"), costs=False),
+    System(
+        "NumPyro NUTS, tuned",
+        "numpyro_nuts.py",
+        ("dp",),
+        needs=("numpyro", "jax"),
+        costs=False,
+        data=("iris", "galaxies"),
+    ),
     System(
         "PyMC NUTS",
         "pymc_plain.py",
@@ -98,7 +106,15 @@ SYSTEMS = (
         costs=False,
         data=("iris", "faithful"),
     ),
-    System("PyMC NUTS, tuned", "pymc_nuts.py", ("known", "dp"), needs=("pymc", "nutpie", "numba"), costs=False),
+    System("PyMC NUTS, tuned", "pymc_nuts.py", ("known",), needs=("pymc", "nutpie", "numba"), costs=False),
+    System(
+        "PyMC NUTS, tuned",
+        "pymc_nuts.py",
+        ("dp",),
+        needs=("pymc", "nutpie", "numba"),
+        costs=False,
+        data=("iris", "galaxies"),
+    ),
     System("R BNPmix", "bnpmix.R", ("dp",), needs=("BNPmix",), costs=False),
     System("R dirichletprocess", "dirichletprocess.R", ("dp_gamma",), needs=("dirichletprocess",), costs=False),
     System("R telescope", "telescope.R", ("mfm",), needs=("telescope",), costs=False),
