@@ -190,7 +190,8 @@ def build_chains(X: AnyArray, n_components: Any, **settings: Any) -> list[Chain]
 
 def settled_chain(X: AnyArray, K: int, draws: int, warmup: int = 20, save_assignments: bool = True) -> Chain:
     """One chain that has been through a warm-up, with room for ``draws`` draws; its kernels are compiled."""
-    settings = {"draws": draws, "warmup": warmup, "chains": 1, "rng": 1, "save_assignments": save_assignments}
+    settings = {"draws": draws, "warmup": warmup, "thin": 1, "chains": 1, "rng": 1}
+    settings["save_assignments"] = save_assignments
     (chain,) = build_chains(X, K, **settings)
     while chain.sweeps_done < warmup:
         chain.advance(None)

@@ -194,7 +194,9 @@ def iris(quick: bool) -> tuple[list[Figure], Detail]:
     few, many = 1_000, 6_000 if quick else 11_000
 
     def run(draws: int) -> Callable[[], object]:
-        return lambda: gibbs_gmm.fit(X, 3, draws=draws, warmup=1_000, chains=chains, rng=1, threads=1, progress=False)
+        return lambda: gibbs_gmm.fit(
+            X, 3, draws=draws, warmup=1_000, thin=1, chains=chains, rng=1, threads=1, progress=False
+        )
 
     times = 2_000
     chain = common.settled_chain(X, 3, draws=times, warmup=1_000)
@@ -255,7 +257,7 @@ def threads(quick: bool) -> tuple[list[Figure], Detail]:
     )
     with ThreadPoolExecutor(2) as pool:
         for name, X, K, n_chains, draws in cases:
-            chains = common.build_chains(X, K, draws=draws, warmup=0, chains=n_chains, rng=1, threads=2)
+            chains = common.build_chains(X, K, draws=draws, warmup=0, thin=1, chains=n_chains, rng=1, threads=2)
             seconds = interleave(
                 {
                     "one": partial(common.run_again, chains, 1),

@@ -79,7 +79,15 @@ def thread_rows(N: int, D: int, K: int, chains: int, repeats: int) -> tuple[list
     one_sweep = 2e-9 * N * K + 1e-5  # roughly, to choose how many
     draws = max(4, min(20_000, int(0.4 / (one_sweep * chains))))
     X = common.mixture(N, D, K)
-    settings = {"draws": draws, "warmup": 0, "chains": chains, "rng": 1, "threads": 2, "save_assignments": False}
+    settings = {
+        "draws": draws,
+        "warmup": 0,
+        "thin": 1,
+        "chains": chains,
+        "rng": 1,
+        "threads": 2,
+        "save_assignments": False,
+    }
     built = common.build_chains(X, K, **settings)
     tasks = {str(threads): partial(common.run_again, built, threads) for threads in (1, 2)}
     common.interleave(tasks, 1)

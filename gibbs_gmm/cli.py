@@ -203,7 +203,8 @@ def _parser() -> argparse.ArgumentParser:
         "--thin",
         type=_whole(1),
         metavar="N",
-        help="keep every N-th sweep (default: 1 with --components; else 50,000 / rows, from 1 to 50)",
+        help="keep every N-th sweep (default: 5,000 / rows, from 1 to 10, with --components; else 50,000 / rows, "
+        "from 1 to 50)",
     )
     run.add_argument(
         "--chains",

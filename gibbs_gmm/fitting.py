@@ -68,8 +68,8 @@ def fit(
     warmup : int, optional
         Sweeps to discard before them; by default 1000 for a known number of components, 1000 + 200 thin otherwise.
     thin : int, optional
-        Sweeps per kept draw; by default 1 for a known number of components. An unknown number moves slowly, and a sweep
-        of few rows costs little: then the default is 50,000 / N, between 1 and 50.
+        Sweeps per kept draw. A sweep of few rows costs little and moves the chain little: the default is 5,000 / N,
+        between 1 and 10, for a known number of components, and 50,000 / N, between 1 and 50, otherwise.
     chains : int
         Independent chains.
     rng : int, sequence of ints, SeedSequence, Generator or None
@@ -120,7 +120,8 @@ def fit(
     array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))
     if thin is None:
-        thin = 1 if isinstance(weight_prior, FiniteMixture) else max(1, min(50, 50_000 // len(array)))
+        rows, most = (5_000, 10) if isinstance(weight_prior, FiniteMixture) else (50_000, 50)
+        thin = max(1, min(most, rows // len(array)))
     if warmup is None:
         warmup = 1000 if isinstance(weight_prior, FiniteMixture) else 1000 + 200 * thin
     plan = Plan(

@@ -12,6 +12,7 @@ from gibbs_gmm.kernels.niw import Prior, log_normaliser
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 _DEPENDENT = 1e-12  # least eigenvalue of a correlation matrix, per column, below which its columns count as dependent
+_LAST_DIGITS = 8.0  # a standard deviation of fewer units in the last place of the mean is that of rounding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,8 +112,9 @@ class NormalInverseWishart:
         (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021) as a Normal-Inverse-Wishart, with 25 V in place of the
         squared range, which grows with N and with one outlier. ``benchmarks/prior_study.py`` compares it with others.
 
-        Where the columns are linearly dependent (N <= D makes them so), Psi_0 stays at its mean: learned, it would
-        vanish in the direction in which the data do not vary, and the posterior with it.
+        Where the columns are linearly dependent (N <= D makes them so), or one varies in its last digits only, Psi_0
+        stays at its mean: learned, it would vanish in the direction in which the data do not vary, and the posterior
+        with it.
 
         Parameters
         ----------
@@ -139,7 +141,9 @@ class NormalInverseWishart:
         D = len(columns)
         Psi_0 = np.diag((D + 4) / 4 * scale**2)
         dependent = np.linalg.eigvalsh(validate.correlation(array, mean, scale))[0] < _DEPENDENT * D
-        return cls(mean, kappa_0=(D + 4) / 300, nu_0=D + 4, Psi_0=Psi_0, Psi_0_df=None if dependent else D)
+        rounded = (scale < _LAST_DIGITS * np.spacing(np.abs(mean))).any()
+        df = None if dependent or rounded else D
+        return cls(mean, kappa_0=(D + 4) / 300, nu_0=D + 4, Psi_0=Psi_0, Psi_0_df=df)
 
     def as_kernel(self, loc: FloatArray) -> Prior:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""

@@ -476,7 +476,7 @@ def test_progress_goes_to_lines_without_a_terminal(
 ) -> None:
     monkeypatch.setattr(chains, "_LOG_SECONDS", 0.0)
     assert fit() == 0
-    assert re.search(r"^gibbs-gmm: \d+ of 120 sweeps \(\d+%\)$", capsys.readouterr().err, re.M)
+    assert re.search(r"^gibbs-gmm: \d+ of 660 sweeps \(\d+%\)$", capsys.readouterr().err, re.M)
     assert fit("--quiet", "--force") == 0
     assert capsys.readouterr().err.count("sweeps") == 0
 
