@@ -80,8 +80,11 @@ def outer_lower(V: FloatArray, A: FloatArray) -> None:
 
 @kernel
 def log_diagonal(L: FloatArray) -> float:
-    """sum_j log L[j, j]: half the log determinant of L L'."""
-    total = 0.0
+    """sum_j log L[j, j]: half the log determinant of L L'. Few logarithms are taken: of products within range."""
+    total, product = 0.0, 1.0
     for j in range(L.shape[0]):
-        total += math.log(L[j, j])
-    return total
+        product *= L[j, j]
+        if not 1e-100 < product < 1e100:
+            total += math.log(product)
+            product = 1.0
+    return total + math.log(product)
