@@ -16,9 +16,9 @@ from benchmarks.peers.runner import Run, summaries
 _KIND = {system.name: system.kind for system in SYSTEMS}
 _MODELS = {
     "known": ("Known n", "log likelihood"),
-    "dp": ("Unknown n: Dirichlet process, concentration 1", "n+"),
-    "dp_gamma": ("Unknown n: Dirichlet process, concentration ~ Gamma(2, 4)", "n+"),
-    "mfm": ("Unknown n: mixture of finite mixtures, each system's default prior", "n+"),
+    "dp": ("Dirichlet process, concentration 1", "n+"),
+    "dp_gamma": ("Dirichlet process, concentration ~ Gamma(2, 4)", "n+"),
+    "mfm": ("Mixture of finite mixtures, each system's default prior", "n+"),
 }
 _BAYESM_LARGE = "N=100,000 D=8 K=20"
 _TELESCOPE_PUBLISHED = 0.06  # effective draws of n+ a second on Iris, measured once on a machine of two cores
@@ -91,7 +91,7 @@ def answer(run: Run, runs: list[Run]) -> str:
         for name in ("log likelihood", "n+"):
             if name in found and reference.get(name) and reference[name].sd > 0.0:
                 gap = (found[name].mean - reference[name].mean) / reference[name].sd
-                gaps.append(f"{name} off by {gap:+.1f} sd, its sd {found[name].sd / reference[name].sd:.2f} of ours")
+                gaps.append(f"{name} {gap:+.1f} sd off, with {found[name].sd / reference[name].sd:.2f} of its sd")
         return "; ".join([*gaps, run["note"]])
     return said
 
@@ -122,8 +122,8 @@ def overview(runs: list[Run]) -> str:
         for system in dict.fromkeys(run["system"] for run in chosen if run["model"] == model):
             of = {run["case"]: run for run in chosen if run["model"] == model and run["system"] == system}
             cells = [_in_short(of[name], quantity, runs) if name in of else "-" for name in data]
-            rows.append([f"{title.split(':')[0]}, {model if model != 'known' else quantity}", system, *cells])
-    return common.table(["", "system", *data], rows) if rows else ""
+            rows.append([title.split(",")[0], quantity, system, *cells])
+    return common.table(["model", "ESS/s of", "system", *data], rows) if rows else ""
 
 
 def _in_short(run: Run, quantity: str, runs: list[Run]) -> str:
@@ -133,7 +133,11 @@ def _in_short(run: Run, quantity: str, runs: list[Run]) -> str:
     if "did not meet" in said:
         return "apart"
     rate = rates(run).get(quantity)
-    return f"{rate:,.3g}" + (" (differs)" if said.startswith("differs") else "") if rate else "-"
+    return _number(rate) + (" (differs)" if said.startswith("differs") else "") if rate else "-"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10.0 else f"{value:.2g}"
 
 
 def _answers(runs: list[Run], model: str, quantity: str) -> str:
@@ -153,8 +157,8 @@ def _answers(runs: list[Run], model: str, quantity: str) -> str:
                 f"{run['first_draw_seconds']:.1f} s",
                 f"{run['warmup_seconds']:.2g} s",
                 _time(run["seconds"] / run["iterations"]),
-                f"{rate[quantity]:,.3g}" if quantity in rate else "-",
-                f"{rate[slowest]:,.3g} ({slowest})" if rate else "-",
+                _number(rate[quantity]) if quantity in rate else "-",
+                f"{_number(rate[slowest])} ({slowest})" if rate else "-",
                 f"{hat:.3f}" if rate else "-",
                 answer(run, runs),
             ]
@@ -189,12 +193,16 @@ def costs(runs: list[Run]) -> str:
         text = (
             str(run["failed"]).split(" at ")[0]
             if "failed" in run
-            else f"{1e3 * run['seconds'] / run['iterations']:,.3g}"
+            else _milliseconds(1e3 * run["seconds"] / run["iterations"])
         )
         cells.setdefault(run["case"], {})[run["system"]] = text
     if not cells:
         return ""
     return common.table(["", *names], [[case, *(row.get(name, "-") for name in names)] for case, row in cells.items()])
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------
