@@ -503,16 +503,25 @@ def tables(content: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    quick = common.parser(str(__doc__).splitlines()[0]).parse_args().quick
-    figures: list[Figure] = []
-    details, loads = {}, {}
-    for name, part in {"coverage": coverage, "calibration": calibration, "held out": held_out}.items():
+    parts = {"coverage": coverage, "calibration": calibration, "held out": held_out}
+    parser = common.parser(str(__doc__).splitlines()[0])
+    parser.add_argument("--part", choices=parts, nargs="+", default=list(parts), help="parts to run; others stay as is")
+    args = parser.parse_args()
+    quick, path = args.quick, common.results_folder(args.quick) / "quality.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    details, loads = before.get("details", {}), before.get("load_of_others", {})
+    if missing := set(parts) - set(args.part) - set(details):
+        parser.error(f"--part: there are no results yet of {', '.join(sorted(missing))}; run all parts first")
+    for name in args.part:
         begun = time.perf_counter()
         with common.OtherLoad() as load:
-            found, details[name] = part(quick)
+            found, details[name] = parts[name](quick)
         loads[name], details[name]["seconds"] = load.share, time.perf_counter() - begun
-        figures += found
-    payload = {"figures": [figure.to_dict() for figure in figures], "load_of_others": loads, "details": details}
+        details[name]["figures"] = [figure.to_dict() for figure in found]
+    figures = [
+        Figure(**{k: v for k, v in f.items() if k != "met"}) for part in details.values() for f in part["figures"]
+    ]
+    payload = {"load_of_others": loads, "details": details}
     print(common.describe(common.environment()))
     print(f"\n{tables(payload)}\n\n{reliability_tables(details['calibration'])}\n")
     judged = [figure for figure in figures if figure.target is not None]
