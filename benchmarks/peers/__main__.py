@@ -1,4 +1,4 @@
-"""``python -m benchmarks.peers [--quick] [--part PART ...] [--data NAME ...] [--system NAME ...] [--install NAME]``.
+"""This package beside others, on the same data, on the same machine, in turn.
 
 Three parts: ``known`` and ``unknown`` n on data sets (effective draws a second, and whether answers agree), and the
 ``cost`` of an iteration on simulated mixtures. Each run is written down when it is over; ``--resume`` keeps those of an
@@ -19,6 +19,7 @@ from benchmarks.peers.registry import OURS, SYSTEMS, System
 from benchmarks.peers.runner import Bench, Run
 
 PARTS = ("known", "unknown", "cost")
+_NAMES = [system.name for system in SYSTEMS]
 _ENVIRONMENTS = sorted({system.environment for system in SYSTEMS if system.needs and not system.is_r})
 _LARGE = 10_000  # from so many rows on fewer draws are kept
 
@@ -52,8 +53,8 @@ def _arguments() -> argparse.Namespace:
     parser = common.parser(__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
     parser.add_argument("--data", nargs="+", default=None, metavar="NAME", help="data sets to run on, by name")
-    parser.add_argument("--system", nargs="+", choices=[s.name for s in SYSTEMS], default=None, metavar="NAME",
-                        help="systems to run: " + ", ".join(s.name for s in SYSTEMS))  # fmt: skip
+    parser.add_argument("--system", nargs="+", choices=_NAMES, default=None, metavar="NAME",
+                        help="systems to run: " + ", ".join(_NAMES))  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="keep the runs of an interrupted benchmark")
     parser.add_argument("--tables", action="store_true", help="run nothing, show the last results again")
     parser.add_argument("--install", nargs="+", choices=_ENVIRONMENTS,
@@ -75,7 +76,7 @@ def _posterior(known: bool, args: argparse.Namespace) -> Iterator[tuple[cases.Ca
             long = {"seed": 1001, "seconds": 4 * settings["seconds"], "draws": most // 5, "reference": True}
             yield case, ours, model, {**settings, **long}
             for system in SYSTEMS:
-                if model in system.models and case.name in (system.data or [case.name]):
+                if model in system.models and case.name in system.data.get(model, [case.name]):
                     yield case, system, model, settings
 
 

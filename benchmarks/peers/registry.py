@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class System:
     ``models`` are those that it can be given, ``kind`` what its answer is meant to be: "exact" for draws from the
     posterior, "variational" or "point" for approximations. ``needs`` are Python packages of an environment of its own,
     or R packages; ``costs`` says whether it takes part in the costs of an iteration, ``data`` on which data sets it is
-    run, where not on all.
+    run, by model, where not on all.
     """
 
     name: str
@@ -30,7 +31,7 @@ class System:
     needs: tuple[str, ...] = ()
     debian: str = ""
     costs: bool = True
-    data: tuple[str, ...] = ()
+    data: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def is_r(self) -> bool:
@@ -81,40 +82,17 @@ def _has_r_package(name: str) -> bool:
 
 
 OURS = "gibbs_gmm"
+_NUMPYRO, _PYMC = ("numpyro", "jax"), ("pymc", "nutpie", "numba")
+_KNOWN, _DP = {"known": ("iris", "faithful")}, {"dp": ("iris", "galaxies")}  # the others would take hours
 SYSTEMS = (
     System(OURS, "gibbs_gmm_fit.py", ("known", "dp", "dp_gamma", "mfm")),
     System("NumPy Gibbs", "numpy_gibbs.py", ("known",)),
     System("R bayesm", "bayesm.R", ("known",), needs=("bayesm",), debian="r-cran-bayesm"),
     System("JAGS", "jags.R", ("known",), needs=("rjags",), debian="r-cran-rjags"),
-    System(
-        "NumPyro NUTS", "numpyro_plain.py", ("known",), needs=("numpyro", "jax"), costs=False, data=("iris", "faithful")
-    ),
-    System("NumPyro NUTS, tuned", "numpyro_nuts.py", ("known",), needs=("numpyro", "jax"), costs=False),
-    System(
-        "NumPyro NUTS, tuned",
-        "numpyro_nuts.py",
-        ("dp",),
-        needs=("numpyro", "jax"),
-        costs=False,
-        data=("iris", "galaxies"),
-    ),
-    System(
-        "PyMC NUTS",
-        "pymc_plain.py",
-        ("known",),
-        needs=("pymc", "nutpie", "numba"),
-        costs=False,
-        data=("iris", "faithful"),
-    ),
-    System("PyMC NUTS, tuned", "pymc_nuts.py", ("known",), needs=("pymc", "nutpie", "numba"), costs=False),
-    System(
-        "PyMC NUTS, tuned",
-        "pymc_nuts.py",
-        ("dp",),
-        needs=("pymc", "nutpie", "numba"),
-        costs=False,
-        data=("iris", "galaxies"),
-    ),
+    System("NumPyro NUTS", "numpyro_nuts.py", ("known",), needs=_NUMPYRO, costs=False, data=_KNOWN),
+    System("NumPyro NUTS (tuned)", "numpyro_tuned.py", ("known", "dp"), needs=_NUMPYRO, costs=False, data=_DP),
+    System("PyMC NUTS", "pymc_nuts.py", ("known",), needs=_PYMC, costs=False, data=_KNOWN),
+    System("PyMC NUTS (tuned)", "pymc_tuned.py", ("known", "dp"), needs=_PYMC, costs=False, data=_DP),
     System("R BNPmix", "bnpmix.R", ("dp",), needs=("BNPmix",), costs=False),
     System("R dirichletprocess", "dirichletprocess.R", ("dp_gamma",), needs=("dirichletprocess",), costs=False),
     System("R telescope", "telescope.R", ("mfm",), needs=("telescope",), costs=False),

@@ -229,7 +229,7 @@ def figures(runs: list[Run]) -> list[Figure]:
             note = f"{_time(each[0])} against {_time(each[1])}"
             title = f"a sweep of R bayesm / a sweep, {what['case']}"
             found.append(Figure(title, target, True, each[0] / each[1], "times", note))
-    for name in ("NumPyro NUTS", "PyMC NUTS", "NumPyro NUTS, tuned", "PyMC NUTS, tuned"):
+    for name in ("NumPyro NUTS", "PyMC NUTS", "NumPyro NUTS (tuned)", "PyMC NUTS (tuned)"):
         ours, peer = (_one(runs, case="iris", model="known", system=system) for system in (OURS, name))
         if ours and peer:
             rate = [rates(run)["log likelihood"] for run in (ours, peer)]

@@ -1,7 +1,7 @@
-"""NumPyro's NUTS on the mixture with its labels summed out, in the coordinates of ``coordinates.py``, one thread.
+"""NumPyro's NUTS on the mixture with its labels summed out, as its distributions and its defaults have it.
 
-Warm-up and draws are calls of one compiled function, 50 trajectories each (what MCMC.run does inside), so that neither
-contains compilation; the draws go round the chains until the time is up.
+``numpyro_tuned.py`` is what an expert can make of the same model. Here every quantity is sampled under its own name, the
+mass matrix is diagonal, and all that is done for NUTS is a start at the k-means clustering.
 """
 
 import os
@@ -12,129 +12,72 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from coordinates import Coordinates
 from driver import cpu, how_many, task
 from numpyro import distributions as dist
-from numpyro.infer import NUTS
+from numpyro.infer import MCMC, NUTS
+from numpyro.infer.util import unconstrain_fn
 
 numpyro.enable_x64()
 t = task()
-c = Coordinates(t)
-K, D = c.K, c.D
-frames = [c.frame(z) for z in t.z0]
-features = jnp.asarray(c.features())
+K, D, X = t.n, t.D, jnp.asarray(t.X)
 
 
-def model(features, frame):
-    u = numpyro.sample("t", dist.ImproperUniform(dist.constraints.real, (), (c.size,)))
-    logit = frame.stick_mean + frame.stick_sd * u[c.sticks]
-    log_v, log_rest = jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit)
-    log_w = jnp.append(log_v, 0.0) + jnp.append(0.0, jnp.cumsum(log_rest))
-    log_diag = frame.diag_mean + frame.diag_sd * u[c.diag].reshape(K, D)
-    entries = jnp.concatenate([jnp.exp(log_diag), u[c.rest].reshape(K, -1)], axis=1)
-    A = (entries @ c.place).reshape(K, D, D)
-    W = frame.L @ A
-    b = jnp.einsum("kij,ki->kj", W, frame.centre) + frame.e_sd[:, None] * u[c.e].reshape(K, D)  # W' mu
-    numpyro.factor(
-        "prior",
-        c.a @ log_v
-        + c.b @ log_rest
-        + ((c.nu_0 - jnp.arange(D)) * log_diag).sum()
-        - 0.5 * (W**2).sum()
-        - 0.5 * c.kappa_0 * (b**2).sum(),
-    )
-    P = W @ W.swapaxes(-1, -2)
-    log_norm = log_w + log_diag.sum(1) + jnp.log(frame.L.diagonal(axis1=1, axis2=2)).sum(1) - 0.5 * (b**2).sum(1)
-    theta = jnp.concatenate([log_norm[:, None], jnp.einsum("kij,kj->ki", W, b), P[:, *c.upper]], axis=1)
-    numpyro.factor("likelihood", jax.nn.logsumexp(theta @ features, axis=0).sum())
+def model():
+    weights = numpyro.sample("weights", dist.Dirichlet(jnp.full(K, t.alpha)))
+    with numpyro.plate("components", K):
+        L = numpyro.sample("L", dist.WishartCholesky(t.nu_0, rate_matrix=t.Psi_0))
+        precision = L @ L.swapaxes(-1, -2)
+        means = numpyro.sample("means", dist.MultivariateNormal(t.mu_0, precision_matrix=t.kappa_0 * precision))
+    y = jnp.einsum("kij,nki->nkj", L, X[:, None] - means)
+    log_det = jnp.log(L.diagonal(axis1=1, axis2=2)).sum(1)
+    log_density = log_det - 0.5 * (y**2).sum(-1) - 0.5 * D * jnp.log(2 * jnp.pi)
+    numpyro.factor("likelihood", jax.nn.logsumexp(jnp.log(weights) + log_density, axis=1).sum())
 
 
-class Chains:
-    """All chains of a warm-up of a given length, and one compiled function that moves a chain on."""
-
-    def __init__(self, warmup, block):
-        self.warmup, self.block = warmup, block
-        # Dense: twice the effective draws on Iris. Of more coordinates a warm-up has too few draws to learn it from
-        dense = c.size <= 100
-        self.kernel = NUTS(model, target_accept_prob=0.8, max_tree_depth=10, dense_mass=dense, adapt_mass_matrix=t.keep)
-        self.states = [
-            self.kernel.init(key, warmup, {"t": jnp.zeros(c.size)}, (features, frame), {})
-            for key, frame in zip(jax.random.split(jax.random.PRNGKey(t.seed), len(frames)), frames, strict=True)
-        ]
-        self.many = jax.jit(self.moves).lower(self.states[0], features, frames[0]).compile()
-
-    def moves(self, state, features, frame):
-        """The state after a block of trajectories, and what they drew."""
-
-        def move(state, _):
-            state = self.kernel.sample(state, (features, frame), {})
-            return state, (state.z["t"], state.num_steps, state.diverging)
-
-        return jax.lax.scan(move, state, length=self.block)
-
-    def advance(self, chain):
-        """CPU seconds of a block of trajectories, and what it drew."""
-
-        def work():
-            self.states[chain], out = self.many(self.states[chain], features, frames[chain])
-            return jax.tree.map(np.asarray, out)
-
-        return cpu(work)
+def start(labels):
+    """The conjugate posterior's centre given the labels of the start."""
+    n = np.bincount(labels, minlength=K)
+    means, L = np.empty((K, D)), np.empty((K, D, D))
+    for k in range(K):
+        x = t.X[labels == k] - t.mu_0
+        kappa = t.kappa_0 + n[k]
+        Psi = t.Psi_0 + x.T @ x - np.outer(x.sum(0), x.sum(0)) / kappa
+        means[k] = t.mu_0 + x.sum(0) / kappa
+        L[k] = np.linalg.cholesky((t.nu_0 + n[k]) * np.linalg.inv(Psi))
+    return {"weights": (n + t.alpha) / (t.N + K * t.alpha), "means": means, "L": L}
 
 
-warmup, block = (1000, 50) if t.keep else (20, 1)
-chains = Chains(warmup, block)
-first = None
-if t.keep:
-    # A pilot: the first trajectories of a warm-up, the dearest of it, say how long one may be
-    pilot, _ = chains.advance(0)
-    first = t.since_start()
-    affordable = how_many(pilot / block, t.seconds / t.chains, 1000, 300)
-    warmup = -(-affordable // block) * block
-    chains = Chains(warmup, block)
-else:
-    frames = frames[:1]
+class Sampler:
+    """MCMC as it is, for one chain after the other; compiled by a run that is not timed."""
 
-warm = 0.0
-for chain in range(len(frames)):
-    for _ in range(warmup // block):
-        warm += chains.advance(chain)[0]
-        first = first or t.since_start()
+    def __init__(self, warmup, draws):
+        self.mcmc = MCMC(NUTS(model), num_warmup=warmup, num_samples=draws, progress_bar=False)
+        self.run(0)
 
-least, most = (-(-300 // block), max(1, t.draws // block)) if t.keep else (3, 1000)
-blocks = [[] for _ in frames]
-seconds = 0.0
-while len(blocks[0]) < min(least, most) or (seconds < t.seconds and len(blocks[0]) < most):
-    for chain, drawn in enumerate(blocks):
-        used, out = chains.advance(chain)
-        seconds += used
-        drawn.append(out)
-draws = [[np.concatenate(part) for part in zip(*drawn, strict=True)] for drawn in blocks]
-
-potential = chains.kernel.get_potential_fn((features, frames[0]), {})
-gradients = 500 if t.keep else 3
+    def run(self, chain):
+        """CPU seconds of a warm-up and of the draws that follow it, and the draws."""
+        key, mcmc = jax.random.PRNGKey(t.seed + chain), self.mcmc
+        begin = unconstrain_fn(model, (), {}, start(t.z0[chain]))
+        mcmc.post_warmup_state = None
+        warm, _ = cpu(lambda: (mcmc.warmup(key, init_params=begin), jax.block_until_ready(mcmc.last_state)))
+        mcmc.post_warmup_state = mcmc.last_state
+        seconds, _ = cpu(lambda: (mcmc.run(key), jax.block_until_ready(mcmc.last_state)))
+        return warm, seconds, {name: np.asarray(value) for name, value in mcmc.get_samples().items()}
 
 
-def repeat(u):
-    """A gradient after a gradient, each at a point that hangs on the one before."""
-    return jax.lax.fori_loop(0, gradients, lambda _, u: u - 1e-9 * jax.grad(lambda u: potential({"t": u}))(u), u)
-
-
-repeated = jax.jit(repeat)
-gradient = min(cpu(lambda: repeated(jnp.zeros(c.size)).block_until_ready())[0] for _ in range(3))
-arrays = {}
-if t.keep:
-    parts = [c.parameters(drawn[0], frame) for drawn, frame in zip(draws, frames, strict=True)]
-    arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-steps, diverging = (np.concatenate([drawn[i] for drawn in draws]) for i in (1, 2))
+pilot = Sampler(100, 20).run(0)
+first = t.since_start()
+draws = how_many(max(pilot[0] / 100, pilot[1] / 20), t.seconds / t.chains, 1000, 300)
+sampler = Sampler(draws, draws)
+runs = [sampler.run(chain) for chain in range(t.chains)]
+samples = {name: np.stack([run[2][name] for run in runs]) for name in runs[0][2]}
+inverse = np.linalg.inv(samples.pop("L"))
 t.finish(
-    arrays,
+    {**samples, "covariances": np.swapaxes(inverse, -1, -2) @ inverse},
     version=f"NumPyro {numpyro.__version__}, JAX {jax.__version__}",
     first_draw_seconds=first,
-    warmup_seconds=warm,
-    seconds=seconds,
-    iterations=len(steps),
-    note=f"{warmup} warm-up and {len(draws[0][0])} kept trajectories a chain, {steps.mean():.1f} leapfrog steps and "
-    f"{1e6 * seconds / steps.sum():.0f} us a step; a gradient alone {1e6 * gradient / gradients:.0f} us; "
-    f"{int(diverging.sum())} divergences",
+    warmup_seconds=sum(run[0] for run in runs),
+    seconds=sum(run[1] for run in runs),
+    iterations=draws * t.chains,
+    note=f"{draws} warm-up and kept trajectories a chain",
 )

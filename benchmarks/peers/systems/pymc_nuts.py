@@ -1,104 +1,68 @@
-"""PyMC, sampled by nutpie: the mixture, its labels summed out, in the coordinates of ``coordinates.py``, one thread.
+"""PyMC, sampled by nutpie: the mixture with its labels summed out, as PyMC's distributions and nutpie's defaults go.
 
-nutpie makes warm-up and draws in one call, so the CPU seconds of the calls (compiled before) are divided between the
-two as their leapfrog steps are, which are nearly all of the work.
+``pymc_tuned.py`` is what an expert can make of the same model. PyMC has no Wishart that NUTS can sample: precisions are
+written by Bartlett's decomposition, as its documentation advises for a Wishart.
 """
 
 import numpy as np
 import nutpie
 import pymc as pm
-import pytensor
 import pytensor.tensor as pt
-from coordinates import Coordinates, Frame
 from driver import cpu, how_many, task
 
 t = task()
-c = Coordinates(t)
-K, D = c.K, c.D
-frames = [c.frame(z) for z in t.z0]
-spread = np.eye(D * D)[:, c.upper[0] * D + c.upper[1]]  # what picks the products i <= j of all i, j
+K, D = t.n, t.D
+below = np.tril_indices(D, -1)
+root = np.linalg.cholesky(np.linalg.inv(t.Psi_0))  # Sigma_k^-1 = L_k L_k', L_k = root A_k
+labels = t.z0[0]
+centres = np.array([t.X[labels == k].mean(0) if (labels == k).any() else t.X.mean(0) for k in range(K)])
 
 with pm.Model() as model:
-    frame = Frame(*(pytensor.shared(value, name, shape=value.shape) for name, value in frames[0]._asdict().items()))
-    u = pm.Flat("t", shape=c.size, initval=np.zeros(c.size))
-    logit = frame.stick_mean + frame.stick_sd * u[c.sticks]
-    log_v, log_rest = -pt.softplus(-logit), -pt.softplus(logit)
-    log_w = pt.concatenate([log_v, [0.0]]) + pt.concatenate([[0.0], pt.cumsum(log_rest)])
-    log_diag = frame.diag_mean + frame.diag_sd * u[c.diag].reshape((K, D))
-    entries = pt.concatenate([pt.exp(log_diag), u[c.rest].reshape((K, D * (D - 1) // 2))], axis=1)
-    A = (entries @ c.place).reshape((K, D, D))
-    W = (frame.L[:, :, :, None] * A[:, None, :, :]).sum(2)
-    e = frame.e_sd[:, None] * u[c.e].reshape((K, D))
-    b = (W * frame.centre[:, :, None]).sum(1) + e  # W' mu
-    pm.Potential(
-        "prior",
-        (c.a * log_v).sum()
-        + (c.b * log_rest).sum()
-        + ((c.nu_0 - np.arange(D)) * log_diag).sum()
-        - 0.5 * (W**2).sum()
-        - 0.5 * c.kappa_0 * (b**2).sum(),
-    )
-    P = (W[:, :, None, :] * W[:, None, :, :]).sum(3).reshape((K, D * D)) @ spread
-    log_det = log_diag.sum(1) + pt.log((frame.L * np.eye(D)).sum(2)).sum(1)
-    linear = (W * b[:, None, :]).sum(2)
-    theta = pt.concatenate([(log_w + log_det - 0.5 * (b**2).sum(1))[:, None], linear, P], axis=1)
-    pm.Potential("likelihood", pt.logsumexp(theta @ c.features(), axis=0).sum())
+    weights = pm.Dirichlet("weights", np.full(K, t.alpha), initval=(np.bincount(labels, minlength=K) + 1.0) / (t.N + K))
+    squares = pm.ChiSquared("squares", t.nu_0 - np.arange(D), shape=(K, D))
+    rest = pm.Normal("rest", shape=(K, len(below[0])))
+    A = pt.zeros((K, D, D))
+    A = pt.set_subtensor(A[:, np.arange(D), np.arange(D)], pt.sqrt(squares))
+    A = pt.set_subtensor(A[:, below[0], below[1]], rest)
+    L = (root[None, :, :, None] * A[:, None, :, :]).sum(2)
+    means = pm.Flat("means", shape=(K, D), initval=centres)
+    log_det = pt.log(squares).sum(1) / 2 + np.log(np.diagonal(root)).sum()
 
-# Chains start within 1 of 0, nutpie's default; at 0 the gradient of an empty component is 0, which it refuses
+    def log_normal(gap, factor):
+        """log N(gap; 0, (factor L_k L_k')^-1), of gaps (..., K, D)."""
+        y = (L * gap[..., :, None]).sum(-2)
+        return log_det + D / 2 * np.log(factor / (2 * np.pi)) - factor / 2 * (y**2).sum(-1)
+
+    pm.Potential("means given covariances", log_normal(means - t.mu_0, t.kappa_0).sum())
+    log_p = pt.log(weights) + log_normal(t.X[:, None] - means, 1.0)
+    pm.Potential("likelihood", pt.logsumexp(log_p, axis=1).sum())
+    pm.Deterministic("L", L)
+
 compiled = nutpie.compile_pymc_model(model, backend="numba")
 
 
 def sample(chain, warmup, draws):
-    """CPU seconds, (2, draws) leapfrog steps and (2, draws) divergences of warm-up and draws, and the draws."""
-
-    def work():
-        return nutpie.sample(
-            compiled.with_data(**frames[chain]._asdict()),
-            tune=warmup,
-            draws=draws,
-            chains=1,
-            cores=1,
-            seed=t.seed + chain,
-            target_accept=0.8,
-            maxdepth=10,
-            progress_bar=False,
-        )
-
-    used, trace = cpu(work)
+    """CPU seconds of warm-up and of draws, in proportion to their leapfrog steps, and the draws."""
+    settings = {"tune": warmup, "draws": draws, "chains": 1, "cores": 1, "progress_bar": False}
+    used, trace = cpu(lambda: nutpie.sample(compiled, seed=t.seed + chain, **settings))
     before, after = (int(part["n_steps"].sum()) for part in (trace.warmup_sample_stats, trace.sample_stats))
-    return {
-        "warmup": used * before / (before + after),
-        "seconds": used * after / (before + after),
-        "steps": after,
-        "divergences": int(trace.sample_stats["diverging"].sum()),
-        "draws": trace.posterior["t"].values[0],
-    }
+    share = after / (before + after)
+    return (1 - share) * used, share * used, {n: trace.posterior[n].values[0] for n in ("weights", "means", "L")}
 
 
 sample(0, 10, 1)
 first = t.since_start()
-# The pilots: how dear a trajectory is depends on what the warm-up has found
-pilots = []
-while len(pilots) < t.chains and sum(p["warmup"] + p["seconds"] for p in pilots) < t.seconds / 2:
-    pilots.append(sample(len(pilots), 300, 100) if t.keep else sample(0, 20, 3))
-share = t.seconds / t.chains
-warmup = how_many(np.mean([p["warmup"] for p in pilots]) / 300, share, 1000, 300)
-draws = how_many(np.mean([p["seconds"] for p in pilots]) / 100, share, t.draws, 300)
-runs = [sample(chain, warmup, draws) for chain in range(t.chains)] if t.keep else pilots
-
-arrays = {}
-if t.keep:
-    parts = [c.parameters(run["draws"], frame) for run, frame in zip(runs, frames, strict=True)]
-    arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-seconds, steps = sum(run["seconds"] for run in runs), sum(run["steps"] for run in runs)
-trajectories = sum(len(run["draws"]) for run in runs)
+pilot = sample(0, 100, 20)
+draws = how_many(max(pilot[0] / 100, pilot[1] / 20), t.seconds / t.chains, 1000, 300)
+runs = [sample(chain, draws, draws) for chain in range(t.chains)]
+samples = {name: np.stack([run[2][name] for run in runs]) for name in runs[0][2]}
+inverse = np.linalg.inv(samples.pop("L"))
 t.finish(
-    arrays,
+    {**samples, "covariances": np.swapaxes(inverse, -1, -2) @ inverse},
     version=f"PyMC {pm.__version__}, nutpie {nutpie.__version__}",
     first_draw_seconds=first,
-    warmup_seconds=sum(run["warmup"] for run in runs),
-    seconds=seconds,
-    iterations=trajectories,
-    note=f"{warmup} warm-up and {draws} kept trajectories a chain, {steps / trajectories:.1f} leapfrog steps and "
-    f"{1e6 * seconds / steps:.0f} us a step; {sum(run['divergences'] for run in runs)} divergences",
+    warmup_seconds=sum(run[0] for run in runs),
+    seconds=sum(run[1] for run in runs),
+    iterations=draws * t.chains,
+    note=f"{draws} warm-up and kept trajectories a chain",
 )
