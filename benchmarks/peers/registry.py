@@ -83,7 +83,7 @@ def _has_r_package(name: str) -> bool:
 
 OURS = "gibbs_gmm"
 _NUMPYRO, _PYMC = ("numpyro", "jax"), ("pymc", "nutpie", "numba")
-_KNOWN, _DP = {"known": ("iris", "faithful")}, {"dp": ("iris", "galaxies")}  # the others would take hours
+_KNOWN, _DP = {"known": ("iris", "faithful")}, {"dp": ("iris", "galaxies")}  # elsewhere they take long
 SYSTEMS = (
     System(OURS, "gibbs_gmm_fit.py", ("known", "dp", "dp_gamma", "mfm")),
     System("NumPy Gibbs", "numpy_gibbs.py", ("known",)),

@@ -1,7 +1,7 @@
 """NumPyro's NUTS on the mixture with its labels summed out, as its distributions and its defaults have it.
 
-``numpyro_tuned.py`` is what an expert can make of the same model. Here every quantity is sampled under its own name, the
-mass matrix is diagonal, and all that is done for NUTS is a start at the k-means clustering.
+``numpyro_tuned.py`` is what an expert can make of the same model. Here every quantity is sampled under its own name,
+the mass matrix is diagonal, and all that is done for NUTS is a start at the k-means clustering.
 """
 
 import os
