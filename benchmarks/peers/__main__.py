@@ -77,7 +77,7 @@ def _posterior(known: bool, args: argparse.Namespace) -> Iterator[tuple[cases.Ca
             yield case, ours, model, {**settings, **long}
             for system in SYSTEMS:
                 if model in system.models and case.name in system.data.get(model, [case.name]):
-                    yield case, system, model, settings
+                    yield case, system, model, {**settings, "seconds": system.patience * settings["seconds"]}
 
 
 def _answers(known: bool, args: argparse.Namespace, book: Book) -> None:
@@ -97,7 +97,7 @@ def _answers(known: bool, args: argparse.Namespace, book: Book) -> None:
             bench = Bench(case, case.n if known else 10)
         say(f"{case.name}, {model}: {'the reference' if reference else system.name}")
         with common.OtherLoad() as load:
-            run = bench.run(system, model, 5 * limit if reference else limit, **settings)
+            run = bench.run(system, model, limit + 5 * settings["seconds"], **settings)
         book.add({**run, "reference": reference}, load.share)
     if bench is not None:
         bench.__exit__()

@@ -21,7 +21,8 @@ class System:
     ``models`` are those that it can be given, ``kind`` what its answer is meant to be: "exact" for draws from the
     posterior, "variational" or "point" for approximations. ``needs`` are Python packages of an environment of its own,
     or R packages; ``costs`` says whether it takes part in the costs of an iteration, ``data`` on which data sets it is
-    run, by model, where not on all.
+    run, by model, where not on all, and ``patience`` how many times longer it is run than others, so that its
+    effective draws can be counted at all.
     """
 
     name: str
@@ -32,6 +33,7 @@ class System:
     debian: str = ""
     costs: bool = True
     data: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    patience: float = 1.0
 
     @property
     def is_r(self) -> bool:
@@ -95,7 +97,7 @@ SYSTEMS = (
     System("PyMC NUTS (tuned)", "pymc_tuned.py", ("known", "dp"), needs=_PYMC, costs=False, data=_DP),
     System("R BNPmix", "bnpmix.R", ("dp",), needs=("BNPmix",), costs=False),
     System("R dirichletprocess", "dirichletprocess.R", ("dp_gamma",), needs=("dirichletprocess",), costs=False),
-    System("R telescope", "telescope.R", ("mfm",), needs=("telescope",), costs=False),
+    System("R telescope", "telescope.R", ("mfm",), needs=("telescope",), costs=False, patience=24.0),
     System("scikit-learn EM", "sklearn_em.py", ("known",), kind="point"),
     System("scikit-learn variational", "sklearn_vb.py", ("known", "dp"), kind="variational"),
 )
