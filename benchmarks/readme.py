@@ -47,7 +47,7 @@ def figures(name: str) -> str:
 
 def curves() -> str:
     """A sweep against N, D and K."""
-    content = _results("scaling")
+    content = _results("scaling_quick")
     fields = [field.name for field in scaling.dataclasses.fields(scaling.Point)]
     points = [
         scaling.Point(**{key: point[key] for key in fields}) for line in content["curves"].values() for point in line

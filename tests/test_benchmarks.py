@@ -65,7 +65,7 @@ def test_partitions(case):
             clusters = [case.X[labels[c, t] == k] for k in range(4)]
             sizes = np.array([len(rows) for rows in clusters])
             expected = sum(log_marginal(rows, niw) for rows in clusters)
-            np.testing.assert_allclose(found["log p(X | partition)"][c, t], expected)
+            np.testing.assert_allclose(found["log p(X given partition)"][c, t], expected)
             np.testing.assert_allclose(found["entropy"][c, t], stats.entropy(sizes))
             assert found["n+"][c, t] == (sizes > 0).sum()
             assert found["largest share"][c, t] == sizes.max() / N

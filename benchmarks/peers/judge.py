@@ -32,7 +32,7 @@ def read_arrays(folder: Path) -> dict[str, AnyArray]:
 def quantities(case: Case, known: bool, arrays: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
     """Each (C, T). For a known n: log p(X | parameters), largest weight, entropy of the partition and n+.
 
-    Otherwise of the partition alone: n+, its entropy, the share of its largest cluster, and log p(X | partition). Where
+    Otherwise of the partition alone: n+, its entropy, the share of its largest cluster, and log p(X given partition). Where
     a system gives a mixture only, a row's label is drawn from it, which is a draw from the joint posterior.
     """
     if "weights" not in arrays:
@@ -80,7 +80,7 @@ def _shape_of(sizes: AnyArray) -> dict[str, FloatArray]:
 
 
 def of_partitions(case: Case, labels: AnyArray) -> dict[str, FloatArray]:
-    """The same of partitions (C, T, N), with log p(X | partition) under the prior of the case."""
+    """The same of partitions (C, T, N), with log p(X given partition) under the prior of the case."""
     C, T, N = labels.shape
     D, K = case.X.shape[1], int(labels.max()) + 1
     flat, found = labels.reshape(C * T, N), []
@@ -92,7 +92,7 @@ def of_partitions(case: Case, labels: AnyArray) -> dict[str, FloatArray]:
         scatter = (member @ squares).reshape(*sizes.shape, D, D)
         log_marginal = _log_marginal(case, sizes, sums, scatter).sum(-1)
         largest = sizes.max(-1) / N
-        found.append({**_shape_of(sizes), "largest share": largest, "log p(X | partition)": log_marginal})
+        found.append({**_shape_of(sizes), "largest share": largest, "log p(X given partition)": log_marginal})
     return {name: np.concatenate([part[name] for part in found]).reshape(C, T) for name in found[0]}
 
 

@@ -17,7 +17,7 @@ _KIND = {system.name: system.kind for system in SYSTEMS}
 _MODELS = {
     "known": ("Known n", "log likelihood"),
     "dp": ("Dirichlet process, concentration 1", "n+"),
-    "dp_gamma": ("Dirichlet process, concentration ~ Gamma(2, 4)", "n+"),
+    "dp_gamma": ("Dirichlet process with a learned concentration, Gamma(2, 4)", "n+"),
     "mfm": ("Mixture of finite mixtures, each system's default prior", "n+"),
 }
 _BAYESM_LARGE = "N=100,000 D=8 K=20"
@@ -129,7 +129,7 @@ def overview(runs: list[Run]) -> str:
 def _in_short(run: Run, quantity: str, runs: list[Run]) -> str:
     said = answer(run, runs)
     if "failed" in run:
-        return said.split(":")[0]
+        return "fails" if said.startswith("exit") else said
     if "did not meet" in said:
         return "apart"
     rate = rates(run).get(quantity)
@@ -284,12 +284,17 @@ def _picture(runs: list[Run], path: Path) -> None:
         for i, name in enumerate(names):
             chosen = [r for r in runs if r.get("axis") == axis and r["system"] == name and "failed" not in r]
             if chosen:
+                chosen.sort(key=lambda run: run[axis])
                 x, y = [r[axis] for r in chosen], [1e3 * r["seconds"] / r["iterations"] for r in chosen]
                 style = {"lw": 2.5, "color": "black", "zorder": 3} if name == OURS else {"lw": 1.2, "color": f"C{i}"}
                 panel.plot(x, y, marker="o", ms=4, label=name, **style)
         panel.set(xscale="log", yscale="log", xlabel=axis, title=f"against {axis} ({fixed[axis]})")
+        if axis != "N":
+            ticks = sorted({run[axis] for run in runs if run.get("axis") == axis})
+            panel.set_xticks(ticks, [str(tick) for tick in ticks])
+            panel.minorticks_off()
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("ms an iteration, one core")
     handles, labels = panels[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    canvas.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     canvas.savefig(path, dpi=110)
