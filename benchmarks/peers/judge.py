@@ -32,8 +32,8 @@ def read_arrays(folder: Path) -> dict[str, AnyArray]:
 def quantities(case: Case, known: bool, arrays: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
     """Each (C, T). For a known n: log p(X | parameters), largest weight, entropy of the partition and n+.
 
-    Otherwise of the partition alone: n+, its entropy, the share of its largest cluster, and log p(X given partition). Where
-    a system gives a mixture only, a row's label is drawn from it, which is a draw from the joint posterior.
+    Otherwise of the partition alone: n+, its entropy, the share of its largest cluster, and log p(X given partition).
+    Where a system gives a mixture only, a row's label is drawn from it, which is a draw from the joint posterior.
     """
     if "weights" not in arrays:
         return of_partitions(case, arrays["labels"])
