@@ -296,7 +296,9 @@ def write(name: str, payload: Mapping[str, Any], scratch: bool, quiet: bool = Fa
     """The payload beside the machine and the load it met, as JSON."""
     content = {"benchmark": name, "quick": scratch, "environment": environment(), **payload}
     path = results_folder(scratch) / f"{name}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    scratch_path = path.with_suffix(".part")  # whole or not at all: what was there before is not lost to a full disk
+    scratch_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    scratch_path.replace(path)
     if not quiet:
         say(f"written: benchmarks/{path.relative_to(ROOT)}")
 

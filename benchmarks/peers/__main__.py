@@ -8,6 +8,7 @@ interrupted benchmark. Tables and the picture are made from ``benchmarks/results
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +29,7 @@ class Book:
     """The runs so far, on disk after each."""
 
     def __init__(self, args: argparse.Namespace, whole: bool) -> None:
-        self.args, self.whole = args, whole
+        self.whole = whole
         self.path = common.results_folder(not whole) / "peers.json"
         self.runs: list[Run] = []
         self.loads: list[float | None] = []
@@ -82,25 +83,24 @@ def _posterior(known: bool, args: argparse.Namespace) -> Iterator[tuple[cases.Ca
 
 def _answers(known: bool, args: argparse.Namespace, book: Book) -> None:
     """A part on data sets."""
-    bench: Bench | None = None
     limit = 120.0 if args.quick else 180.0
-    for case, system, model, settings in _posterior(known, args):
-        reference = settings.get("reference", False)
-        wanted = args.system is None or system.name in args.system or reference
-        if (args.data and case.name not in args.data) or not wanted:
-            continue
-        if book.has(case=case.name, model=model, system=system.name, reference=reference):
-            continue
-        if bench is None or bench.case.name != case.name:
-            if bench is not None:
-                bench.__exit__()
-            bench = Bench(case, case.n if known else 10)
-        say(f"{case.name}, {model}: {'the reference' if reference else system.name}")
-        with common.OtherLoad() as load:
-            run = bench.run(system, model, limit + 5 * settings["seconds"], **settings)
-        book.add({**run, "reference": reference}, load.share)
-    if bench is not None:
-        bench.__exit__()
+    todo = [
+        (case, system, model, settings)
+        for case, system, model, settings in _posterior(known, args)
+        if (args.data is None or case.name in args.data)
+        and (args.system is None or system.name in args.system or "reference" in settings)
+        and not book.has(case=case.name, model=model, system=system.name, reference="reference" in settings)
+    ]
+    for _, runs in itertools.groupby(todo, key=lambda run: run[0].name):
+        of_case = list(runs)
+        case = of_case[0][0]
+        with Bench(case, case.n if known else 10) as bench:
+            for _, system, model, settings in of_case:
+                reference = "reference" in settings
+                say(f"{case.name}, {model}: {'the reference' if reference else system.name}")
+                with common.OtherLoad() as load:
+                    run = bench.run(system, model, limit + 5 * settings["seconds"], **settings)
+                book.add({**run, "reference": reference}, load.share)
 
 
 def _costs(args: argparse.Namespace, book: Book) -> None:
