@@ -15,7 +15,7 @@ prior <- list(
 )
 
 # The partitions after a warm-up, and the CPU seconds of both. It takes no start: all rows begin in one cluster.
-run <- function(draws, warmup = 0, chain = 1) {
+run <- function(draws, warmup, chain) {
   set.seed(task$seed + chain)
   begun <- cpu_now()
   drawn <- BNPmix::PYdensity(
@@ -25,25 +25,4 @@ run <- function(draws, warmup = 0, chain = 1) {
   list(labels = drawn$clust, seconds = cpu_now() - begun)
 }
 
-invisible(run(1))
-first <- since_start(task)
-once <- run(1)$seconds
-pilot <- if (task$N <= 10000) 51 else 3
-each <- max(run(pilot)$seconds - once, 1e-3) / (pilot - 1)
-draws <- how_many(each, task$seconds / task$chains, task$draws)
-warmup <- if (task$keep) warm_up(draws) else 0L
-
-labels <- array(0L, c(task$chains, if (task$keep) draws else 0L, task$N))
-seconds <- c(warmup = 0, draws = 0)
-for (chain in seq_len(task$chains)) {
-  it <- run(draws, warmup, chain)
-  share <- draws / (warmup + draws)
-  seconds <- seconds + it$seconds * c(1 - share, share)
-  if (task$keep) labels[chain, , ] <- as.integer(it$labels) - 1L
-}
-finish(
-  task, if (task$keep) list(labels = labels) else list(),
-  version = as.character(packageVersion("BNPmix")), first_draw_seconds = first,
-  warmup_seconds = seconds[["warmup"]], seconds = seconds[["draws"]], iterations = draws * task$chains,
-  note = paste0("method ICS", if (task$keep) paste("; the first", warmup, "sweeps of a chain are its warm-up"))
-)
+answer_with_labels(task, run, shortest = 1, "BNPmix", "method ICS")

@@ -49,3 +49,29 @@ finish <- function(task, arrays, ...) {
   if (is.null(result$note)) result$note <- ""
   writeLines(jsonlite::toJSON(result, auto_unbox = TRUE, digits = 15), file.path(task$folder, "result.json"))
 }
+
+# Runs of a sampler of partitions that has no state to go on from, its pilot first, and the answer. ``run(draws, warmup,
+# chain)`` gives labels from 1 and CPU seconds; ``shortest`` is the fewest draws that it can be asked for.
+answer_with_labels <- function(task, run, shortest, package, note) {
+  invisible(run(shortest, 0, 1))
+  first <- since_start(task)
+  once <- run(shortest, 0, 1)$seconds
+  more <- if (task$N <= 10000) 50 * shortest else 2
+  each <- max(run(shortest + more, 0, 1)$seconds - once, 1e-3) / more
+  draws <- how_many(each, task$seconds / task$chains, task$draws)
+  warmup <- if (task$keep) warm_up(draws) else 0L
+  labels <- array(0L, c(task$chains, if (task$keep) draws else 0L, task$N))
+  seconds <- c(warmup = 0, draws = 0)
+  for (chain in seq_len(task$chains)) {
+    it <- run(draws, warmup, chain)
+    share <- draws / (warmup + draws)
+    seconds <- seconds + it$seconds * c(1 - share, share)
+    if (task$keep) labels[chain, , ] <- as.integer(it$labels) - 1L
+  }
+  finish(
+    task, if (task$keep) list(labels = labels) else list(),
+    version = as.character(packageVersion(package)), first_draw_seconds = first,
+    warmup_seconds = seconds[["warmup"]], seconds = seconds[["draws"]], iterations = draws * task$chains,
+    note = paste0(note, if (task$keep) paste("; the first", warmup, "sweeps of a chain are its warm-up"))
+  )
+}

@@ -34,7 +34,7 @@ if (D == 1) {
 sample_mixture <- if (D == 1) telescope::sampleUniNormMixture else telescope::sampleMultNormMixture
 
 # Draws of the partition of one chain, after a warm-up, and CPU seconds of both, without those of k-means.
-run <- function(draws, warmup = 0, chain = 1) {
+run <- function(draws, warmup, chain) {
   set.seed(task$seed + chain)
   start <- suppressWarnings(kmeans(y, centers = K_start, nstart = 100, iter.max = 30))
   begun <- cpu_now()
@@ -45,27 +45,5 @@ run <- function(draws, warmup = 0, chain = 1) {
   list(labels = drawn$S, seconds = cpu_now() - begun)
 }
 
-invisible(run(2))  # its first draw is the start
-first <- since_start(task)
-once <- run(2)$seconds
-pilot <- if (task$N <= 10000) 102 else 4
-each <- max(run(pilot)$seconds - once, 1e-3) / (pilot - 2)
-draws <- how_many(each, task$seconds / task$chains, task$draws)
-warmup <- if (task$keep) warm_up(draws) else 0L
-
-labels <- array(0L, c(task$chains, if (task$keep) draws else 0L, task$N))
-seconds <- c(warmup = 0, draws = 0)
-for (chain in seq_len(task$chains)) {
-  it <- run(draws, warmup, chain)
-  share <- draws / (warmup + draws)
-  seconds <- seconds + it$seconds * c(1 - share, share)
-  if (task$keep) labels[chain, , ] <- as.integer(it$labels) - 1L
-}
-finish(
-  task, if (task$keep) list(labels = labels) else list(),
-  version = as.character(packageVersion("telescope")), first_draw_seconds = first,
-  warmup_seconds = seconds[["warmup"]], seconds = seconds[["draws"]], iterations = draws * task$chains,
-  note = paste0(
-    "its own prior of the components", if (task$keep) paste("; the first", warmup, "sweeps of a chain are its warm-up")
-  )
-)
+# Its first draw is the start.
+answer_with_labels(task, run, shortest = 2, "telescope", "its own prior of the components")
