@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import common, quality, scaling
+from benchmarks import common, scaling
 from benchmarks.common import Figure
 from benchmarks.peers import tables as peers
+from benchmarks.quality import tables as quality
 
 DOCUMENTS = (common.ROOT.parent / "README.md", common.ROOT / "README.md")
 _BLOCK = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
