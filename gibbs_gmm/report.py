@@ -292,16 +292,15 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
         "This gives the same draws again, on one kind of processor. In Python, gibbs_gmm.load("
         f"{run_folder.TRACE!r}) reads them, and this report is made again by: gibbs-gmm report FOLDER."
     )
-    hyper = f"Psi_0 ~ Wishart({prior.Psi_0_df:g}), with the mean" if prior.Psi_0_df is not None else "Psi_0 ="
-    if prior.kappa_0_shape is not None:
-        hyper = f"kappa_0 ~ Gamma({prior.kappa_0_shape:g}) with that mean; {hyper}"
     versions = ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items())
     facts = {
         "model": _model(findings),
         "prior of the weights": json.dumps(to_dict(trace.weight_prior)),
         "prior of the components": "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)",
-        "its values": f"mu_0 = {_vector(prior.mu_0)}; kappa_0 = {prior.kappa_0:.6g}; nu_0 = {prior.nu_0:.6g}; {hyper} "
+        "its values": f"{prior.describe()}; mu_0 = {_vector(prior.mu_0)}; Psi_0 "
+        f"{'=' if prior.Psi_0_df is None else 'has the mean'} "
         f"{'diag' if _is_diagonal(prior.Psi_0) else 'a matrix with diagonal '}{_vector(np.diagonal(prior.Psi_0))}",
+        "values are known to": _vector(prior.resolution),
         "columns used": ", ".join(trace.columns),
         "columns left out": "; ".join(f"{name}: {why}" for name, why in command.left_out.items()) or "none",
         "sweeps": f"{settings.get('warmup', '?')} of warm-up, then one in {settings.get('thin', 1)} is kept",
