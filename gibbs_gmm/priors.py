@@ -156,7 +156,8 @@ class NormalInverseWishart:
         with mean (nu_0 + 2) / 4 diag(V), one degree of freedom and shrinkage 1/2; and values are known to the
         resolution that they show (:func:`gibbs_gmm.columns.resolutions`), so that equal rows and rounded sums are
         no clusters of no width. A column that is normal noise about a linear combination of others
-        has that noise as its axis (:func:`gibbs_gmm.columns.noise_axes`). ``benchmarks/prior_study`` compares it with others.
+        has that noise as its axis (:func:`gibbs_gmm.columns.noise_axes`). ``benchmarks/prior_study`` compares it with
+        others.
 
         Parameters
         ----------
