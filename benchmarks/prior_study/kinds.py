@@ -8,7 +8,7 @@ from benchmarks.common import FloatArray
 from benchmarks.prior_study.sets import Data, IntArray, simulate
 
 _CORRELATIONS = (0.8, 0.9, 0.95, 0.99)
-_GAP = 6.0  # between kinds along narrow directions, in standard deviations there
+_GAP = 4.5  # between kinds along narrow directions, in standard deviations there
 
 
 def narrow_sets(per_cell: int = 10) -> list[Data]:
