@@ -15,10 +15,11 @@ Candidate = Callable[[FloatArray], "gg.NormalInverseWishart | dict[str, Any]"]
 
 
 def fixed(spread: float) -> Candidate:
-    """E[Sigma] = spread x diag(variances of the columns), nu_0 = D + 2, kappa_0 = .01."""
+    """E[Sigma] = spread x diag(variances of the columns), nu_0 = D + 2, kappa_0 = (D + 4) / 300."""
 
     def build(X: FloatArray) -> gg.NormalInverseWishart:
-        return gg.NormalInverseWishart(X.mean(0), 0.01, X.shape[1] + 2.0, spread * np.diag(X.var(axis=0, ddof=1)))
+        D = X.shape[1]
+        return gg.NormalInverseWishart(X.mean(0), (D + 4.0) / 300.0, D + 2.0, spread * np.diag(X.var(axis=0, ddof=1)))
 
     return build
 
@@ -75,6 +76,7 @@ CANDIDATES: dict[str, Candidate] = {
     "default, static Gamma(1,20)": static(stats.gamma(1, scale=1 / 20)),
     "Wishart": wishart(),
     "Wishart, kappa ~ Gamma(1)": wishart(1.0),
+    "fixed .02 V": fixed(0.02),
     "fixed .05 V": fixed(0.05),
     "fixed .1 V": fixed(0.1),
     "fixed .2 V": fixed(0.2),
