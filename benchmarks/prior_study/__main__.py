@@ -9,6 +9,7 @@ from benchmarks import common, prior_study
 from benchmarks.common import say
 from benchmarks.prior_study import tables
 from benchmarks.prior_study.candidates import CANDIDATES
+from benchmarks.prior_study.cases import case_sets
 from benchmarks.prior_study.kinds import narrow_sets, redundant_sets, rounded_sets
 from benchmarks.prior_study.scores import Result, density, score
 from benchmarks.prior_study.sets import Data, real_sets, simulated_sets
@@ -19,6 +20,7 @@ PARTS: dict[str, Callable[[], list[Data]]] = {
     "narrow": narrow_sets,
     "redundant": redundant_sets,
     "rounded": rounded_sets,
+    "cases": case_sets,
     "density": real_sets,
 }
 
