@@ -32,13 +32,15 @@ class Data:
     told: bool = False
 
 
+def labelled(name: str) -> Data:
+    """A labelled data set of ``data/``; the labels only score."""
+    X, labels = common.data_set(name)
+    return Data(name, X, labels, cell=name)
+
+
 def real_sets() -> list[Data]:
-    """The labelled data sets of ``data/``; labels only score."""
-    sets = []
-    for name in common.LABELLED:
-        X, labels = common.data_set(name)
-        sets.append(Data(name, X, labels, cell=name))
-    return sets
+    """All labelled data sets."""
+    return [labelled(name) for name in common.LABELLED]
 
 
 def simulate(N: int, D: int, n: int, error: float, seed: int) -> Data:
