@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from benchmarks import common, prior_study
 from benchmarks.common import say
@@ -42,9 +43,23 @@ def store(new: Iterable[Result], quick: bool) -> None:
     merged = {key(result): result for result in (*stored(quick), *new)}
     order = {part: i for i, part in enumerate(PARTS)}
     results = sorted(merged.values(), key=lambda result: order[result["part"]])
-    common.write("prior_study", {"results": results}, quick, quiet=True)
+    lines = ",\n".join(json.dumps(_short(result)) for result in results)
+    text = f'{{"environment": {json.dumps(common.environment())},\n"results": [\n{lines}\n]}}\n'
+    path = common.results_folder(quick) / "prior_study.json"
+    part = path.with_suffix(".part")  # whole or not at all
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
     page = tables.page(results, PARTS)
     (common.results_folder(quick) / "prior_study.md").write_text(page + "\n", encoding="utf-8")
+
+
+def _short(value: Any) -> Any:
+    """Floats to four digits, in dictionaries and lists too: files of thousands of results stay small."""
+    if isinstance(value, dict):
+        return {name: _short(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_short(inner) for inner in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def main() -> None:
