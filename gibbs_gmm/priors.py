@@ -110,7 +110,7 @@ class NormalInverseWishart:
         With V the columns' variances: mu_0 is the mean of the data, kappa_0 = (D + 4) / 300, nu_0 = D + 4, and Psi_0 ~
         Wishart with D degrees of freedom and mean (D + 4) / 4 diag(V). It is the default of R's telescope
         (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021) as a Normal-Inverse-Wishart, with 25 V in place of the
-        squared range, which grows with N and with one outlier. ``benchmarks/prior_study.py`` compares it with others.
+        squared range, which grows with N and with one outlier. ``benchmarks.prior_study`` compares it with others.
 
         Where the columns are linearly dependent (N <= D makes them so), or one varies in its last digits only, Psi_0
         stays at its mean: learned, it would vanish in the direction in which the data do not vary, and the posterior
