@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 _ROWS = 10_000  # rows that are looked at
 _LEAST_ROWS = 10  # fewer say nothing
@@ -68,16 +68,13 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
     N, D = X.shape
     if N < _LEAST_ROWS:
         return ()
-    rows = np.arange(N)
-    if N > _ROWS:  # drawn, since rows at even distances may be alike
-        rows = np.sort(np.random.default_rng(0).choice(N, _ROWS, replace=False))
-    sample = np.asarray(X[rows], np.float64)
+    sample = np.asarray(X[drawn_rows(N, _ROWS)], np.float64)
     values = [np.unique(column, return_counts=True) for column in sample.T]
     discrete = [d for d in range(D) if _is_discrete(values[d][1])]
     counting = [d for d in range(D) if D > 1 and _counts_rows(sample[:, d])]
     tied = {d: spikes for d in range(D) if d not in discrete and len(spikes := _spikes(*values[d])) > 0}
-    resolution = np.array([_resolution(distinct) for distinct, _ in values])
-    redundant = _redundant(sample, columns, resolution)
+    steps = np.array([resolution_of(distinct) for distinct, _ in values])
+    redundant = _redundant(sample, columns, steps)
 
     def some(found: Sequence[int], text: Callable[[int], str]) -> str:
         return _some([text(d) for d in found])
@@ -109,6 +106,17 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(text for found, text in kinds if found)
 
 
+def drawn_rows(N: int, most: int) -> IntArray:
+    """At most ``most`` of the rows 0..N-1, always the same ones, in order: all, or one at random of each stretch.
+
+    Rows at even distances might be alike.
+    """
+    if most >= N:
+        return np.arange(N)
+    edges = np.linspace(0, N, most + 1).astype(np.int64)
+    return np.asarray(edges[:-1] + np.random.default_rng(0).integers(np.diff(edges)), np.int64)
+
+
 def _is_discrete(counts: AnyArray) -> bool:
     return len(counts) <= _FEW_VALUES and len(counts) * _ROWS_A_VALUE <= int(counts.sum())
 
@@ -134,7 +142,7 @@ def _shares(spikes: dict[float, int], rows: int) -> str:
     return " and ".join(f"{value:g} in {100.0 * count / rows:.0f}%" for value, count in spikes.items())
 
 
-def _resolution(distinct: FloatArray) -> float:
+def resolution_of(distinct: FloatArray) -> float:
     """The step of the grid that sorted distinct values lie on; 0 if there is none."""
     gaps = np.diff(distinct)
     gaps = gaps[gaps > 1e-9 * (distinct[-1] - distinct[0])]  # arithmetic leaves smaller ones between equal values
