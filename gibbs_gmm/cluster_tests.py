@@ -80,7 +80,8 @@ def _moments(X: FloatArray, draw: Draw) -> tuple[FloatArray, FloatArray, FloatAr
     first = np.cumsum(n) - n
     Y = X[np.argsort(draw.place, kind="stable")]
     Y -= (np.add.reduceat(Y, first) / n[:, None]).repeat(n, 0)
-    m2, m3, deviation = (np.add.reduceat(power, first) / n[:, None] for power in (Y**2, Y**3, np.abs(Y)))
+    square = Y * Y  # Y**3 would take twenty times as long
+    m2, m3, deviation = (np.add.reduceat(power, first) / n[:, None] for power in (square, square * Y, np.abs(Y)))
     sd = np.where(m2 > _LEAST_SPREAD**2, np.sqrt(m2), np.nan)
     a, skewness = np.full((K, D), np.nan), np.full((K, D), np.nan)
     a[there], skewness[there] = deviation / sd, m3 / sd**3

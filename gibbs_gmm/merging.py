@@ -31,8 +31,9 @@ _NOTE = (
 class Merged:
     """Partitions from all J clusters down to one, two merged at each of J - 1 steps; :meth:`gibbs_gmm.Trace.merged`.
 
-    Clusters have the numbers of the components of :meth:`gibbs_gmm.Trace.summary`; a merged one has the smaller number
-    of its two.
+    The J clusters are the components that are most probable for some row; others are taken for part of the one that
+    they share most with. Clusters have the numbers of the components of :meth:`gibbs_gmm.Trace.summary`; a merged one
+    has the smaller number of its two.
 
     Attributes
     ----------
@@ -59,7 +60,8 @@ class Merged:
     entropy: FloatArray
     decrease: FloatArray
     dip: FloatArray
-    _labels: AnyArray
+    _start: AnyArray  # (N,) the cluster of each row before merging
+    _groups: IntArray  # (J, K) what each of these is merged into
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -85,12 +87,12 @@ class Merged:
         Returns
         -------
         (N,) int64
-            The most probable cluster of each row, by its number.
+            The number of the cluster that each row's most probable one is merged into.
         """
         k, J = validate.integer("n_clusters", n_clusters, 1), len(self)
         if k > J:
             raise ValueError(f"n_clusters must be at most {J}, the clusters before merging, got {k}")
-        return np.asarray(self._labels[J - k], np.int64)
+        return np.asarray(self._groups[J - k][self._start], np.int64)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a CSV file, every digit of it."""
@@ -141,13 +143,20 @@ def merged(trace: Trace) -> Merged:
 
 def merge_components(components: Components) -> Merged:
     """The same of matched components of a trace with assignments."""
-    N, J = components.trace.settings["n_observations"], components.K
-    t = components.memberships(np.arange(N))
+    t = components.memberships(np.arange(components.trace.settings["n_observations"]))
     assert t is not None
+    start = t.argmax(1)
+    left = np.unique(start).tolist()
+    for b in set(range(components.K)) - set(
+        left
+    ):  # no row's most probable component: part of the one it shares most with
+        t[:, left[int((t[:, b] @ t[:, left]).argmax())]] += t[:, b]
+        t[:, b] = 0.0
+    J, N = len(left), len(t)
     distance, dip = _between(components)
-    left, h = list(range(J)), _entropies(t)
-    pairs, rows, dips, entropy, labels = [(-1, -1)], [N], [0.0], [float(h.sum())], [t.argmax(1)]
-    gain = np.zeros((J, J))  # by how much merging two would lower the entropy
+    h, size, into = _entropies(t), np.bincount(start, minlength=components.K), np.arange(components.K)
+    pairs, rows, dips, entropy, groups = [(-1, -1)], [N], [0.0], [float(h.sum())], [into.copy()]
+    gain = np.zeros((components.K, components.K))  # by how much merging two would lower the entropy
 
     def look(a: int) -> None:
         others = [c for c in left if c != a]
@@ -162,13 +171,15 @@ def merge_components(components: Components) -> Merged:
         left.remove(b)
         h[[a, b]] = _entropies(t[:, [a, b]])
         look(a)
+        size[a] += size[b]
+        into[into == b] = a
         pairs.append((a, b))
+        rows.append(int(size[a]))
         dips.append(float(dip[a, b]))
+        entropy.append(float(h.sum()))
+        groups.append(into.copy())
         for array in (distance, dip):  # of groups, those of the nearest pair in them
             array[a] = array[:, a] = np.minimum(array[a], array[b])
-        entropy.append(float(h.sum()))
-        labels.append(t.argmax(1))
-        rows.append(int(np.count_nonzero(labels[-1] == a)))
     return Merged(
         n_clusters=np.arange(J, 0, -1),
         pair=np.array(pairs),
@@ -176,7 +187,8 @@ def merge_components(components: Components) -> Merged:
         entropy=np.array(entropy),
         decrease=np.concatenate([[0.0], -np.diff(entropy)]),
         dip=np.array(dips),
-        _labels=np.array(labels, dtype=np.min_scalar_type(J)),
+        _start=start.astype(np.min_scalar_type(components.K)),
+        _groups=np.array(groups),
     )
 
 

@@ -128,11 +128,10 @@ class Check:
         return np.asarray(getattr(self, f"adjusted_{test}"))
 
     def _text(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Header and rows as text; of a long table those with the smallest p-values."""
-        shown = np.arange(len(self))
-        if len(self) > _LONGEST_PRINT:
-            least = np.fmin.reduce([self._adjusted(test).ravel() for test in _TESTS])
-            shown = np.sort(np.argsort(least, kind="stable")[:_LONGEST_PRINT])
+        """Header and rows as text, without empty clusters; of a long table those with the smallest p-values."""
+        everything = np.flatnonzero(self.rows.repeat(len(self.columns)) >= 0.5)
+        least = np.fmin.reduce([self._adjusted(test).ravel()[everything] for test in _TESTS])
+        shown = everything[np.sort(np.argsort(least, kind="stable")[:_LONGEST_PRINT])]
         lines = []
         for k, d in zip(*np.unravel_index(shown, self.tails.shape), strict=True):
             cells = [f"cluster {k}, {self.columns[d]}", f"{self.rows[k]:.0f}"]
@@ -140,8 +139,8 @@ class Check:
                 p = self._adjusted(test)[k, d]
                 cells += [f"{getattr(self, test)[k, d]:z.2f}", f"{p:.0e}" if p < 0.001 else f"{p:.3f}"]
             lines.append(tuple("-" if cell == "nan" else cell for cell in cells))
-        if len(shown) < len(self):
-            lines.append((f"... {len(self) - len(shown)} more rows, in to_csv()", *[""] * 7))
+        if len(shown) < len(everything):
+            lines.append((f"... {len(everything) - len(shown)} more rows, in to_csv()", *[""] * 7))
         return ("", "rows", "tails", "p", "skewness", "p", "ties", "p"), lines
 
     def _remarks(self) -> tuple[str, ...]:
@@ -182,7 +181,7 @@ def check_components(components: Components, X: AnyArray) -> Check:
     messages = [
         *_of_size(size, len(columns)),
         *_of_values(most, size, columns),
-        *_of_tests(found, columns, _partners(shares)),
+        *_of_tests(found, columns, _partners(shares), most >= _MADE_OF),
     ]
     hints = tuple(_of_groups(sample, draws, group, columns))
     return Check(columns=columns, rows=size, draws=len(draws), messages=tuple(messages), hints=hints, **found)
@@ -209,9 +208,11 @@ def _of_values(most: FloatArray, size: FloatArray, columns: tuple[str, ...]) -> 
             yield f"Cluster {k} is made of repeated values in {_names(named, columns)}: it may be no kind of its own."
 
 
-def _of_tests(found: dict[str, FloatArray], columns: tuple[str, ...], partner: IntArray) -> Iterator[str]:
-    """What the tests that fail mean, a sentence for each cluster and kind of failure."""
-    failed = {test: found[f"adjusted_{test}"] < LEVEL for test in _TESTS}
+def _of_tests(
+    found: dict[str, FloatArray], columns: tuple[str, ...], partner: IntArray, said: AnyArray
+) -> Iterator[str]:
+    """What the tests that fail mean, a sentence for each cluster and kind of failure; not where all has been said."""
+    failed = {test: (found[f"adjusted_{test}"] < LEVEL) & ~said for test in _TESTS}
     right, heavy = found["skewness"] > 0.0, found["tails"] > 0.0
     for k in range(len(partner)):
         one_kind = (

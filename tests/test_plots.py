@@ -438,7 +438,7 @@ def test_check_marks_what_fails() -> None:
 def test_merged_draws_the_entropy_of_every_step() -> None:
     trace, _ = simulate(C=2, T=5, K=4)
     z = np.array(trace.assignments)
-    z[0, :, 1::4] = 2
+    z[:, :2, 1::4] = 2
     result = dataclasses.replace(trace, assignments=z).merged()
     ax = merged(result, plt.subplots()[1])
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), np.column_stack([result.n_clusters, result.entropy]))
