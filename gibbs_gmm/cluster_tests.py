@@ -3,8 +3,9 @@
 Labels, means and covariances drawn from the posterior have, with the data, the joint law that those behind the data
 have (Johnson 2007). Given them, the rows of a component are independent and normal: the law of a statistic of these
 rows, in one draw, is known, and its p-value is uniform. (A posterior predictive p-value is not; it lies too near 1/2.)
-The statistics of tails and skewness are free of location and scale, so that of a draw they need the labels alone. As
-draws are of the same data they depend on each other, and are put together by rules that allow for it.
+The statistics of tails and skewness are free of location and scale, so that of a draw they need the labels alone; they
+are taken of rows moved at random within the cells that they were rounded to. As draws are of the same data they depend
+on each other, and are put together by rules that allow for it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,26 @@ def some_draws_of(components: Components, rows: IntArray) -> list[Draw]:
         size = np.bincount(place_of[z], minlength=K)
         result.append(Draw(place_of[z[rows]], size, trace.means[chain, t, own], np.sqrt(variance)))
     return result
+
+
+def unrounded(X: FloatArray, draw: Draw) -> FloatArray:
+    """The rows moved at random within the cells that they were rounded to, as tests of shape want them.
+
+    A cell is as wide as the values of a cluster are apart in this column, but at most the cluster's standard deviation:
+    steps that are wider are no rounding. Nothing that is positive becomes zero.
+    """
+    u, result = np.random.default_rng(0).random(X.shape) - 0.5, X.copy()
+    for k in np.unique(draw.place):
+        own = np.flatnonzero(draw.place == k)
+        width = np.minimum([_apart(np.unique(column)) for column in X[own].T], draw.sd[k])
+        result[own] += u[own] * width
+    return np.where(X > 0.0, np.maximum(result, 0.5 * X), result)
+
+
+def _apart(value: FloatArray) -> float:
+    """The median distance of sorted distinct values from the nearest other one; infinite if there is none."""
+    gaps = np.diff(value)
+    return float(np.median(np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))))
 
 
 def shape_tests(X: FloatArray, draws: Sequence[Draw]) -> dict[str, FloatArray]:
@@ -128,9 +149,7 @@ def tie_tests(X: FloatArray, draws: Sequence[Draw]) -> dict[str, FloatArray]:
 
 def _p_tied(value: FloatArray, count: IntArray, mean: float, sd: float) -> float:
     """The p-value of the most excessive tie among the distinct values of a cluster, each held by ``count`` rows."""
-    gaps = np.diff(value)
-    nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
-    width = min(float(np.median(nearest)) / sd, 1.0)
+    width = min(_apart(value) / sd, 1.0)
     z = np.abs(value - mean) / sd
     n = int(count.sum())
     p = _HEAPING * (special.ndtr(0.5 * width - z) - special.ndtr(-0.5 * width - z))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm.cluster_tests import Draw, shape_tests, some_draws_of, tie_tests
+from gibbs_gmm.cluster_tests import Draw, shape_tests, some_draws_of, tie_tests, unrounded
 from gibbs_gmm.components import Components, checked_data, matched_components
 from gibbs_gmm.data_warnings import drawn_rows
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
@@ -170,7 +170,8 @@ def check_components(components: Components, X: AnyArray) -> Check:
     """The check of matched components of a trace with assignments, from checked data X (N, D)."""
     rows = drawn_rows(len(X), _ROWS)
     sample, draws = X[rows].astype(np.float64), some_draws_of(components, rows)
-    found = shape_tests(sample, draws) | tie_tests(sample, draws[:: math.ceil(len(draws) / _TIE_DRAWS)])
+    smooth = unrounded(sample, draws[0])
+    found = shape_tests(smooth, draws) | tie_tests(sample, draws[:: math.ceil(len(draws) / _TIE_DRAWS)])
     most = found.pop("most")
     adjusted = holm(np.stack([found[f"p_{test}"] for test in _TESTS]))
     found |= dict(zip((f"adjusted_{test}" for test in _TESTS), adjusted, strict=True))
@@ -184,7 +185,7 @@ def check_components(components: Components, X: AnyArray) -> Check:
         *_of_values(most, size, columns),
         *_of_tests(found, columns, _partners(shares), most >= _MADE_OF),
     ]
-    hints = tuple(_of_groups(sample, draws, group, columns))
+    hints = tuple(_of_groups(smooth, draws, group, columns))
     return Check(columns=columns, rows=size, draws=len(draws), messages=tuple(messages), hints=hints, **found)
 
 
