@@ -79,6 +79,11 @@ class Components:
 
     def owners(self, rows: IntArray) -> tuple[IntArray, FloatArray] | None:
         """The component of each of these rows that owned it most often, and in what share; None if none was kept."""
+        shares = self.memberships(rows)
+        return None if shares is None else (shares.argmax(1), shares.max(1))
+
+    def memberships(self, rows: IntArray) -> FloatArray | None:
+        """(R, K): the share of draws in which each component owned each of these rows; None if no labels were kept."""
         trace = self.trace
         if trace.assignments is None:
             return None
@@ -90,7 +95,7 @@ class Components:
             chain, draw = divmod(int(self.draws[s]), trace.assignments.shape[1])
             place[self.perm[s]] = np.arange(self.K)
             counts[here, place[trace.assignments[chain, draw, rows]]] += 1
-        return counts.argmax(1), counts.max(1) / len(votes)
+        return np.asarray(counts / len(votes), np.float64)
 
 
 def matched_components(trace: Trace) -> Components:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import warnings
 from typing import Any
@@ -16,6 +17,8 @@ from scipy.optimize import linear_sum_assignment
 
 from gibbs_gmm.components import Components, checked_data, matched_components, some_draws, spread
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.merging import Merged, merge_components
+from gibbs_gmm.model_check import Check, check_components, sentences
 from gibbs_gmm.n_posterior import NPosterior
 from gibbs_gmm.summary import Summary
 from gibbs_gmm.trace import Trace
@@ -73,6 +76,17 @@ class Findings:
     n_posterior: NPosterior
     components: Components
     clusters: Clusters | None
+
+    @functools.cached_property
+    def check(self) -> Check | None:
+        """Whether the components are normal, or None for a trace without assignments."""
+        return None if self.clusters is None else check_components(self.components, self.X)
+
+    @functools.cached_property
+    def merged(self) -> Merged | None:
+        """The components merged, where the check has something to say of them and there are several."""
+        wanted = self.check is not None and sentences(self.check) and self.components.K > 1
+        return merge_components(self.components) if wanted else None
 
     def alternatives(self, rows: IntArray) -> FloatArray:
         """(R, J): how much these rows are with each cluster: the mean probability of being with another of its rows."""

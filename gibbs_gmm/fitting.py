@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import validate
+from gibbs_gmm import data_warnings, validate
 from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, stack, trace_arrays
 from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
 from gibbs_gmm.kernels.hyperprior import FIXED
@@ -113,6 +113,12 @@ def fit(
     NumericalError
         A scale matrix was not positive definite; the message names chain, sweep and component.
 
+    Warns
+    -----
+    UserWarning
+        Columns that a Gaussian is not meant for, by name: of few distinct values, with one value shared by many rows,
+        that count the rows, or that follow from others (:func:`gibbs_gmm.data_warnings.messages`).
+
     Examples
     --------
     >>> import gibbs_gmm as gg
@@ -150,6 +156,7 @@ def fit(
         raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
+    data_warnings.warn(array, columns)
     seed = {"entropy": _plain(root.entropy), "spawn_key": _plain(root.spawn_key), "pool_size": root.pool_size}
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import run_folder
+from gibbs_gmm import report_check, run_folder
 from gibbs_gmm.findings import Clusters, Findings
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.relabel import AMBIGUOUS_LIMIT
@@ -68,6 +68,7 @@ def pictures(findings: Findings) -> dict[str, bytes]:
         wanted["density"] = (plots.density, trace, X)
     if findings.clusters is not None:
         wanted["similarity"] = (partial(plots.similarity, partition=findings.clusters.labels), trace)
+    wanted |= report_check.pictures(findings)
     result = {}
     for name, (plot, *args) in wanted.items():
         buffer = io.BytesIO()
@@ -187,6 +188,7 @@ def _what(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     if len(trace.columns) == 2:
         what += " Areas hold 50%, 80% and 95% of the next rows; lines are the 95% of single draws."
     yield from _figure(images, "density", what)
+    yield from report_check.section(findings, partial(_figure, images))
 
 
 def _who(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:

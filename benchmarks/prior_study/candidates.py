@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -24,19 +25,26 @@ def fixed(spread: float) -> Candidate:
     return build
 
 
-def wishart(kappa_0_shape: float | None = None) -> Candidate:
-    """Psi_0 ~ Wishart(D) of mean (D + 4) / 4 diag(variances), nu_0 = D + 4, kappa_0 = (D + 4) / 300, or Gamma about it.
+def telescope_like(X: FloatArray) -> gg.NormalInverseWishart:
+    """Psi_0 ~ Wishart(D) of mean (D + 4) / 4 diag(variances), nu_0 = D + 4, kappa_0 = (D + 4) / 300.
 
-    With kappa_0 fixed it is the default of R's telescope with R^2 = 25 V: the range grows with N and with one outlier.
+    The default of R's telescope with R^2 = 25 V: the range grows with N and with one outlier.
     """
+    D = X.shape[1]
+    Psi_0 = (D + 4.0) / 4.0 * np.diag(X.var(axis=0, ddof=1))
+    return gg.NormalInverseWishart(X.mean(0), (D + 4.0) / 300.0, D + 4.0, Psi_0, Psi_0_df=D)
 
-    def build(X: FloatArray) -> gg.NormalInverseWishart:
-        D = X.shape[1]
-        Psi_0 = (D + 4.0) / 4.0 * np.diag(X.var(axis=0, ddof=1))
-        kappa_0 = (D + 4.0) / 300.0
-        return gg.NormalInverseWishart(X.mean(0), kappa_0, D + 4.0, Psi_0, Psi_0_df=D, kappa_0_shape=kappa_0_shape)
 
-    return build
+def but(**changes: Any) -> Candidate:
+    """The default prior with some of its parameters changed."""
+    return lambda X: dataclasses.replace(gg.NormalInverseWishart.from_data(X), **changes)
+
+
+def plain_axes(X: FloatArray) -> gg.NormalInverseWishart:
+    """The default prior with the columns as axes, whatever they are noise about."""
+    default = gg.NormalInverseWishart.from_data(X)
+    Psi_0 = (default.nu_0 + 2.0) / 4.0 * np.diag(X.var(axis=0, ddof=1))
+    return dataclasses.replace(default, axes=None, Psi_0=Psi_0)
 
 
 def fraley_raftery(X: FloatArray, n: int = 3) -> gg.NormalInverseWishart:
@@ -74,8 +82,15 @@ CANDIDATES: dict[str, Candidate] = {
     "default": lambda X: {},
     "default, static 1": static(1.0),
     "default, static Gamma(1,20)": static(stats.gamma(1, scale=1 / 20)),
-    "Wishart": wishart(),
-    "Wishart, kappa ~ Gamma(1)": wishart(1.0),
+    "scale=wishart": lambda X: gg.NormalInverseWishart.from_data(X, scale="wishart"),
+    "shrinkage .1": but(Psi_0_shrinkage=0.1),
+    "shrinkage .3": but(Psi_0_shrinkage=0.3),
+    "shrinkage .7": but(Psi_0_shrinkage=0.7),
+    "shrinkage .98": but(Psi_0_shrinkage=0.98),
+    "no noise axes": plain_axes,
+    "kappa_0 = 1/50": but(kappa_0_shape=None),
+    "resolution 0": but(resolution=0.0),
+    "wishart, kappa_0 fixed": telescope_like,
     "fixed .02 V": fixed(0.02),
     "fixed .05 V": fixed(0.05),
     "fixed .1 V": fixed(0.1),
