@@ -90,10 +90,17 @@ def _repeat_reduce(state: State, place: IntArray, times: int) -> float:
 
 @kernel
 def _repeat_record(
-    calls: Calls, data: Data, model: Model, state: State, draws: Draws, V: FloatArray, times: int
+    calls: Calls,
+    rng: np.random.Generator,
+    data: Data,
+    model: Model,
+    state: State,
+    moves: Moves,
+    draws: Draws,
+    times: int,
 ) -> None:
     for t in range(times):
-        calls.record(data, model, state, 0.0, draws, t, V)
+        calls.record(rng, data, model, state, moves, 0.0, draws, t)
 
 
 def labels_alone(chain: Chain) -> Callable[[], object]:
@@ -131,7 +138,7 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
         "without moves": without,
         "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, chain.moves, scratch.cumulated, times),
         "reduce, compact": lambda: _repeat_reduce(state, scratch.place, times),
-        "record": lambda: _repeat_record(calls, data, model, state, draws, chain.moves.Psi_n, times),
+        "record": lambda: _repeat_record(calls, chain.rng, data, model, state, chain.moves, draws, times),
     }
     cuts = {f"cut {steps}": _pass(chain, times, steps) for steps in range(1, len(STEPS) + 1)}
     tasks |= cuts

@@ -152,7 +152,7 @@ def new_moves(data: Data, capacity: int) -> Moves:
         mu_n=np.zeros(D),
         Psi_n=np.zeros((D, D)),
         W=np.zeros((D, D)),
-        room=Room(*np.zeros((6, D, D))),
+        room=Room(*(np.zeros((D, D)) for _ in range(6)), np.zeros(D)),
         score=np.zeros(_LIBRARY),
         counts=np.zeros((2, 3, 2), np.int64),
         rows=np.zeros(1, np.int64),
@@ -340,7 +340,7 @@ class Chain:
             self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             record = calls.record if spread else kernels.record  # a pointer would be interpreted
-            record(self.data, self.model, state, total, last, kept - 1, self.moves.Psi_n)
+            record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1)
         if self.labels is not None and kept > 0:
             most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
             self.labels = self.labels.astype(

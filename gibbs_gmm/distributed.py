@@ -28,7 +28,7 @@ from gibbs_gmm import validate
 from gibbs_gmm.chains import Shared, plain
 from gibbs_gmm.kernels import sequential
 from gibbs_gmm.kernels import sweep as kernels
-from gibbs_gmm.kernels.moves import split_merge
+from gibbs_gmm.kernels.moves import Moves, split_merge
 from gibbs_gmm.kernels.partition import PROCESS, break_sticks, draw_process_weights
 from gibbs_gmm.kernels.split_merge import MERGE, WRITE
 from gibbs_gmm.kernels.state import ALPHA, N_COMPONENTS, Data, Draws, Model, State
@@ -216,9 +216,17 @@ class Cluster(Shared):
         return float(total)
 
     def _record(
-        self, data: Data, model: Model, state: State, total: float, draws: Draws, row: int, scratch: FloatArray
+        self,
+        rng: np.random.Generator,
+        data: Data,
+        model: Model,
+        state: State,
+        moves: Moves,
+        total: float,
+        draws: Draws,
+        row: int,
     ) -> bool:
-        done = kernels.record(data, model, state, total, draws._replace(z=draws.z[:0]), row, scratch)
+        done = kernels.record(rng, data, model, state, moves, total, draws._replace(z=draws.z[:0]), row)
         if done and len(draws.z) > 0:
             z: Any = state.z
             draws.z[row] = z.gather()

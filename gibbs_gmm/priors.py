@@ -14,7 +14,7 @@ from gibbs_gmm.kernels.niw import Prior, log_normaliser
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 _SCALES = ("shrunk", "wishart")
-_KAPPA_MOST = 0.02  # the default's largest kappa_0: a mean is known as well as from a fiftieth of an observation
+_KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
 _SHARE = 0.25  # the default's mean of Psi_0 / (nu_0 + 2), as a share of the variances
 
 
@@ -151,8 +151,9 @@ class NormalInverseWishart:
     def from_data(cls, X: Any, scale: str = "shrunk") -> NormalInverseWishart:
         """The default: weak, free of units, not one guess at a scale, and proper whatever the data.
 
-        With V_d the variance of column d: mu_0 is the mean of the data; kappa_0 is uniform on (0, 1/50), so that
-        clusters may lie as far apart as they like without being thought wide; nu_0 = D + 2 + D^2 / N; Psi_0 is learned
+        With V_d the variance of column d: mu_0 is the mean of the data; kappa_0 is uniform on (0, min(1, D/4)^2 /
+        50), so that clusters may lie as far apart as they like without being thought wide, and one more of them is not
+        much cheaper in one dimension than in four; nu_0 = D + 2 + D^2 / N; Psi_0 is learned
         with mean (nu_0 + 2) / 4 diag(V), one degree of freedom and shrinkage 1/2; and values are known to the
         resolution that they show (:func:`gibbs_gmm.columns.resolutions`), so that equal rows and rounded sums are
         no clusters of no width. A column that is normal noise about a linear combination of others
@@ -205,7 +206,7 @@ class NormalInverseWishart:
             Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
         return cls(
             mean,
-            _KAPPA_MOST,
+            _KAPPA_MOST * min(1.0, D / 4) ** 2,
             nu_0,
             Psi_0,
             Psi_0_df=1.0 if scale == "shrunk" else D,

@@ -130,7 +130,7 @@ def test_row_order_changes_nothing() -> None:
     np.testing.assert_allclose(exact.co_clustering, same, rtol=1000 * EPS)
 
 
-NOISE = np.array([0.15, 0.3])
+NOISE = np.array([0.4, 0.8])
 
 
 @pytest.mark.parametrize("moves", [(20, 0, 0), (0, 20, 0), (0, 0, 20)], ids=["launches", "recalls", "row by row"])

@@ -40,7 +40,7 @@ class Hyperprior(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Scratch, each (D, D)."""
+    """Scratch, each (D, D), and zeros (D,)."""
 
     M: FloatArray
     R: FloatArray
@@ -48,6 +48,7 @@ class Room(NamedTuple):
     G: FloatArray
     Psi: FloatArray
     L: FloatArray
+    zero: FloatArray
 
 
 @kernel
@@ -83,7 +84,7 @@ def _sum_precisions(W: FloatArray, t: int, M: FloatArray) -> None:
 
 
 @kernel
-def _draw_bartlett(rng: np.random.Generator, nu: float, B: FloatArray) -> None:
+def draw_bartlett(rng: np.random.Generator, nu: float, B: FloatArray) -> None:
     """Lower triangular B with BB' ~ Wishart(nu, I): B_ii^2 ~ chi^2(nu - i), i = 0.., standard normals below."""
     D = B.shape[0]
     for i in range(D):
@@ -93,7 +94,7 @@ def _draw_bartlett(rng: np.random.Generator, nu: float, B: FloatArray) -> None:
 
 
 @kernel
-def _multiply_lower(G: FloatArray, B: FloatArray, factor: float, R: FloatArray) -> None:
+def multiply_lower(G: FloatArray, B: FloatArray, factor: float, R: FloatArray) -> None:
     """R <- factor G B for lower triangular matrices."""
     D = G.shape[0]
     for i in range(D):
@@ -129,7 +130,7 @@ def _draw_wishart(rng: np.random.Generator, nu: float, room: Room, Psi_0: FloatA
     status = cholesky(room.M, R)
     if status != 0:
         return status
-    _draw_bartlett(rng, nu, B)
+    draw_bartlett(rng, nu, B)
     for j in range(D):  # B <- R'^-1 B, by columns, from the last row up
         for i in range(D - 1, -1, -1):
             total = B[i, j]
@@ -168,7 +169,7 @@ def _walk(
     status = cholesky(G, G)
     if status != 0:
         return status
-    _draw_bartlett(rng, m, B)
+    draw_bartlett(rng, m, B)
     log_ratio = (0.5 * (D + 1.0) - m) * (2.0 * log_diagonal(B) - D * math.log(m))
     for j in range(D):  # column j of B^-1 goes into row j of R
         for i in range(j, D):
@@ -177,7 +178,7 @@ def _walk(
                 total -= B[i, k] * R[j, k]
             R[j, i] = total / B[i, i]
             log_ratio += 0.5 * B[i, j] * B[i, j] - 0.5 * m * m * R[j, i] * R[j, i]
-    _multiply_lower(G, B, 1.0 / math.sqrt(m), R)
+    multiply_lower(G, B, 1.0 / math.sqrt(m), R)
     _add_ridge(R, hyper.ridge, G)  # G is Psi' from here on, and B its factor
     if cholesky(G, B) != 0:
         return 0

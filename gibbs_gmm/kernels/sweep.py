@@ -46,6 +46,7 @@ from gibbs_gmm.kernels.partition import (
     draw_process_weights,
 )
 from gibbs_gmm.kernels.random import draw_key, uniform
+from gibbs_gmm.kernels.rounding import draw_unrounded
 from gibbs_gmm.kernels.sequential import Sides, new_sides, sequential_moves
 from gibbs_gmm.kernels.split_merge import restricted_shards
 from gibbs_gmm.kernels.state import (
@@ -297,25 +298,42 @@ def finish(state: State, place: IntArray) -> float:
 
 
 @kernel
-def record(data: Data, model: Model, state: State, total: float, draws: Draws, row: int, V: FloatArray) -> bool:
+def record(
+    rng: np.random.Generator,
+    data: Data,
+    model: Model,
+    state: State,
+    moves: Moves,
+    total: float,
+    draws: Draws,
+    row: int,
+) -> bool:
     """Write the state into a row of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
 
     log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to a constant, over all components (known n) or
     the occupied ones and their weights (unknown n). Unused slots are NaN, their weights 0. False if there are too few
-    slots.
+    slots. Where values are rounded by a width that matters, the means and covariances written are those of the values
+    before, given the clusters (:mod:`rounding`).
     """
     D, slots, K, t = state.W.shape[1], draws.weights.shape[1], state.size[N_COMPONENTS], state.size[N_CLUSTERS]
     written = K if model.weights.known else t
     if written > slots:
         return False
-    prior = current_prior(model, state)
+    prior, mu, W, V = current_prior(model, state), moves.union_centre, moves.W, moves.Psi_n
     log_prior = 0.0
     for k in range(written):
         log_prior += log_niw(prior, state.components.centre[k], state.W[k])
         draws.weights[row, k] = math.exp(state.log_w[k])
+        for i in range(D):
+            mu[i] = state.components.centre[k, i]
+            for j in range(i + 1):
+                W[i, j] = state.W[k, i, j]
+        if k < t:
+            n, centre = state.total.n[k], state.components.centre[k]
+            draw_unrounded(rng, prior, n, state.total.s[k], state.total.S[k], centre, moves.room, moves.mu_n, mu, W)
         for d in range(D):
-            draws.means[row, k, d] = data.loc[d] + state.components.centre[k, d]
-        invert_lower(state.W[k], V)
+            draws.means[row, k, d] = data.loc[d] + mu[d]
+        invert_lower(W, V)
         outer_lower(V, draws.covariances[row, k])
     for k in range(written, slots):
         draws.weights[row, k] = 0.0
@@ -422,7 +440,7 @@ def run_sweeps(
         if (
             thin > 0
             and number % thin == 0
-            and not calls.record(data, model, state, total, draws, number // thin - 1, moves.Psi_n)
+            and not calls.record(rng, data, model, state, moves, total, draws, number // thin - 1)
         ):
             state.report[UNRECORDED] = 1
             return total
@@ -461,5 +479,5 @@ def compiled_calls(
         pointer(calls.draw_hyperparameters, "int64", rng, model, state, moves.room),
         pointer(calls.assign, "void", data, state, False, work, 0, 0),
         pointer(calls.finish, "float64", state, state.report),
-        pointer(calls.record, "boolean", data, model, state, 0.0, draws, 0, moves.Psi_n),
+        pointer(calls.record, "boolean", rng, data, model, state, moves, 0.0, draws, 0),
     )
