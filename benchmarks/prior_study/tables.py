@@ -149,7 +149,10 @@ def density(results: Sequence[Result]) -> str:
     def mean(group: list[Result]) -> float:
         return -math.inf if any(r["failure"] for r in group) else _mean(r["log_density"] for r in group)
 
-    return _grid(results, cell, lambda group: [f"{mean(group):.3f}"], ("mean",), mean)
+    def total(group: list[Result]) -> list[str]:
+        return ["-" if mean(group) == -math.inf else f"{mean(group):.3f}"]
+
+    return _grid(results, cell, total, ("mean",), mean)
 
 
 PARTS: dict[str, tuple[str, Callable[[Sequence[Result]], str]]] = {
