@@ -123,21 +123,24 @@ def right(r: Result) -> bool:
 
 
 def cases(results: Sequence[Result]) -> str:
-    """Right or wrong, case by case."""
-
-    def share(group: list[Result]) -> float:
-        return _mean(float(right(r)) for r in group)
+    """Right or wrong: a row for each case, a column for each candidate."""
 
     def cell(own: list[Result]) -> str:
-        if all(map(right, own)):
-            return "right"
+        if not own or all(map(right, own)):
+            return "right" if own else ""
         worst = next(r for r in own if not right(r))
         if worst["failure"]:
             return "failed"
         ratio = f"; variance x {worst['variance_ratio']:.3g}" if "variance_ratio" in worst else ""
         return f"n+ {worst['mode']}; ARI {_number(worst.get('ari', math.nan))}{ratio}"
 
-    return _grid(results, cell, lambda group: [f"{share(group):.2f}"], ("right",), share)
+    candidates = list(dict.fromkeys(r["candidate"] for r in results))
+    rows = []
+    for name in dict.fromkeys(r["data"] for r in results):
+        own = [[r for r in results if (r["data"], r["candidate"]) == (name, candidate)] for candidate in candidates]
+        rows.append([name, *map(cell, own)])
+    shares = (_mean(float(right(r)) for r in results if r["candidate"] == candidate) for candidate in candidates)
+    return common.table(["case", *candidates], [["right", *(f"{share:.2f}" for share in shares)], *rows])
 
 
 def density(results: Sequence[Result]) -> str:
@@ -149,7 +152,10 @@ def density(results: Sequence[Result]) -> str:
     def mean(group: list[Result]) -> float:
         return -math.inf if any(r["failure"] for r in group) else _mean(r["log_density"] for r in group)
 
-    return _grid(results, cell, lambda group: [f"{mean(group):.3f}"], ("mean",), mean)
+    def total(group: list[Result]) -> list[str]:
+        return ["-" if mean(group) == -math.inf else f"{mean(group):.3f}"]
+
+    return _grid(results, cell, total, ("mean",), mean)
 
 
 PARTS: dict[str, tuple[str, Callable[[Sequence[Result]], str]]] = {
