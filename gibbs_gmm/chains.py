@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gibbs_gmm import validate
 from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.assign import Components, Statistics, new_workspace
-from gibbs_gmm.kernels.hyperprior import FIXED, Room
+from gibbs_gmm.kernels.hyperprior import FIXED, new_room
 from gibbs_gmm.kernels.moves import Library, Moves, split_merge
 from gibbs_gmm.kernels.sequential import new_sides
 from gibbs_gmm.kernels.simd import LANES
@@ -152,7 +152,7 @@ def new_moves(data: Data, capacity: int) -> Moves:
         mu_n=np.zeros(D),
         Psi_n=np.zeros((D, D)),
         W=np.zeros((D, D)),
-        room=Room(*(np.zeros((D, D)) for _ in range(6)), np.zeros(D)),
+        room=new_room(D),
         score=np.zeros(_LIBRARY),
         counts=np.zeros((2, 3, 2), np.int64),
         rows=np.zeros(1, np.int64),

@@ -31,7 +31,7 @@ def drawn(D: int, law: str, step: Callable[..., int] = kernels.draw_scale) -> tu
     rng, t, nu_0 = np.random.default_rng([3, D, len(law)]), 3, D + 2.5
     scale = scale_prior(law, some_niw(D).Psi_0)
     hyper = gg.NormalInverseWishart(np.zeros(D), 0.1, nu_0, **scale).hyper_as_kernel()
-    room = kernels.Room(*np.zeros((6, D, D)), np.zeros(D))
+    room = kernels.new_room(D)
     before = draw_scales(rng, REPLICATES, **scale)
     after = before.copy()
     for Psi in after:

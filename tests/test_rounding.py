@@ -26,7 +26,7 @@ def step(rng: np.random.Generator, niw: NIW, X: Floats, mu: Floats, Sigma: Float
     D = len(mu)
     prior = gg.NormalInverseWishart(*niw[:4], resolution=np.sqrt(12.0 * niw.noise)).as_kernel(np.zeros(D))
     d = X - centre
-    W, room = lower(np.linalg.inv(Sigma)), hyperprior.Room(*np.zeros((6, D, D)), np.zeros(D))
+    W, room = lower(np.linalg.inv(Sigma)), hyperprior.new_room(D)
     assert draw_unrounded(rng, prior, float(len(X)), d.sum(0), d.T @ d, centre, room, np.zeros(D), mu, W) == 0
     Sigma[:] = np.linalg.inv(W.T @ W)
 

@@ -51,6 +51,12 @@ class Room(NamedTuple):
     zero: FloatArray
 
 
+def new_room(D: int) -> Room:
+    """Room for D columns."""
+    M, R, B, G, Psi, L = np.zeros((6, D, D))
+    return Room(M, R, B, G, Psi, L, np.zeros(D))
+
+
 @kernel
 def _congruence(T: FloatArray, A: FloatArray, scratch: FloatArray, out: FloatArray, transposed: bool) -> None:
     """out <- T A T', or T' A T if transposed, in full, for A symmetric, of which the lower triangle is read."""

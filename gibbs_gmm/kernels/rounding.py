@@ -64,10 +64,10 @@ def draw_unrounded(
     """Steps of (mu, Sigma) of the values before rounding, Sigma^-1 = W'W, given statistics about ``centre``.
 
     A step draws, with T = Sigma + R, A = Sigma T^-1 and C = Sigma - Sigma T^-1 Sigma = R - R T^-1 R: the mean of v,
-    N(mu + A (xbar - mu), C / n); its scatter, (L'A' + G)'(L'A' + G) + H'H, where LL' is the scatter of x, G has D rows and H
-    n - 1 - D rows N(0, C); and (mu, Sigma) from its posterior given these. Leaves the posterior of (mu, Sigma) under
-    N(x | mu, Sigma + R) invariant. Nothing is done where rounding is negligible, or to fewer than D + 2 rows. mu (at
-    least D,) and W (D, D) are overwritten; mean (D,) is scratch. Returns 0, or the number of a pivot that fails.
+    N(mu + A (xbar - mu), C / n); its scatter, (L'A' + G)'(L'A' + G) + H'H, where LL' is the scatter of x, G has D rows
+    and H n - 1 - D rows N(0, C); and (mu, Sigma) from its posterior given these. Leaves the posterior of (mu, Sigma)
+    under N(x | mu, Sigma + R) invariant. Nothing is done where rounding is negligible, or to fewer than D + 2 rows. mu
+    (at least D,) and W (D, D) are overwritten; mean (D,) is scratch. Returns 0, or the number of a pivot that fails.
     """
     D = mean.shape[0]
     if n < D + 2.0 or noise_exponent(prior, W) < _NEGLIGIBLE * D:
