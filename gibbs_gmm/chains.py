@@ -24,7 +24,7 @@ from gibbs_gmm.kernels.sequential import new_sides
 from gibbs_gmm.kernels.simd import LANES
 from gibbs_gmm.kernels.split_merge import Pair, restricted_task
 from gibbs_gmm.kernels.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, LabelArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.starts import kmeans_plus_plus
 from gibbs_gmm.storage import with_slots
 from gibbs_gmm.tuning import Tuner
@@ -363,11 +363,30 @@ class Chain:
         failed = int(self.state.report[FAILED])
         where = f"chain {self.number}, sweep {self.sweeps_done + done}"
         if failed != 0:
+            what = f"the scale matrix of component {failed - 1}" if failed > 0 else "the learned scale Psi_0"
             raise NumericalError(
-                f"{where}: the scale matrix of component {failed - 1} is not positive definite: the prior's Psi_0 is "
-                "too small for these data, or learned from data that do not vary in some direction. Pass a prior with "
-                "a larger Psi_0 and without Psi_0_df"
+                f"{where}: {what} is not positive definite{self._why(failed - 1)}. Pass resolution=, the width to "
+                "which values are known, or a prior with a larger Psi_0"
             )
+
+    def _why(self, k: int) -> str:
+        """The rows and columns in which cluster k, or any if k < 0, does not vary, where that can be seen."""
+        if not isinstance(self.state.z, np.ndarray) or not self.state.key[0]:
+            return ""
+        rows = np.flatnonzero(self.state.z == k) if k >= 0 else _equal_rows(self.data.X)
+        if len(rows) == 0:
+            return ""
+        equal = np.flatnonzero(np.ptp(np.asarray(self.data.X[rows]), axis=0) == 0.0)
+        some = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        what = f"are equal in columns {', '.join(map(str, equal))}" if len(equal) else "do not vary in some direction"
+        return f": {len(rows)} rows ({some}) {what}, all counted from 0"
+
+
+def _equal_rows(X: AnyArray) -> IntArray:
+    """The rows that equal the most frequent of the first 10,000, if any is there twice."""
+    first = np.asarray(X[:10_000])
+    _, group, counts = np.unique(first, axis=0, return_inverse=True, return_counts=True)
+    return np.flatnonzero(group.ravel() == counts.argmax()) if counts.max() > 1 else np.zeros(0, np.int64)
 
 
 def trace_arrays(shape: tuple[int, ...], model: Model, capacity: int, N: int) -> dict[str, AnyArray]:

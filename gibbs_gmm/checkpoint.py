@@ -41,7 +41,7 @@ from gibbs_gmm.trace import ARRAYS, Trace
 from gibbs_gmm.weight_priors import WeightPrior, from_dict, to_dict
 
 FORMAT = "gibbs_gmm run 1"
-_RECIPE, _LOCK, _DATA = "run.json", "run.lock", "data.npy"
+_RECIPE, _LOCK, _DATA, _FAILURE = "run.json", "run.lock", "data.npy", "failed.txt"
 _PLAN = ("warmup", "draws", "thin")
 _BLOCK = 1 << 20
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
@@ -180,6 +180,17 @@ class Folder:
         except Exception as error:  # there is no end to what json and the priors raise on values that are not theirs
             raise ValueError(f"{os.fspath(self)!r} cannot be read as a gibbs_gmm run: {error}") from error
 
+    @property
+    def failure(self) -> str | None:
+        """What ended the run for good, if anything did: it would end so again."""
+        path = self.path / _FAILURE
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def fail(self, message: str) -> None:
+        """Write down what ended the run for good."""
+        with replacing(self.path / _FAILURE) as descriptor:
+            os.write(descriptor, message.encode())
+
     def begin(self, recipe: Recipe, X: AnyArray, arrays: Sequence[str], known: bool, threads: int) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
 
@@ -218,6 +229,8 @@ class Folder:
         """Refuse to carry on a run with other data, settings or software; the message names what differs."""
         stored, content = self.recipe()
         data, here = content["data"], os.fspath(self)
+        if self.failure is not None:
+            raise ValueError(f"the run in {here!r} failed and would fail again: {self.failure}. Begin another")
         theirs, ours = content["versions"]["gibbs-gmm"], versions()["gibbs-gmm"]
         if theirs != ours:
             raise ValueError(f"the run in {here!r} was made by gibbs-gmm {theirs}, and this is {ours}")

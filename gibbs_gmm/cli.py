@@ -178,6 +178,15 @@ def _parser() -> argparse.ArgumentParser:
         help="for py: from 0, a Dirichlet process, to below 1, very many small clusters (default: 0.25)",
     )
 
+    model.add_argument(
+        "--scale",
+        choices=("shrunk", "wishart"),
+        default="shrunk",
+        help="how the scale that clusters share is learned: with its correlations shrunk by half (shrunk, the "
+        "default), or freely (wishart), which finds clusters that differ along directions in which all are very thin, "
+        "and more clusters where such a direction is bent",
+    )
+
     data = fit.add_argument_group("data")
     data.add_argument("--columns", type=_names, metavar="A,B,C", help="use only these columns, in this order")
     data.add_argument(
@@ -186,6 +195,12 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         metavar="A,B",
         help="leave these columns out, such as labels coded as numbers",
+    )
+    data.add_argument(
+        "--resolution",
+        type=_widths,
+        metavar="R[,R...]",
+        help="to what width values are known, for all columns or for each (default: as the values show; 0: exact)",
     )
 
     run = fit.add_argument_group("run")
@@ -313,6 +328,17 @@ def _share(text: str) -> float:
     if not 0.0 <= value < 1.0:
         raise argparse.ArgumentTypeError(f"a number of at least 0 and less than 1 is wanted, got {text!r}")
     return value
+
+
+def _widths(text: str) -> list[float]:
+    """An argparse type: one number of at least 0, or several between commas."""
+    try:
+        values = [float(value) for value in text.split(",")]
+    except ValueError:
+        values = [-1.0]
+    if not all(0.0 <= value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"numbers of at least 0 with commas between them are wanted, got {text!r}")
+    return values
 
 
 def _names(text: str) -> tuple[str, ...]:

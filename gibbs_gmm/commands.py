@@ -185,9 +185,17 @@ def _weight_prior(args: argparse.Namespace) -> WeightPrior:
 
 
 def _refuse_existing_run(out: Path, force: bool) -> None:
+    from gibbs_gmm.checkpoint import Folder
+
     if out.exists() and not out.is_dir():
         raise Refusal(f"the output {str(out)!r} is a file, not a folder")
     checkpoint = out / run_folder.CHECKPOINT
+    failure = Folder(checkpoint).failure
+    if not force and failure is not None:
+        raise Refusal(
+            f"the folder {str(out)!r} has a run that failed ({failure}); choose another folder with --out, or replace "
+            "it with --force"
+        )
     if not force and checkpoint.exists() and not (out / run_folder.TRACE).exists():
         raise Refusal(
             f"the folder {str(out)!r} has a run that was not finished: `{PROG} resume {out}` carries it on; or choose "
@@ -235,7 +243,7 @@ def _made(folder: Path) -> Iterator[None]:
 
 
 def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, out: Path, seed: int) -> Trace:
-    from gibbs_gmm import fit
+    from gibbs_gmm import NormalInverseWishart, fit
     from gibbs_gmm.checkpoint import Folder
 
     with _failures(out):
@@ -244,6 +252,8 @@ def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, o
         return fit(
             table,
             weight_prior,
+            prior=NormalInverseWishart.from_data(table, args.scale),
+            resolution=args.resolution,
             draws=args.draws,
             warmup=args.warmup,
             thin=args.thin,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import data_warnings, validate
-from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, stack, trace_arrays
+from gibbs_gmm.chains import Chain, NumericalError, Plan, initial_state, run, seed_sequence, stack, trace_arrays
 from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
 from gibbs_gmm.kernels.hyperprior import FIXED
 from gibbs_gmm.kernels.partition import PROCESS
@@ -285,6 +285,9 @@ def _in_folder(
     try:
         interrupted = run(chains, threads, progress, keeper, cluster)
         keeper.keep_all()
+    except NumericalError as error:  # the same sweeps would fail again
+        folder.fail(str(error))
+        raise
     finally:
         keeper.close()
     kept = min(chain.draws_done for chain in chains)

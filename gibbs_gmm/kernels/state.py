@@ -16,8 +16,8 @@ N_COMPONENTS, N_CLUSTERS = 0, 1
 """Places in ``State.size``."""
 
 DONE, FAILED, UNRECORDED = 0, 1, 2
-"""Places in ``State.report``: sweeps done by the last call; component that failed + 1, or 0; whether the last draw
-found no room in the trace."""
+"""Places in ``State.report``: sweeps done by the last call; component that failed + 1, negative for Psi_0, or 0;
+whether the last draw found no room in the trace."""
 
 
 class Data(NamedTuple):

@@ -428,7 +428,7 @@ def run_sweeps(
         K, t = state.size[N_COMPONENTS], state.size[N_CLUSTERS]
         failed = calls.draw_components(rng, model, state, first, t, moves.mu_n, moves.Psi_n)
         if failed == 0:
-            failed = calls.draw_hyperparameters(rng, model, state, moves.room)
+            failed = -calls.draw_hyperparameters(rng, model, state, moves.room)
         if failed == 0:
             failed = calls.draw_components(rng, model, state, t, K, moves.mu_n, moves.Psi_n)
         if failed != 0:
