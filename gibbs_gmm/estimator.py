@@ -106,7 +106,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         )
         names = getattr(self, "feature_names_in_", None)
         self.trace_ = trace if names is None else dataclasses.replace(trace, columns=tuple(names))
-        self.labels_ = self.trace_.partition(threads=self.threads).labels
+        self.labels_ = self.trace_.partition().labels
         return self
 
     def fit_predict(self, X: Any, y: Any = None) -> IntArray:
@@ -128,20 +128,21 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         See :meth:`gibbs_gmm.trace.Trace.predict_proba`; the reference is ``labels_``.
         """
         rows = self._rows(X)
-        return self.trace_.predict_proba(rows, self.labels_, threads=self.threads)
+        return self.trace_.predict_proba(rows, threads=self.threads)
 
     def predict(self, X: Any) -> IntArray:
         """Most probable cluster of each row of X, or -1 where none of the clusters is most probable, (n_samples,)."""
         rows = self._rows(X)
-        return self.trace_.predict(rows, self.labels_, threads=self.threads)
+        return self.trace_.predict(rows, threads=self.threads)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, IntArray]:
         """Rows (n_samples, n_features) from the posterior predictive, and the cluster of each, -1 for none."""
         check_is_fitted(self)
         X, draw, component = predict.sample(self.trace_, n_samples, self._seed())
-        column, J = predict.columns_of(self.trace_, self.labels_)
-        labels = column[draw, component]
-        return X, np.where(labels == J - 1, -1, labels)
+        cluster, _, J = predict.clusters_of_components(self.trace_, None)
+        unoccupied = np.full((len(cluster) * cluster.shape[1], 1), J)
+        labels = np.hstack([cluster.reshape(len(unoccupied), -1), unoccupied])[draw, component]
+        return X, np.where(labels == J, -1, labels)
 
     def _rows(self, X: Any) -> AnyArray:
         check_is_fitted(self)

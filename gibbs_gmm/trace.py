@@ -17,8 +17,9 @@ from gibbs_gmm.priors import NormalInverseWishart
 from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior, from_dict, to_dict
 
 if TYPE_CHECKING:
+    from gibbs_gmm.clustering import Partition
     from gibbs_gmm.n_posterior import NPosterior
-    from gibbs_gmm.partitions import CredibleBall, Partition
+    from gibbs_gmm.partitions import CredibleBall
     from gibbs_gmm.relabel import Relabelling
     from gibbs_gmm.summary import Summary
 
@@ -150,7 +151,15 @@ class Trace:
         """
         from gibbs_gmm.relabel import relabel
 
+        if method is None and X is None:
+            return dataclasses.replace(self._relabelling)  # the copy may hold a relabelled trace, and goes with it
         return relabel(self, method, X)
+
+    @functools.cached_property
+    def _relabelling(self) -> Relabelling:
+        from gibbs_gmm.relabel import relabel
+
+        return relabel(self)
 
     def log_density(self, X_new: Any, *, threads: int | None = None) -> FloatArray:
         """Log posterior predictive density of new rows, averaged over all draws of all chains.
@@ -202,26 +211,26 @@ class Trace:
         return pointwise_log_density(self, X, threads)
 
     def predict_proba(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> FloatArray:
-        """Probability that a new row belongs to each cluster of a partition of the fitted rows, or to none of them.
+        """Probability that a new row belongs to each cluster, or to none of them.
 
-        In each draw, a component stands for the cluster of the partition that most of its observations are in; one
-        without observations stands for none. Label switching and a varying number of components are thus no matter.
-        Column j is p(cluster j | x) = E[sum of w_k N(x | mu_k, Sigma_k) over the k that stand for j] / E[density of x],
-        expectations over draws: the row itself, as one more observation, says which draws to believe.
+        Column j is p(cluster j | x) = E[sum of w_k N(x | mu_k, Sigma_k) over the k that are cluster j] / E[density of
+        x], expectations over draws: the row itself, as one more observation, says which draws to believe. By default
+        the clusters are those of :meth:`partition`, the matched components of the draws that have the most probable
+        number of them, and these draws count. Rows of the fit are in the draws already, and would count twice: their
+        probabilities are ``partition().probabilities``, and the two may differ on which cluster is the larger where a
+        row has about the same probability of two.
 
         Parameters
         ----------
         X_new, threads : as for :meth:`log_density`
-        reference : Partition, (N,) integers or Relabelling, optional
-            The clusters 0, 1, ..., J-1 of the fitted rows; by default :meth:`partition`, a search: pass its result
-            where it is wanted more than once. Of a relabelling they are its J = ``n_matched`` components, and a
-            component stands for the one that it is matched with.
+        reference : Relabelling, Partition or (N,) integers, optional
+            Other matched components; or other clusters 0, 1, ..., J-1 of the fitted rows. A component of any draw then
+            stands for the cluster that most of its observations are in, and all draws count.
 
         Returns
         -------
         (N_new, J + 1) float64
-            Rows sum to 1. The last column is for none of the J clusters: of a partition, a kind that no fitted row is
-            of; of a relabelling, components that match none of the reference.
+            Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
         """
         from gibbs_gmm.predict import predict_proba
 
@@ -230,10 +239,12 @@ class Trace:
     def predict(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> IntArray:
         """Most probable cluster of each new row: the column of :meth:`predict_proba` that is largest.
 
+        Of the rows of the fit it is, but for rows that two clusters claim about equally, that of :meth:`partition`.
+
         Returns
         -------
         (N_new,) int64
-            A label of the partition, or -1 where none of its clusters is most probable. (-1 is the last column.)
+            The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
         """
         from gibbs_gmm.predict import predict
 
@@ -327,45 +338,58 @@ class Trace:
 
     def partition(
         self,
-        loss: str = "vi",
+        loss: str | None = None,
         *,
         runs: int = 16,
         max_clusters: int | None = None,
         rng: Any = 0,
         threads: int | None = None,
     ) -> Partition:
-        """Who belongs with whom, as one answer: the partition of least expected loss that a search finds.
+        """Who belongs with whom, as one answer, and how surely.
 
-        The expected loss of a partition is its mean loss against all draws of all chains. The search is SALSO (Dahl,
-        Johnson & Mueller 2022): several runs, each of which allocates the observations one after the other in random
-        order, then moves single ones until none would, and then destroys and allocates single clusters anew. Some runs
-        start from the draws that are the best answers themselves. The best of all is returned.
+        By default the clusters are the components, matched (:meth:`relabel`), of the draws that have as many of them as
+        is most probable - of all draws where n was given - and each row is in the one that owns it in most of these
+        draws. They are the components of :meth:`summary` and of all pictures, with their numbers.
+
+        With a loss, it is the partition of least expected loss, its mean loss against all draws, that a search finds.
+        Its number of clusters is its own; they have the number of the component that they are, others further ones.
+        The search is SALSO (Dahl, Johnson & Mueller 2022): several runs, each of which allocates the observations one
+        after the other in random order, then moves single ones until none would, and then destroys and allocates single
+        clusters anew. Some runs start from the draws that are the best answers themselves. The best of all is returned.
 
         Parameters
         ----------
-        loss : {"vi", "binder", "omari"}
-            Variation of information (Meila 2007; Wade & Ghahramani 2018); Binder's (1978) loss, which tends to put
-            uncertain observations into small clusters of their own; one minus the adjusted Rand index (Hubert & Arabie
-            1985; Fritsch & Ickstadt 2009).
+        loss : {"vi", "binder", "omari"}, optional
+            Variation of information (Meila 2007; Wade & Ghahramani 2018), which tends to make one cluster of
+            components that overlap; Binder's (1978) loss, which tends to put uncertain observations into small clusters
+            of their own; one minus the adjusted Rand index (Hubert & Arabie 1985; Fritsch & Ickstadt 2009).
         runs : int
             The most searches to make. Fewer are made once four of them agree on the best.
         max_clusters : int, optional
-            The most clusters to allow; by default as many as any draw has. Binder's loss and omari may fall further
-            with more, by very many clusters of one observation.
+            The most clusters that a search may give; by default as many as any draw has. Binder's loss and omari may
+            fall further with more, by very many clusters of one observation.
         rng : int, SeedSequence, Generator or None
-            Of the random orders. The default gives the same answer every time.
+            Of the random orders of a search. The default gives the same answer every time.
         threads : int, optional
             Threads to use, which changes nothing in the result; all cores by default.
 
         Returns
         -------
         Partition
-            With ``labels``, ``expected_loss`` and the ``uncertainty`` of each observation. See
-            :class:`gibbs_gmm.partitions.Partition`.
+            With ``labels``, the membership ``probabilities`` and ``uncertainty`` of each row, the ``second`` cluster
+            that it may be of, and how far each cluster holds together. See :class:`gibbs_gmm.clustering.Partition`.
         """
         from gibbs_gmm.partitions import partition
 
+        if loss is None and max_clusters is None:
+            return self._partition
         return partition(self, loss, runs=runs, max_clusters=max_clusters, rng=rng, threads=threads)
+
+    @functools.cached_property
+    def _partition(self) -> Partition:
+        from gibbs_gmm.partitions import partition
+
+        return partition(self)
 
     def credible_ball(self, level: float = 0.95, partition: Partition | None = None) -> CredibleBall:
         """How sure the partition is: the draws nearest to it that hold a posterior probability of ``level``.
@@ -379,7 +403,8 @@ class Trace:
         level : float
             Between 0 and 1.
         partition : Partition, optional
-            The centre, whose loss is the distance; by default that of :meth:`partition` with its defaults, in VI.
+            The centre; by default that of :meth:`partition` with its defaults. Its loss is the distance, or the
+            variation of information where it has none.
 
         Returns
         -------

@@ -267,6 +267,8 @@ def test_probabilities_of_matched_components(kind: str) -> None:
     J = matched.n_matched
     mass = np.zeros((20, J + 1))
     for (c, t), terms in zip(itertools.product(range(C), range(T)), direct(trace, X), strict=True):
+        if not matched.counted[c, t]:
+            continue  # a draw with another number of components
         place = np.append(np.minimum(np.argsort(matched.permutation[c, t]), J), J)
         n_held = np.isfinite(trace.means[c, t, :, 0]).sum()
         for k, log_p in enumerate(terms):
@@ -274,6 +276,8 @@ def test_probabilities_of_matched_components(kind: str) -> None:
     found = trace.predict_proba(X, matched)
     np.testing.assert_allclose(found, mass / mass.sum(1, keepdims=True), rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(trace.predict(X, matched) % (J + 1), found.argmax(1))
+    for default in (None, trace.partition()):
+        np.testing.assert_array_equal(trace.predict_proba(X, default), found)
 
 
 @pytest.mark.parametrize("kind", ["n known, components empty", "Dirichlet process"])

@@ -34,7 +34,7 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
     axes : Axes, optional
         Where to draw; a new figure by default.
     partition : Partition or (N,) integers, optional
-        What ``trace.partition()`` gave, or labels of the clusters; by default it is searched for.
+        Another one, or labels of the clusters; by default that of ``trace.partition()``.
     max_rows : int
         Rows to show; of more, some of each cluster in proportion to its size.
 
