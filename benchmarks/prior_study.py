@@ -31,7 +31,7 @@ from scipy import stats
 import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import FloatArray, say
-from gibbs_gmm.summary import r_hat_of
+from gibbs_gmm.agreement import r_hat as r_hat_of
 
 IntArray = npt.NDArray[np.int64]
 
@@ -338,7 +338,7 @@ def score(data: Data, component: str, weight: str, chains: int = 2) -> Score:
         p_true = float(p[data.n]) if data.n < len(p) else 0.0
         log_score = math.log(max(p_true, 0.5 / trace.n_clusters.size))  # as far as the draws can tell
         covered = float(data.n in order[:size])
-    mean, r_hat = float(trace.n_clusters.mean()), r_hat_of(trace.n_clusters)
+    mean, r_hat = float(trace.n_clusters.mean()), float(r_hat_of(trace.n_clusters))
     return Score(
         data.name, component, weight, data.X.shape[1], data.n, data.error, ari, p_true, log_score, covered, float(size),
         int(p.argmax()), mean, r_hat, seconds,

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import run_folder
+from gibbs_gmm.agreement import R_HAT_LIMIT
 from gibbs_gmm.clustering import Partition
 from gibbs_gmm.findings import Findings
+from gibbs_gmm.headline import LEVEL
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.relabel import AMBIGUOUS_LIMIT
-from gibbs_gmm.summary import R_HAT_LIMIT, html_table, percent
 from gibbs_gmm.weight_priors import DirichletProcess, FiniteMixture, MixtureOfFiniteMixtures, PitmanYorProcess, to_dict
+from gibbs_gmm.wording import html_table, percent
 
 if TYPE_CHECKING:
     from gibbs_gmm.run_folder import Command
@@ -316,20 +318,13 @@ def _alarms(findings: Findings) -> list[str]:
 
 
 def _number_sentence(findings: Findings) -> str:
-    posterior = findings.n_posterior
-    p, se = posterior.p_n_clusters, posterior.se_n_clusters
-    first, *others = np.argsort(-p, kind="stable")
-    sure = _probability(float(p[first]))
-    if np.isfinite(se[first]):
-        sure += f" (Monte-Carlo standard error {se[first]:.3f})"
-    rest = [f"{posterior.n[k]} has {_probability(float(p[k]))}" for k in others[:2] if p[k] >= 0.005]
-    text = f"The most probable number of clusters is {posterior.n[first]}, with probability {sure}"
-    text += f"; {' and '.join(rest)}." if rest else "."
-    if findings.trace.n_is_known:
-        n = int(findings.trace.n_components.flat[0])
-        text = f"The number of components was given: {n}. {text}"
-    elif isinstance(findings.trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
+    """The headline of the trace, and what it means."""
+    trace = findings.trace
+    text = f"{trace.headline}."
+    if isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
         text += " (Under a process, this number grows with the number of rows.)"
+    elif not trace.n_is_known:
+        text += f" The numbers of clusters that are named hold at least {percent(LEVEL)} of the posterior probability."
     return text
 
 
@@ -432,13 +427,6 @@ def _number(value: float, scale: float) -> str:
         return f"{value:.4g}"
     decimals = 1 - math.floor(math.log10(scale))
     return f"{value:.{decimals}f}" if 0 <= decimals <= 6 and abs(value) < 1e7 else f"{value:.4g}"
-
-
-def _probability(p: float) -> str:
-    """A probability to two decimals; never 0 or 1 of something that is neither impossible nor certain."""
-    if 0.0 < p < 0.01 or 0.99 < p < 1.0:
-        return "less than 0.01" if p < 0.5 else "more than 0.99"
-    return f"{p:.2f}"
 
 
 def _count(n: int, what: str) -> str:

@@ -107,13 +107,30 @@ class Trace:
                 object.__setattr__(self, name, view)
 
     def __repr__(self) -> str:
-        C, T, K, D = self.means.shape
+        C, T, _, D = self.means.shape
         N = self.settings["n_observations"]
-        kinds = f"{K} component{'s'[: K > 1]}"
-        if not self.n_is_known:
-            least = int(self.n_clusters.min())
-            kinds = f"{least} to {K} clusters" if least < K else f"{K} cluster{'s'[: K > 1]}"
-        return f"<Trace: {C} chains x {T} draws, {kinds}, {N} observations x {D} columns>"
+        unmet = "" if self._why_apart is None else "; THE CHAINS HAVE NOT MET, see summary()"
+        counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {N} rows x {D} column{'s'[: D > 1]}"
+        return f"<Trace: {counts}: {self.headline}{unmet}>"
+
+    @functools.cached_property
+    def headline(self) -> str:
+        """How many clusters, in one sentence: those that hold 90% of the probability, and which of them is shown."""
+        from gibbs_gmm.headline import headline
+
+        return headline(self)
+
+    @functools.cached_property
+    def _why_apart(self) -> str | None:
+        """Why the chains have not met, if they have not."""
+        from gibbs_gmm.agreement import why_apart
+
+        return why_apart(self)
+
+    @functools.cached_property
+    def _warned(self) -> set[str]:
+        """The questions whose answers were warned about, since the chains have not met."""
+        return set()
 
     @functools.cached_property
     def n_is_known(self) -> bool:

@@ -114,12 +114,15 @@ def test_without_components_their_number_is_learned(capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[3] == ""
-    assert lines[4].split() == ["p(n),", "components", "post", "prior", "p(n+),", "clusters", "post", "prior"]
-    assert lines[5].split()[:1] == ["1"]
-    end = lines.index("", 4)
-    assert max(map(len, lines[4:end])) < 80
-    assert any("######" in line for line in lines[5:end])
+    headline = gibbs_gmm.load("iris-run/trace.npz").headline
+    assert lines[3:6] == ["", headline, ""]
+    assert f"{headline}." in " ".join(out.split())
+    assert f"{headline}." in Path("iris-run/report.html").read_text(encoding="utf-8")
+    assert lines[6].split() == ["p(n),", "components", "post", "prior", "p(n+),", "clusters", "post", "prior"]
+    assert lines[7].split()[:1] == ["1"]
+    end = lines.index("", 6)
+    assert max(map(len, lines[6:end])) < 80
+    assert any("######" in line for line in lines[7:end])
     assert lines[end + 1].split() == ["mean", "sd", "5%", "95%", "r_hat", "ess_bulk", "ess_tail"]
     assert "n_components" in out
     assert lines[-1].startswith(
@@ -170,7 +173,7 @@ def test_weights_are_those_asked_for(options: list[str], expected: Any, monkeypa
 def test_a_process_has_one_chart(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit_unknown("--weights", "dp") == 0
     lines = capsys.readouterr().out.splitlines()
-    chart = lines[lines.index("") + 1 :]
+    chart = lines[lines.index("") + 3 :]
     assert chart[0].split() == ["p(n+),", "clusters", "post", "prior"]
     assert max(map(len, chart[: chart.index("")])) < 80
     assert written() == ALL_FILES

@@ -12,8 +12,8 @@ from gibbs_gmm.components import Components, checked_columns, checked_data, matc
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.predictive import GREYS, MASSES, contours, curve
 from gibbs_gmm.plots.style import GREY, INK, distinct, frame, limits, matplotlib, on_axes, point_size, short
-from gibbs_gmm.summary import percent
 from gibbs_gmm.trace import Trace
+from gibbs_gmm.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
