@@ -134,16 +134,17 @@ def run_longer(trace: Trace) -> str:
     )
 
 
-def warn_if_apart(trace: Trace, question: str, stacklevel: int = 3) -> None:
-    """Warn, once for each question asked of a trace, that its chains have not met. 3: the caller of the caller."""
+def warn_if_apart(trace: Trace, question: str) -> Trace:
+    """The trace, after a warning, once for each question asked of it, where its chains have not met."""
     text = apart(trace)
     if text is not None and question not in trace._warned:
         trace._warned.add(question)
         warnings.warn(
             f"{question}(): {text}The result mixes what they found: do not use it. {run_longer(trace)}",
             UserWarning,
-            stacklevel=stacklevel,
+            stacklevel=3,  # who asked the question
         )
+    return trace
 
 
 def different_modes(trace: Trace) -> str:

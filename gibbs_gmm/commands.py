@@ -98,7 +98,7 @@ def _begun(out: Path, table: Table, command: run_folder.Command) -> Iterator[Non
 def _show(args: argparse.Namespace, findings: Findings) -> None:
     """Print what came of a run."""
     say = silent if args.quiet else print
-    say(f"\n{findings.trace.headline}")
+    say(f"\n{findings.trace.headline}{findings.trace.verdict}")
     if not findings.trace.n_is_known:
         say(f"\n{bar_chart(findings.n_posterior)}")
     say(f"\n{findings.summary}\n")

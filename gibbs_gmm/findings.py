@@ -34,7 +34,7 @@ def find(trace: Trace, X: Any) -> Findings:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         summary, n_posterior = trace.summary(), trace.n_posterior()
-        partition = None if trace.assignments is None else trace.partition()
+    partition = None if trace.assignments is None else trace._partition
     return Findings(trace, array, summary, n_posterior, matched_components(trace), partition)
 
 

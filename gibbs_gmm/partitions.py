@@ -182,7 +182,7 @@ def partition(
     best = int(np.argmin(np.round(expected, 12)))  # the first of those that are alike to rounding
     return of_labels(
         trace,
-        like(trace.partition().labels, found[best][sample.member], trace.relabel().n_matched),
+        like(trace._partition.labels, found[best][sample.member], trace.relabel().n_matched),
         loss=loss,
         expected_loss=max(expected[best], 0.0),
         runs=len(expected),
@@ -197,7 +197,7 @@ def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None
         raise ValueError(f"level must be between 0 and 1, got {level}")
     assignments = _assignments(trace)
     C, T, N = assignments.shape
-    centre = trace.partition() if partition is None else partition
+    centre = trace._partition if partition is None else partition
     if not isinstance(centre, Partition):
         raise TypeError(f"partition must be a Partition, as trace.partition() gives it, or None, got {partition!r}")
     if len(centre.labels) != N:

@@ -109,9 +109,8 @@ class Trace:
     def __repr__(self) -> str:
         C, T, _, D = self.means.shape
         N = self.settings["n_observations"]
-        unmet = "" if self._why_apart is None else "; THE CHAINS HAVE NOT MET, see summary()"
         counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {N} rows x {D} column{'s'[: D > 1]}"
-        return f"<Trace: {counts}: {self.headline}{unmet}>"
+        return f"<Trace: {counts}: {self.headline}{self.verdict}>"
 
     @functools.cached_property
     def headline(self) -> str:
@@ -119,6 +118,11 @@ class Trace:
         from gibbs_gmm.headline import headline
 
         return headline(self)
+
+    @property
+    def verdict(self) -> str:
+        """What follows :attr:`headline` where the chains have not met; empty where nothing shows that."""
+        return "" if self._why_apart is None else "; THE CHAINS HAVE NOT MET: do not use this, see summary()"
 
     @functools.cached_property
     def _why_apart(self) -> str | None:
@@ -249,8 +253,10 @@ class Trace:
         (N_new, J + 1) float64
             Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
         """
+        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.predict import predict_proba
 
+        warn_if_apart(self, "predict")
         return predict_proba(self, X_new, reference, threads)
 
     def predict(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> IntArray:
@@ -263,8 +269,10 @@ class Trace:
         (N_new,) int64
             The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
         """
+        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.predict import predict
 
+        warn_if_apart(self, "predict")
         return predict(self, X_new, reference, threads)
 
     def sample(self, n: int, rng: Any = None) -> FloatArray:
@@ -283,8 +291,10 @@ class Trace:
         -------
         (n, D) float64
         """
+        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.predict import sample
 
+        warn_if_apart(self, "sample")
         return sample(self, n, rng)[0]
 
     def to_arviz(self, X: Any = None) -> Any:
@@ -396,8 +406,10 @@ class Trace:
             With ``labels``, the membership ``probabilities`` and ``uncertainty`` of each row, the ``second`` cluster
             that it may be of, and how far each cluster holds together. See :class:`gibbs_gmm.clustering.Partition`.
         """
+        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.partitions import partition
 
+        warn_if_apart(self, "partition")
         if loss is None and max_clusters is None:
             return self._partition
         return partition(self, loss, runs=runs, max_clusters=max_clusters, rng=rng, threads=threads)
@@ -428,8 +440,10 @@ class Trace:
         CredibleBall
             See :class:`gibbs_gmm.partitions.CredibleBall`.
         """
+        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.partitions import credible_ball
 
+        warn_if_apart(self, "credible_ball")
         return credible_ball(self, level, partition)
 
     def save(self, path: str | os.PathLike[str]) -> None:

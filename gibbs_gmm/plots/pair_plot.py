@@ -98,7 +98,7 @@ def _draw(kinds: Components, X: AnyArray, shown: IntArray, axes: AnyArray, max_d
     rows = spread(N, _MAX_POINTS)
     face = [GREY] * len(rows)
     if trace.assignments is not None:
-        face = [colours[k] for k in trace.partition().labels[rows]]
+        face = [colours[k] for k in trace._partition.labels[rows]]
     panels = max(1, d * (d - 1) // 2)
     some = spread(len(kinds.draws), _MAX_CURVES)
     few = spread(len(kinds.draws), max(2, min(max_draws, _MAX_ELLIPSES // (K * panels))))
