@@ -123,12 +123,12 @@ def marginal(trace: Trace, columns: IntArray) -> Trace:
 
 
 def checked_data(trace: Trace, X: Any) -> AnyArray:
-    """X as an array, if it can be the data of the trace."""
+    """X as an array, with its columns in the order of the fit, if it can be the data of the trace."""
     array, _ = validate.data(X)
     wanted = (trace.settings["n_observations"], len(trace.columns))
     if array.shape != wanted:
         raise ValueError(f"X must be the data of the trace, of shape {wanted}, got {array.shape}")
-    return array
+    return validate.new_data(X, trace.columns, "X")
 
 
 def checked_columns(trace: Trace, columns: Sequence[str]) -> IntArray:

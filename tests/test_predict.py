@@ -18,6 +18,7 @@ from scipy.special import logsumexp
 
 import gibbs_gmm as gg
 from gibbs_gmm import predict
+from gibbs_gmm.components import checked_data
 from gibbs_gmm.kernels.predictive import log2_above_one
 
 RATE = 1e-4
@@ -400,9 +401,9 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "text": ([["1", "2"]], TypeError, "X_new must hold real numbers"),
     "huge": (np.array([[0.0, -1e150]]), ValueError, "X_new column 'b' is too large .* it reaches -1e.150"),
     "other columns": (
-        pd.DataFrame(np.zeros((2, 2)), columns=["b", "a"]),
+        pd.DataFrame(np.zeros((2, 2)), columns=["b", "c"]),
         ValueError,
-        r"X_new must have the columns of the fit, \['a', 'b'\], in this order, got \['b', 'a'\]",
+        r"X_new must have the columns of the fit, \['a', 'b'\], got \['b', 'c'\]",
     ),
 }
 
@@ -416,6 +417,14 @@ def test_bad_rows(case: tuple[Any, type[Exception], str]) -> None:
             method(X_new)
     with pytest.raises(error, match=message.replace("X_new", "X")):
         trace.pointwise_log_density(X_new)
+
+
+def test_columns_are_found_by_their_names() -> None:
+    frame = pd.DataFrame(rows(40, 2), columns=["a", "b"])
+    trace, other = gg.fit(frame, 2, **QUICK), frame[["b", "a"]]
+    for method in (trace.log_density, trace.predict_proba, trace.pointwise_log_density):
+        np.testing.assert_array_equal(method(other), method(frame))
+    np.testing.assert_array_equal(checked_data(trace, other), frame.to_numpy())
 
 
 def test_bad_arguments() -> None:

@@ -67,6 +67,12 @@ BAD_X = {
     "mask": (X > 0, TypeError, "X must hold real numbers of shape .* got dtype bool"),
     "mask of objects": ((X > 0).astype(object), TypeError, "X must hold real numbers .* got booleans"),
     "masked array": (np.ma.masked_less(X, 0), TypeError, "X must not be a masked array"),
+    "list of masked rows": (list(np.ma.masked_less(X, 0)), TypeError, "X must not be a masked array"),
+    "names that occur twice": (
+        pd.DataFrame(np.hstack([X, X])[:, :3], columns=["a", "b", "a"]),
+        ValueError,
+        "X must have columns with different names, got 'a' twice",
+    ),
     "ragged": (
         np.array([[1.0, 2.0], [3.0]], dtype=object),
         TypeError,
