@@ -300,8 +300,6 @@ class Trace:
     def to_arviz(self, X: Any = None) -> Any:
         """The trace as an ArviZ DataTree, for ``arviz_stats`` (``summary``, ``loo``) and ``arviz_plots``.
 
-        Components are in their matched places (:meth:`relabel`), without which summaries of them would mean nothing.
-
         Parameters
         ----------
         X : array-like (N, D) or (N,), optional
@@ -310,12 +308,15 @@ class Trace:
         Returns
         -------
         xarray.DataTree
-            ``posterior``: weights, means, covariances, the hyperparameters that are learned and, where n is unknown,
-            n_components (not of a process) and n_clusters. ``sample_stats``: lp (log_posterior), log_likelihood,
-            assignments, and what is known of n. With X also ``observed_data`` and ``log_likelihood``, pointwise, from
-            which leave-one-out cross-validation follows. Dimensions are chain, draw, component, column, column_2 and
-            row (a pandas index is kept). Components that a draw does not have are NaN, and ``loo``, which wants to know
-            how independent draws are, then assumes little.
+            ``posterior`` has what does not depend on labels, from all draws: sorted_weights (by decreasing weight in
+            each draw), the hyperparameters that are learned and, where n is unknown, n_components (not of a process)
+            and n_clusters. ``components`` has weights, means and covariances of the matched components
+            (:meth:`relabel`), of one number of them: where n is unknown from draws that have the most probable number,
+            of each chain equally many, the first, whose numbers are ``draw_of_posterior``; the group is missing if some
+            chain has none. ``sample_stats``: lp (log_posterior), total_log_likelihood, what is known of n, and
+            assignments, numbers as in ``components`` (larger ones are components that are none of these). With X also
+            ``observed_data`` and ``log_likelihood``, pointwise, from which leave-one-out cross-validation follows.
+            Dimensions are chain, draw, rank, component, column, column_2 and row (a pandas index is kept).
 
         Raises
         ------
