@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.partitions import partition_distance as partition_distance
     from gibbs_gmm.priors import NormalInverseWishart as NormalInverseWishart
     from gibbs_gmm.trace import Trace as Trace
-    from gibbs_gmm.trace import load as load
+    from gibbs_gmm.trace_file import load as load
     from gibbs_gmm.weight_priors import DirichletProcess as DirichletProcess
     from gibbs_gmm.weight_priors import FiniteMixture as FiniteMixture
     from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures as MixtureOfFiniteMixtures
@@ -41,7 +41,7 @@ _HOME = {
     "PitmanYorProcess": "weight_priors",
     "Trace": "trace",
     "fit": "fitting",
-    "load": "trace",
+    "load": "trace_file",
     "log_evidence": "evidence",
     "partition_distance": "partitions",
     "resume": "fitting",

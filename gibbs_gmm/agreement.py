@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import fdtri, ndtri
 from scipy.stats import rankdata
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
+
+if TYPE_CHECKING:
+    from gibbs_gmm.trace import Trace
 
 R_HAT_LIMIT = 1.05
 MIN_DRAWS = 4  # per chain, for R-hat and effective sample sizes

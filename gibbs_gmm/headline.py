@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.relabel import most_probable_n_clusters
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.wording import percent
 
@@ -39,9 +40,8 @@ def headline(trace: Trace) -> str:
         if numbers.tolist() == [K]:
             return given
         return f"{given}, of which {text} own rows ({how_sure}); tables and pictures show {K}"
-    shown = int(np.bincount(trace.n_clusters.ravel()).argmax())
     text = f"{text} cluster{'s'[: int(numbers[-1]) > 1]} ({how_sure})"
-    return text if len(numbers) == 1 else f"{text}; tables and pictures show {shown}"
+    return text if len(numbers) == 1 else f"{text}; tables and pictures show {most_probable_n_clusters(trace)}"
 
 
 def _numbers(numbers: IntArray) -> str:

@@ -190,10 +190,11 @@ def _who(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     if partition is None:
         yield _p("This run did not keep which row belongs to which component (--no-assignments).")
         return
+    given = "" if findings.trace.n_is_known else f", given that there are {_count(findings.components.K, 'cluster')}"
     yield _p(
         "A row is in the cluster of the component that owns it in most of the draws that the components above are "
-        "from; its uncertainty is the share of these draws in which another one does. Rows are counted from 0, the "
-        "first below the names of columns."
+        f"from; its uncertainty is the probability that another one does{given}. Rows are counted from 0, the first "
+        "below the names of columns."
     )
     yield _p(
         "Whether a cluster is one is a question of its own, answered from all draws. Together: the probability that "

@@ -95,7 +95,7 @@ def read(folder: Path) -> Run:
     ValueError
         A file is damaged, or the observations are not those that were fitted.
     """
-    from gibbs_gmm.trace import load
+    from gibbs_gmm.trace_file import load
 
     if not (folder / TRACE).exists():
         what = "is a file, not the folder of a run" if folder.is_file() else f"holds no run: there is no {TRACE} in it"

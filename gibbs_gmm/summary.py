@@ -162,10 +162,10 @@ def summarize(trace: Trace) -> Summary:
     UserWarning
         The chains have not met: their label-invariant quantities disagree.
     """
-    chosen = None if trace.n_is_known else trace.n_clusters == most_probable_n_clusters(trace)
     names: list[str] = []
     blocks: list[FloatArray] = []
     relabelling = trace.relabel()
+    chosen = None if trace.n_is_known else relabelling.counted
     for block_names, values in _component_rows(trace, relabelling):
         names += block_names
         blocks.append(_statistics(values, chosen))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gibbs_gmm.agreement import warn_if_apart, why_apart
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior, from_dict, to_dict
+from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 
 if TYPE_CHECKING:
     from gibbs_gmm.clustering import Partition
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from gibbs_gmm.relabel import Relabelling
     from gibbs_gmm.summary import Summary
 
-_FORMAT = "gibbs_gmm trace 1"
 ARRAYS = (
     "weights",
     "means",
@@ -127,8 +124,6 @@ class Trace:
     @functools.cached_property
     def _why_apart(self) -> str | None:
         """Why the chains have not met, if they have not."""
-        from gibbs_gmm.agreement import why_apart
-
         return why_apart(self)
 
     @functools.cached_property
@@ -253,7 +248,6 @@ class Trace:
         (N_new, J + 1) float64
             Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
         """
-        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.predict import predict_proba
 
         warn_if_apart(self, "predict")
@@ -269,7 +263,6 @@ class Trace:
         (N_new,) int64
             The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
         """
-        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.predict import predict
 
         warn_if_apart(self, "predict")
@@ -291,7 +284,6 @@ class Trace:
         -------
         (n, D) float64
         """
-        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.predict import sample
 
         warn_if_apart(self, "sample")
@@ -407,7 +399,6 @@ class Trace:
             With ``labels``, the membership ``probabilities`` and ``uncertainty`` of each row, the ``second`` cluster
             that it may be of, and how far each cluster holds together. See :class:`gibbs_gmm.clustering.Partition`.
         """
-        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.partitions import partition
 
         warn_if_apart(self, "partition")
@@ -441,7 +432,6 @@ class Trace:
         CredibleBall
             See :class:`gibbs_gmm.partitions.CredibleBall`.
         """
-        from gibbs_gmm.agreement import warn_if_apart
         from gibbs_gmm.partitions import credible_ball
 
         warn_if_apart(self, "credible_ball")
@@ -452,63 +442,6 @@ class Trace:
 
         The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
         """
-        path = Path(path)
-        arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
-        metadata = {
-            "format": _FORMAT,
-            "arrays": list(arrays),
-            "columns": list(self.columns),
-            "prior": self.prior.to_dict(),
-            "weight_prior": to_dict(self.weight_prior),
-            "settings": self.settings,
-        }
-        scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-        try:
-            with open(scratch, "xb") as file:
-                np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
+        from gibbs_gmm.trace_file import save
 
-
-def load(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace written by :meth:`Trace.save`, or the draws of a run so far from its checkpoint folder.
-
-    Loading never runs code from a file. The arrays of a folder are memory maps: they may be larger than memory, and are
-    read when they are looked at. The folder may be that of a run which another process is at work on: the trace then
-    has the draws that all chains have so far. Checksums of the draws are compared in arrays of up to 1 GiB.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is not a trace, is damaged, or was written by an incompatible version; or the run has no draws yet.
-    """
-    if os.path.isdir(path) and os.path.exists(os.path.join(path, "run.json")):
-        from gibbs_gmm.checkpoint import read_trace
-
-        return read_trace(path)
-    try:
-        # np.load would leave a file open that it cannot read.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            metadata = json.loads(str(file["metadata"]))
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
-            if file.zip.testzip() is not None:  # reading an array whose header says it is smaller checks nothing
-                raise ValueError("it is damaged")
-            arrays: dict[str, Any] = {name: file[name] if name in metadata["arrays"] else None for name in ARRAYS}
-            return Trace(
-                **arrays,
-                columns=tuple(metadata["columns"]),
-                prior=NormalInverseWishart.from_dict(metadata["prior"]),
-                weight_prior=from_dict(metadata["weight_prior"]),
-                settings=metadata["settings"],
-            )
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # there is no end to what zipfile, json and numpy raise on bytes that are not theirs
-        raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm trace: {error}") from error
+        save(self, path)
