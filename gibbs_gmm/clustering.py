@@ -17,6 +17,9 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.partition_draws import label_blocks
 from gibbs_gmm.relabel import Relabelling
 from gibbs_gmm.trace import Trace
+from gibbs_gmm.wording import percent
+
+_EXCLUDED = 0.05  # posterior probability of a number of clusters below which an answer with so many contradicts it
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -115,8 +118,19 @@ class Partition:
         return f"<Partition: {clusters} of {sizes}; {how}>"
 
 
+def assignments_of(trace: Trace) -> AnyArray:
+    """The labels of a trace that has them."""
+    if trace.assignments is None:
+        raise ValueError(
+            "this trace has no assignments, and so nothing to say about who belongs with whom: it was made with "
+            "save_assignments=False; fit again with save_assignments=True"
+        )
+    return trace.assignments
+
+
 def by_components(trace: Trace) -> Partition:
     """The rows by matched components: see :meth:`gibbs_gmm.Trace.partition`."""
+    assignments_of(trace)
     relabelling = trace.relabel()
     probabilities = membership(trace, clusters_of(relabelling), relabelling.counted, relabelling.n_matched)
     labels = probabilities[:, :-1].argmax(1)
@@ -129,6 +143,20 @@ def of_labels(trace: Trace, labels: IntArray, **search: Any) -> Partition:
     everywhere = np.ones(trace.n_clusters.shape, dtype=bool)
     probabilities = membership(trace, clusters_with_most(trace, labels), everywhere, J)
     return Partition(labels, probabilities=probabilities, together=together(trace, labels), **search)
+
+
+def contradiction(trace: Trace, partition: Partition) -> str | None:
+    """A sentence, where a partition has so many clusters that the posterior all but excludes n+ to be their number."""
+    t = partition.n_clusters
+    p = float((trace.n_clusters == t).mean())
+    if p >= _EXCLUDED:
+        return None
+    text = f"The rows fall into {t} cluster{'s'[: t > 1]}, though the posterior probability of so many is {percent(p)}"
+    if partition.loss is not None:
+        return f"{text}. partition() has the components of the most probable number instead."
+    missing = np.setdiff1d(np.arange(partition.probabilities.shape[1] - 1), partition.numbers)
+    components = f"component{'s'[: len(missing) > 1]} {', '.join(map(str, missing))}"
+    return f"{text}: no row is owned by {components} more often than by others. See the membership probabilities."
 
 
 def clusters_of(relabelling: Relabelling) -> IntArray:
@@ -153,8 +181,7 @@ def membership(trace: Trace, cluster: IntArray, counted: AnyArray, J: int) -> Fl
     cluster : (C, T, K) int64
         The number that each component stands for, 0..J-1, or J for none.
     """
-    assignments = trace.assignments
-    assert assignments is not None
+    assignments = assignments_of(trace)
     counts = np.zeros((assignments.shape[-1], J + 1), np.int64)
     for rows, labels in label_blocks(assignments):
         for c, z in enumerate(labels):
@@ -177,8 +204,7 @@ def together(trace: Trace, labels: IntArray) -> FloatArray:
 
 def _contingency(trace: Trace, labels: IntArray, J: int) -> list[FloatArray]:
     """For each chain, (T, J, K): how many rows a cluster shares with a component of a draw."""
-    assignments = trace.assignments
-    assert assignments is not None
+    assignments = assignments_of(trace)
     C, T, K = trace.weights.shape
     shared = np.zeros((C, T, J, K))
     for rows, draws in label_blocks(assignments):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -16,7 +17,7 @@ import numpy as np
 
 from gibbs_gmm import validate
 from gibbs_gmm.chains import _padded, seed_sequence
-from gibbs_gmm.clustering import Partition, by_components, of_labels
+from gibbs_gmm.clustering import Partition, assignments_of, contradiction, of_labels
 from gibbs_gmm.fitting import _cores
 from gibbs_gmm.kernels import co_clustering, partition_search
 from gibbs_gmm.kernels.partition_search import Draws, Table
@@ -107,7 +108,7 @@ class CredibleBall:
 
 def similarity(trace: Trace, rows: Any = None, pairs: Any = None, *, threads: int | None = None) -> FloatArray:
     """Posterior probabilities that two observations are in the same cluster: see :meth:`gibbs_gmm.Trace.similarity`."""
-    assignments = _assignments(trace)
+    assignments = assignments_of(trace)
     N = assignments.shape[-1]
     if rows is not None and pairs is not None:
         raise ValueError("rows and pairs were both given: ask for one of them")
@@ -146,12 +147,12 @@ def partition(
     threads: int | None = None,
 ) -> Partition:
     """Who belongs with whom, as one answer: see :meth:`gibbs_gmm.Trace.partition`."""
-    assignments = _assignments(trace)
+    assignments = assignments_of(trace)
     runs = validate.integer("runs", runs, 1)
     if loss is None:
         if max_clusters is not None:
             raise ValueError("max_clusters is for the search with a loss: pass loss='vi', 'binder' or 'omari' too")
-        return by_components(trace)
+        return _said_if_contradicted(trace, trace._partition)
     code = _loss(loss)
     limit = 0 if max_clusters is None else validate.integer("max_clusters", max_clusters, 1)
     workers = _workers(threads)
@@ -180,14 +181,18 @@ def partition(
         while len(expected) < runs and _agreeing(expected) < enough:
             expected += pool.map(run, range(len(expected), min(len(expected) + _ROUND, runs)))
     best = int(np.argmin(np.round(expected, 12)))  # the first of those that are alike to rounding
-    return of_labels(
-        trace,
-        like(trace._partition.labels, found[best][sample.member], trace.relabel().n_matched),
-        loss=loss,
-        expected_loss=max(expected[best], 0.0),
-        runs=len(expected),
-        agreeing_runs=_agreeing(expected),
-    )
+    labels = like(trace._partition.labels, found[best][sample.member], trace.relabel().n_matched)
+    searched = {"expected_loss": max(expected[best], 0.0), "runs": len(expected), "agreeing_runs": _agreeing(expected)}
+    return _said_if_contradicted(trace, of_labels(trace, labels, loss=loss, **searched))
+
+
+def _said_if_contradicted(trace: Trace, found: Partition) -> Partition:
+    """The partition, after a warning, once for each loss, if its number of clusters is all but excluded."""
+    text, question = contradiction(trace, found), f"partition({'' if found.loss is None else repr(found.loss)})"
+    if text is not None and f"{question}: number" not in trace._warned:
+        trace._warned.add(f"{question}: number")
+        warnings.warn(f"{question}: {text}", UserWarning, stacklevel=4)  # 4: the caller of Trace.partition
+    return found
 
 
 def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None = None) -> CredibleBall:
@@ -195,7 +200,7 @@ def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None
     level = validate.real("level", level)
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, got {level}")
-    assignments = _assignments(trace)
+    assignments = assignments_of(trace)
     C, T, N = assignments.shape
     centre = trace._partition if partition is None else partition
     if not isinstance(centre, Partition):
@@ -338,15 +343,6 @@ def _loss(loss: Any) -> int:
     if not isinstance(loss, str) or loss not in _LOSSES:
         raise ValueError(f"loss must be 'vi', 'binder' or 'omari', got {loss!r}")
     return _LOSSES[loss]
-
-
-def _assignments(trace: Trace) -> AnyArray:
-    if trace.assignments is None:
-        raise ValueError(
-            "this trace has no assignments, and so nothing to say about who belongs with whom: it was made with "
-            "save_assignments=False; fit again with save_assignments=True"
-        )
-    return trace.assignments
 
 
 def _indices(name: str, value: Any, N: int, shape: str, ndim: int) -> IntArray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from gibbs_gmm import run_folder
 from gibbs_gmm.agreement import R_HAT_LIMIT
-from gibbs_gmm.clustering import Partition
+from gibbs_gmm.clustering import Partition, contradiction
 from gibbs_gmm.findings import Findings
 from gibbs_gmm.headline import LEVEL
 from gibbs_gmm.kernels.types import AnyArray
@@ -125,8 +125,10 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
     if partition is not None:
         unsure = int(np.count_nonzero(partition.uncertainty >= _UNSURE))
         text = f"The rows fall into {_count(partition.n_clusters, 'cluster')}, of {_list(partition.sizes)} rows. "
-        text += f"{unsure:,} of them ({percent(unsure / N)}) belong to theirs" if unsure else "None belongs to its own"
-        yield _p(f"{text} with a probability of {1.0 - _UNSURE:.1f} or less.", "lead")
+        text += f"{_count(unsure, 'row')} ({percent(unsure / N)})" if unsure else "No row"
+        yield _p(f"{text} may belong elsewhere, with an uncertainty of {_UNSURE} or more.", "lead")
+        if (against := contradiction(trace, partition)) is not None:
+            yield f'<div class="warning">{html.escape(against)}</div>'
     if not _alarms(findings):
         yield _p(_agreement(findings), "lead")
 
@@ -320,13 +322,12 @@ def _alarms(findings: Findings) -> list[str]:
 
 def _number_sentence(findings: Findings) -> str:
     """The headline of the trace, and what it means."""
-    trace = findings.trace
-    text = f"{trace.headline}."
+    trace, meaning = findings.trace, ""
     if isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
-        text += " (Under a process, this number grows with the number of rows.)"
+        meaning = " (Under a process, this number grows with the number of rows.)"
     elif not trace.n_is_known:
-        text += f" The numbers of clusters that are named hold at least {percent(LEVEL)} of the posterior probability."
-    return text
+        meaning = f" The numbers that are named hold {percent(LEVEL)} or more of the posterior probability."
+    return f"{trace.headline}.{meaning}"
 
 
 def _agreement(findings: Findings) -> str:

@@ -398,19 +398,22 @@ class Trace:
         Partition
             With ``labels``, the membership ``probabilities`` and ``uncertainty`` of each row, the ``second`` cluster
             that it may be of, and how far each cluster holds together. See :class:`gibbs_gmm.clustering.Partition`.
+
+        Warns
+        -----
+        UserWarning
+            The chains have not met; or the number of clusters has a posterior probability below 0.05.
         """
         from gibbs_gmm.partitions import partition
 
         warn_if_apart(self, "partition")
-        if loss is None and max_clusters is None:
-            return self._partition
         return partition(self, loss, runs=runs, max_clusters=max_clusters, rng=rng, threads=threads)
 
     @functools.cached_property
     def _partition(self) -> Partition:
-        from gibbs_gmm.partitions import partition
+        from gibbs_gmm.clustering import by_components
 
-        return partition(self)
+        return by_components(self)
 
     def credible_ball(self, level: float = 0.95, partition: Partition | None = None) -> CredibleBall:
         """How sure the partition is: the draws nearest to it that hold a posterior probability of ``level``.

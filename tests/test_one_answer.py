@@ -94,7 +94,7 @@ def test_every_answer_agrees(name: str) -> None:
     weights = same.weights.reshape(-1, same.weights.shape[2])[counted, :J]
     means = same.means.reshape(-1, *same.means.shape[2:])[counted, :J]
     sd = [(weights[:, k] - weights[:, k + 1]).std() for k in range(J - 1)]
-    assert (np.diff(weights.mean(0)) <= 0.1 * np.array(sd) + 1e-12).all()
+    assert (np.diff(weights.mean(0)) <= 0.2 * np.array(sd) + 1e-12).all()
     assert trace.relabel().n_matched == J
     for k in range(J):
         assert summary[f"weight[{k}]"]["mean"] == pytest.approx(weights[:, k].mean())
@@ -213,10 +213,11 @@ def test_the_command_line_has_them_too(
 def check_seeds(X: Floats, n: Any, seeds: range, **options: Any) -> None:
     """Numbers and headlines are those of the other seeds, wherever the posterior is clear by three standard errors.
 
-    Seeds whose chains have not met, which the trace says, are left out; there must be others.
+    Seeds whose chains have not met, which the trace says, are left out; there must be others. So are runs in which the
+    difference of two weights is near the limit from which on it decides their order.
     """
     traces = [gg.fit(X, n, **{**QUICK, "rng": seed, **options}) for seed in seeds]
-    traces = [trace for trace in traces if trace.verdict == ""]
+    traces = [trace for trace in traces if trace.verdict == "" and (np.abs(weight_gaps(trace) - 0.2) > 0.05).all()]
     assert len(traces) > 1
     for a, b in itertools.combinations(traces, 2):
         p, q = (np.array([np.mean(trace.n_clusters == k) for k in range(1, 30)]) for trace in (a, b))
@@ -237,6 +238,15 @@ def check_seeds(X: Floats, n: Any, seeds: range, **options: Any) -> None:
             assert abs(here["mean"] - there["mean"]) < 0.5 * here["sd"] + 1e-9
 
 
+def weight_gaps(trace: gg.Trace) -> Floats:
+    """Mean differences of the weights of components, the heaviest first, in standard deviations."""
+    same, counted, J = matched(trace)
+    weights = same.weights.reshape(-1, same.weights.shape[2])[counted, :J]
+    weights = weights[:, np.argsort(-weights.mean(0))]
+    gaps = weights[:, :-1] - weights[:, 1:]
+    return gaps.mean(0) / gaps.std(0)
+
+
 def _se(hit: Any) -> float:
     """Monte-Carlo standard error of the mean of an indicator, by the spread of chains' halves."""
     parts = np.concatenate(np.array_split(hit.astype(float), 2, axis=1), axis=0).mean(1)
@@ -252,7 +262,7 @@ SEEDED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "iris, 3": (lambda: data_set("iris")[0], 3, {"draws": 1000, "thin": 50}),
     "iris": (lambda: data_set("iris")[0], None, {"draws": 500}),
     "equal weights": (lambda: mixture([[-6, 0], [0, 6], [6, 0], [0, -6], [0, 0]], 40, 8)[0], None, {"thin": 5}),
-    "overlapping": (lambda: mixture(TRIANGLE[:2], 500, 9)[0], 2, {"thin": 10}),
+    "overlapping": (lambda: mixture(TRIANGLE[[0, 0, 1]], 400, 9)[0], 2, {"thin": 10}),
 }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ import gibbs_gmm as gg
 from gibbs_gmm.kernels import partition_search
 from gibbs_gmm.partition_draws import collect
 from gibbs_gmm.partitions import _new_table
+
+# Made-up draws have any number of clusters.
+pytestmark = pytest.mark.filterwarnings("ignore:partition.*The rows fall into")
 
 ROOT = Path(__file__).resolve().parents[1]
 LOSSES = ("vi", "binder", "omari")
@@ -292,6 +296,23 @@ def test_a_component_without_rows_of_its_own_is_missing_among_the_labels() -> No
     np.testing.assert_array_equal(ball.horizontal, [found.labels])
 
 
+def test_a_number_of_clusters_that_is_all_but_excluded_is_said() -> None:
+    """Variation of information makes one cluster of two that are told apart in every draw, by another cut each time."""
+    trace, _ = simulate(C=1, T=200, K=2)
+    moved = np.random.default_rng(3).random((1, 200, 60)) < 0.3
+    trace = dataclasses.replace(trace, assignments=np.where(moved, 1 - trace.assignments, trace.assignments))
+    message = "partition.'vi'.: The rows fall into 1 cluster, though the posterior probability of so many is 0%. part"
+    with pytest.warns(UserWarning, match=message):
+        assert trace.partition("vi").n_clusters == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert trace.partition("vi").n_clusters == 1  # said once
+        assert trace.partition().n_clusters == 2
+    joined = dataclasses.replace(trace, assignments=np.where(moved, 1, 0).astype(np.uint8))
+    with pytest.warns(UserWarning, match="is 0%: no row is owned by component 1 more often than by others"):
+        assert joined.partition().n_clusters == 1
+
+
 def test_clusters_of_a_search_have_the_numbers_of_components() -> None:
     """Variation of information joins components 0 and 2, which are one in most draws, and knows it as number 0."""
     trace, _ = simulate(C=1, T=50)
@@ -524,7 +545,7 @@ def test_without_assignments() -> None:
     ("arguments", "error", "message"),
     [
         ({"loss": "mse"}, ValueError, "loss must be 'vi', 'binder' or 'omari', got 'mse'"),
-        ({"loss": "vi", "runs": 0}, ValueError, "runs must be at least 1"),
+        ({"runs": 0}, ValueError, "runs must be at least 1"),
         ({"max_clusters": 3}, ValueError, "max_clusters is for the search with a loss"),
         ({"loss": "vi", "max_clusters": 0}, ValueError, "max_clusters must be at least 1"),
         ({"loss": "vi", "max_clusters": 10**9}, ValueError, "max_clusters must be smaller"),

@@ -230,8 +230,8 @@ def test_numbers_by_weight_against_a_count_of_standard_deviations() -> None:
     sd = (noise[:, 0] - noise[:, 1]).std()
     clear = by_weight(noise + np.array([0.3 * sd, 0.0, -5.0]), place)
     np.testing.assert_array_equal(clear, [0, 1, 2])
-    np.testing.assert_array_equal(by_weight(noise + np.array([0.05 * sd, 0.0, -5.0]), place), [1, 0, 2])
-    np.testing.assert_array_equal(by_weight(np.flipud(noise + np.array([0.05 * sd, 0.0, -5.0])), place), [1, 0, 2])
+    np.testing.assert_array_equal(by_weight(noise + np.array([0.1 * sd, 0.0, -5.0]), place), [1, 0, 2])
+    np.testing.assert_array_equal(by_weight(np.flipud(noise + np.array([0.1 * sd, 0.0, -5.0])), place), [1, 0, 2])
 
 
 def test_clusters_take_the_number_of_the_one_they_are() -> None:

@@ -112,7 +112,7 @@ def test_the_numbers_are_those_of_the_trace() -> None:
     trace, X = simulate_unknown_n(weight_prior=FIXED)
     text, found = report(trace, X)
     tree = parsed(text)
-    assert f"{trace.headline}. The numbers of clusters that are named hold at least 90% of the post" in words(text)
+    assert f"{trace.headline}. The numbers that are named hold 90% or more of the post" in words(text)
     assert found.partition is not None
     own = trace.n_clusters == 3
     table = {row[0]: row[1:] for row in rows_of(tree, "component")}
@@ -139,7 +139,7 @@ def test_uncertain_rows_are_listed_with_where_else_they_may_belong() -> None:
     assert table[0][1:3] == [f"{X[0, 0]:.6g}", f"{X[0, 1]:.6g}"]
     assert table[0][3:] == ["0", "0.40", "1", "0.40"]
     assert f"2 rows with an uncertainty of {_UNSURE} or more:" in words(text)
-    assert "2 of them (3%) belong to theirs with a probability of 0.9 or less." in words(text)
+    assert "of 30, 30 rows. 2 rows (3%) may belong elsewhere, with an uncertainty of 0.1 or more." in words(text)
 
 
 def test_the_doubt_of_a_cluster_is_a_figure_of_the_cluster() -> None:
@@ -152,7 +152,7 @@ def test_the_doubt_of_a_cluster_is_a_figure_of_the_cluster() -> None:
         ["0.000", "1.00", "-"],
         ["0.000", "1.00", "0 (0.40)"],
     ]
-    assert "None belongs to its own with a probability of 0.9 or less." in words(text)
+    assert "No row may belong elsewhere, with an uncertainty of 0.1 or more." in words(text)
 
 
 def test_chains_that_have_not_met_come_first() -> None:
