@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from gibbs_gmm.relabel import Relabelling
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.wording import percent
 
+_Array = TypeVar("_Array", bound=AnyArray)
 _EXCLUDED = 0.05  # posterior probability of a number of clusters below which an answer with so many contradicts it
 
 
@@ -60,14 +61,12 @@ class Partition:
 
     def __post_init__(self) -> None:
         for name in ("labels", "probabilities", "together"):
-            view = getattr(self, name).view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
 
     @functools.cached_property
     def numbers(self) -> IntArray:
         """(n_clusters,) the numbers of the clusters that have rows, in increasing order."""
-        return np.unique(self.labels)
+        return _read_only(np.unique(self.labels))
 
     @property
     def n_clusters(self) -> int:
@@ -85,7 +84,8 @@ class Partition:
 
         Of matched components, that is the largest of the row's membership probabilities.
         """
-        return 1.0 - self.probabilities[np.arange(len(self.labels)), self.labels]
+        doubt: FloatArray = 1.0 - self.probabilities[np.arange(len(self.labels)), self.labels]
+        return _read_only(doubt)
 
     @functools.cached_property
     def second(self) -> IntArray:
@@ -94,7 +94,7 @@ class Partition:
         others[np.arange(len(self.labels)), self.labels] = -1.0
         best = others.argmax(1)
         nothing = (best == others.shape[1] - 1) | (others.max(1) <= 0.0)
-        return np.where(nothing, -1, best)
+        return _read_only(np.where(nothing, -1, best))
 
     @property
     def cohesion(self) -> FloatArray:
@@ -211,3 +211,10 @@ def _contingency(trace: Trace, labels: IntArray, J: int) -> list[FloatArray]:
         for c, z in enumerate(draws):
             count_agreements(z, labels[rows], shared[c])
     return list(shared)
+
+
+def _read_only(array: _Array) -> _Array:
+    """A view of an array that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -187,7 +187,7 @@ class Trace:
         Parameters
         ----------
         X_new : array-like (N_new, D) or, for D = 1, (N_new,)
-            At least one row, of what ``fit`` takes; a data frame must have the columns of the fit.
+            At least one row, of what ``fit`` takes; a data frame must have the columns of the fit, in any order.
         threads : int, optional
             Threads to use; by default one per available core. The result does not depend on it.
 

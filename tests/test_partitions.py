@@ -245,9 +245,9 @@ def test_membership_and_cohesion_of_a_search() -> None:
         np.testing.assert_array_equal(found.cohesion, np.diagonal(found.together))
         own = found.probabilities[np.arange(50), found.labels]
         np.testing.assert_allclose(found.uncertainty, 1.0 - own)
-        for array in (found.labels, found.probabilities, found.together):
+        for name in ("labels", "probabilities", "together", "uncertainty", "second", "numbers"):
             with pytest.raises(ValueError, match="read-only"):
-                array[0] = 0
+                getattr(found, name)[0] = 0
         assert repr(found).startswith("<Partition: ")
         assert f"expected {loss}" in repr(found)
 
