@@ -31,8 +31,9 @@ FloatArray = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]
 
 ROOT = Path(__file__).parent
-_LABELS = {"iris": "species", "thyroid": "Diagnosis", "wine": "cultivar"}  # columns that only score
 DATA_SETS = ("iris", "thyroid", "wine", "faithful", "galaxies", "acidity")
+LABELLED = ("iris", "thyroid", "wine", "penguins", "crabs", "diabetes", "ais", "olive", "fgl", "biopsy")
+_LABELS = {"species", "Diagnosis", "cultivar", "label"}  # names of the columns that only score
 _RESULTS = ROOT / "results"
 
 _FIT = sys.modules[gibbs_gmm.fit.__module__]  # the module of fit(), whatever it is called
@@ -142,7 +143,7 @@ def data_set(name: str) -> tuple[FloatArray, AnyArray | None]:
     """The rows of ``data/name.csv``, and the labels that it came with, numbered, if any."""
     with open(ROOT.parent / "data" / f"{name}.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    column = _LABELS.get(name)
+    column = next(iter(_LABELS & rows[0].keys()), None)
     X = np.array([[float(value) for key, value in row.items() if key != column] for row in rows])
     return X, np.unique([row[column] for row in rows], return_inverse=True)[1] if column else None
 

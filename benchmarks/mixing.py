@@ -23,7 +23,7 @@ from scipy import stats
 import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import AnyArray, Figure, FloatArray, say
-from benchmarks.prior_study import simulate
+from benchmarks.prior_study.sets import simulate
 from gibbs_gmm.agreement import r_hat as r_hat_of
 from gibbs_gmm.chains import _BATCH_SECONDS, Chain
 from gibbs_gmm.kernels.state import N_CLUSTERS

@@ -27,28 +27,31 @@ import numpy as np
 import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import say
-from benchmarks.prior_study import Data, adjusted_rand, real_sets, simulate
+from benchmarks.prior_study.scores import adjusted_rand
+from benchmarks.prior_study.sets import Data, labelled, simulate
 from gibbs_gmm.numbering import like
 
 LOSSES = ("vi", "binder", "omari")
 FORMS = ("matched components", *LOSSES, *(f"{loss}, at most n+" for loss in LOSSES))
+_REAL = ("iris", "penguins", "thyroid", "wine")
 _ERRORS = (0.01, 0.04, 0.1, 0.16)
 _EXCLUDED = 0.05  # probability of n+ below which a number of clusters contradicts the posterior
 _CLASSES = (0.0, 0.6, 0.7, 0.8, 0.9, 0.99, 1.01)  # of membership probabilities
 
 
-def data_sets(per_cell: int) -> list[Data]:
-    """Simulated mixtures, ``per_cell`` for each dimension and overlap, and the data sets with labels."""
-    rng, sets = np.random.default_rng(5), []
+def data_sets(per_cell: int) -> list[tuple[Data, float | None]]:
+    """Simulated mixtures with their error, ``per_cell`` for each dimension and overlap, and data sets with labels."""
+    rng = np.random.default_rng(5)
+    sets: list[tuple[Data, float | None]] = []
     for D in (1, 2, 4, 8):
         for error in _ERRORS:
             for _ in range(per_cell):
                 N, n = int(rng.choice([100, 250, 500])), int(rng.integers(2, 5))
-                sets.append(simulate(N, D, n, error, int(rng.integers(1 << 30))))
-    return [*sets, *(data for data in real_sets() if data.labels is not None)]
+                sets.append((simulate(N, D, n, error, int(rng.integers(1 << 30))), error))
+    return [*sets, *((labelled(name), None) for name in _REAL)]
 
 
-def study(data: Data) -> dict[str, Any]:
+def study(data: Data, error: float | None) -> dict[str, Any]:
     """One data set: of each form its ARI, its clusters and the probability of so many."""
     begun, labels = time.perf_counter(), data.labels
     assert labels is not None
@@ -79,7 +82,7 @@ def study(data: Data) -> dict[str, Any]:
         "n": int(labels.max()) + 1,
         "shown": J,
         "p_shown": float(p[J]),
-        "error": None if math.isnan(data.error) else data.error,
+        "error": error,
         "met": trace.verdict == "",
         "forms": forms,
         "classes": classes,
@@ -121,7 +124,7 @@ def calibration(results: Sequence[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     quick = common.parser(str(__doc__).splitlines()[0]).parse_args(arguments).quick
-    results = [study(data) for data in data_sets(1 if quick else 3)]
+    results = [study(data, error) for data, error in data_sets(1 if quick else 3)]
     simulated = [r for r in results if r["error"] is not None]
     page = "\n\n".join(
         (

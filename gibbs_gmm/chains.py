@@ -18,6 +18,7 @@ from tqdm import tqdm
 from gibbs_gmm import validate
 from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.assign import Components, Statistics, new_workspace
+from gibbs_gmm.kernels.hyperprior import FIXED, Room
 from gibbs_gmm.kernels.moves import Library, Moves, split_merge
 from gibbs_gmm.kernels.sequential import new_sides
 from gibbs_gmm.kernels.simd import LANES
@@ -151,6 +152,7 @@ def new_moves(data: Data, capacity: int) -> Moves:
         mu_n=np.zeros(D),
         Psi_n=np.zeros((D, D)),
         W=np.zeros((D, D)),
+        room=Room(*np.zeros((6, D, D))),
         score=np.zeros(_LIBRARY),
         counts=np.zeros((2, 3, 2), np.int64),
         rows=np.zeros(1, np.int64),
@@ -375,7 +377,7 @@ def trace_arrays(shape: tuple[int, ...], model: Model, capacity: int, N: int) ->
     """
     known, D = model.weights.known, len(model.components.mu_0)
     slots = capacity if known else min(capacity, _SLOTS)
-    scale = D if model.nu_h > 0.0 else 0  # a scale that is fixed is not written down for each draw
+    scale = D if model.hyper.law != FIXED else 0  # a scale that is fixed is not written down for each draw
     arrays: dict[str, AnyArray] = {
         "weights": np.empty((*shape, slots)),
         "means": np.empty((*shape, slots, D)),

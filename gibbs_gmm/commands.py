@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,11 +98,15 @@ def _begun(out: Path, table: Table, command: run_folder.Command) -> Iterator[Non
 
 def _show(args: argparse.Namespace, findings: Findings) -> None:
     """Print what came of a run."""
+    from gibbs_gmm.model_check import sentences
+
     say = silent if args.quiet else print
     say(f"\n{findings.trace.headline}{findings.trace.verdict}")
     if not findings.trace.n_is_known:
         say(f"\n{bar_chart(findings.n_posterior)}")
     say(f"\n{findings.summary}\n")
+    for sentence in sentences(findings.check) if findings.check is not None else ():
+        say(f"{textwrap.fill(sentence, 80)}\n")
     if args.quiet:
         for message in findings.summary.messages:
             complain("warning", message)

@@ -99,9 +99,9 @@ def some_draws(trace: Trace, draws: IntArray) -> Trace:
 def marginal(trace: Trace, columns: IntArray) -> Trace:
     """The posterior of some columns alone.
 
-    Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA), and of a Wishart
-    matrix Wishart with the same degrees of freedom (Mardia, Kent & Bibby 1979, sections 3.4 and 3.8), so that this is a
-    trace of the same model in fewer dimensions; only its log densities are still those of all columns.
+    Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
+    Bibby 1979, section 3.8), so that this is a trace of the same model in fewer dimensions. Its log densities are still
+    those of all columns, and its prior does not say how Psi_0 and kappa_0 were learned: their draws are in the trace.
     """
     across, down = np.ix_(columns, columns)
     prior = trace.prior
@@ -116,8 +116,7 @@ def marginal(trace: Trace, columns: IntArray) -> Trace:
             prior.kappa_0,
             prior.nu_0 - (prior.n_features - len(columns)),
             prior.Psi_0[across, down],
-            Psi_0_df=prior.Psi_0_df,
-            kappa_0_shape=prior.kappa_0_shape,
+            resolution=prior.resolution[columns],
         ),
     )
 

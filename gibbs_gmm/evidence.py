@@ -161,7 +161,7 @@ def log_evidence(
     2
     """
     array, columns = validate.data(X)
-    N, D = array.shape
+    N = len(array)
     wanted = _wanted(n_components)
     n_max = int(wanted[-1])
     gamma = validate.positive("concentration", concentration)
@@ -177,7 +177,7 @@ def log_evidence(
 
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     tilt = _Tilt(N, n_max, gamma)
-    model = Model(tilt.weights, prior.as_kernel(loc), 0.0, np.zeros((D, D)), 0.0, 0.0)
+    model = Model(tilt.weights, prior.as_kernel(loc), prior.hyper_as_kernel())
     first = _log_one_cluster(data, model)
     if not math.isfinite(first):
         raise NumericalError("the posterior scale matrix of all data as one cluster is not positive definite")
@@ -426,7 +426,9 @@ def _fixed_prior(prior: Any, X: Any, columns: tuple[str, ...]) -> NormalInverseW
     """The prior of the components, which must have no hyperpriors; the default loses its own."""
     if prior is None:
         default = NormalInverseWishart.from_data(X)
-        return NormalInverseWishart(default.mu_0, default.kappa_0, default.nu_0, default.Psi_0)
+        return NormalInverseWishart(
+            default.mu_0, default.kappa_0, default.nu_0, default.Psi_0, resolution=default.resolution
+        )
     if not isinstance(prior, NormalInverseWishart):
         raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
     if prior.n_features != len(columns):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import warnings
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from gibbs_gmm.clustering import Partition
 from gibbs_gmm.components import Components, checked_data, matched_components
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.merging import Merged, merge_components
+from gibbs_gmm.model_check import Check, check_components, sentences
 from gibbs_gmm.n_posterior import NPosterior
 from gibbs_gmm.summary import Summary
 from gibbs_gmm.trace import Trace
@@ -26,6 +29,17 @@ class Findings:
     n_posterior: NPosterior
     components: Components
     partition: Partition | None
+
+    @functools.cached_property
+    def check(self) -> Check | None:
+        """Whether the components are normal, or None for a trace without assignments."""
+        return None if self.partition is None else check_components(self.components, self.X)
+
+    @functools.cached_property
+    def merged(self) -> Merged | None:
+        """The components merged, where the check has something to say of them and there are several."""
+        wanted = self.check is not None and sentences(self.check) and self.components.K > 1
+        return merge_components(self.components) if wanted else None
 
 
 def find(trace: Trace, X: Any) -> Findings:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import validate
+from gibbs_gmm import data_warnings, validate
 from gibbs_gmm.agreement import warn_if_apart
 from gibbs_gmm.chains import Chain, Plan, initial_state, run, seed_sequence, stack, trace_arrays
 from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
+from gibbs_gmm.kernels.hyperprior import FIXED
 from gibbs_gmm.kernels.partition import PROCESS
 from gibbs_gmm.kernels.state import Data, Model
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.priors import NormalInverseWishart, checked_resolution
 from gibbs_gmm.storage import require_disk, require_memory, trace_bytes
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
@@ -35,6 +36,7 @@ def fit(
     n_components: int | WeightPrior | None = None,
     *,
     prior: NormalInverseWishart | None = None,
+    resolution: Any = None,
     draws: int = 1000,
     warmup: int | None = None,
     thin: int | None = None,
@@ -64,6 +66,10 @@ def fit(
         None, an unknown number, is ``MixtureOfFiniteMixtures()``.
     prior : NormalInverseWishart, optional
         Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
+    resolution : float or (D,) array-like, optional
+        To what width the values of each column are known, in place of the prior's own ``resolution``, which the default
+        prior finds from the data. 0 takes them as exact: then the default's posterior may be improper where many rows
+        are equal.
     draws : int
         Draws to keep in each chain.
     warmup : int, optional
@@ -113,6 +119,12 @@ def fit(
     NumericalError
         A scale matrix was not positive definite; the message names chain, sweep and component.
 
+    Warns
+    -----
+    UserWarning
+        Columns that a Gaussian is not meant for, by name: of few distinct values, with one value shared by many rows,
+        that count the rows, or that follow from others (:func:`gibbs_gmm.data_warnings.messages`).
+
     Examples
     --------
     >>> import gibbs_gmm as gg
@@ -148,6 +160,9 @@ def fit(
         raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
     if prior.n_features != len(columns):
         raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
+    if resolution is not None:
+        prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
+    data_warnings.warn(array, columns)
     seed = {"entropy": _plain(root.entropy), "spawn_key": _plain(root.spawn_key), "pool_size": root.pool_size}
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
@@ -302,8 +317,8 @@ def _learned(model: Model) -> dict[str, bool]:
     """Which hyperparameters are learned, and so are in the trace."""
     return {
         "concentration": len(model.weights.grid) > 0,
-        "kappa_0": model.kappa_shape > 0.0,
-        "Psi_0": model.nu_h > 0.0,
+        "kappa_0": model.hyper.kappa_shape > 0.0,
+        "Psi_0": model.hyper.law != FIXED,
     }
 
 
@@ -353,11 +368,7 @@ def _weight_prior(n_components: Any, N: int) -> WeightPrior:
 def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
     """Both priors as numbers for the kernels, in coordinates about ``loc``, and a starting concentration."""
     weights, alpha = weight_prior.as_kernel()
-    D = len(loc)
-    nu_h = prior.Psi_0_df or 0.0
-    shape = prior.kappa_0_shape or 0.0
-    inverse = np.asarray(np.linalg.inv(prior.Psi_0 / nu_h), np.float64) if nu_h else np.zeros((D, D))
-    return Model(weights, prior.as_kernel(loc), nu_h, inverse, shape, shape / prior.kappa_0), alpha
+    return Model(weights, prior.as_kernel(loc), prior.hyper_as_kernel()), alpha
 
 
 def _start(chain: int, N: int) -> int:

@@ -12,11 +12,12 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import run_folder
+from gibbs_gmm import report_check, run_folder
 from gibbs_gmm.agreement import R_HAT_LIMIT
 from gibbs_gmm.clustering import Partition, contradiction
 from gibbs_gmm.findings import Findings
@@ -70,6 +71,7 @@ def pictures(findings: Findings) -> dict[str, bytes]:
         wanted["density"] = (plots.density, trace, X)
     if findings.partition is not None:
         wanted["similarity"] = (plots.similarity, trace)
+    wanted |= report_check.pictures(findings)
     result = {}
     for name, (plot, *args) in wanted.items():
         buffer = io.BytesIO()
@@ -185,6 +187,7 @@ def _what(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     if len(trace.columns) == 2:
         what += " Areas hold 50%, 80% and 95% of the next rows; lines are the 95% of single draws."
     yield from _figure(images, "density", what)
+    yield from report_check.section(findings, partial(_figure, images))
 
 
 def _who(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
@@ -288,16 +291,15 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
         "This gives the same draws again, on one kind of processor. In Python, gibbs_gmm.load("
         f"{run_folder.TRACE!r}) reads them, and this report is made again by: gibbs-gmm report FOLDER."
     )
-    hyper = f"Psi_0 ~ Wishart({prior.Psi_0_df:g}), with the mean" if prior.Psi_0_df is not None else "Psi_0 ="
-    if prior.kappa_0_shape is not None:
-        hyper = f"kappa_0 ~ Gamma({prior.kappa_0_shape:g}) with that mean; {hyper}"
     versions = ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items())
     facts = {
         "model": _model(findings),
         "prior of the weights": json.dumps(to_dict(trace.weight_prior)),
         "prior of the components": "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)",
-        "its values": f"mu_0 = {_vector(prior.mu_0)}; kappa_0 = {prior.kappa_0:.6g}; nu_0 = {prior.nu_0:.6g}; {hyper} "
+        "its values": f"{prior.describe()}; mu_0 = {_vector(prior.mu_0)}; Psi_0 "
+        f"{'=' if prior.Psi_0_df is None else 'has the mean'} "
         f"{'diag' if _is_diagonal(prior.Psi_0) else 'a matrix with diagonal '}{_vector(np.diagonal(prior.Psi_0))}",
+        "values are known to": _vector(prior.resolution),
         "columns used": ", ".join(trace.columns),
         "columns left out": "; ".join(f"{name}: {why}" for name, why in command.left_out.items()) or "none",
         "sweeps": f"{settings.get('warmup', '?')} of warm-up, then one in {settings.get('thin', 1)} is kept",

@@ -16,6 +16,8 @@ from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, Weig
 
 if TYPE_CHECKING:
     from gibbs_gmm.clustering import Partition
+    from gibbs_gmm.merging import Merged
+    from gibbs_gmm.model_check import Check
     from gibbs_gmm.n_posterior import NPosterior
     from gibbs_gmm.partitions import CredibleBall
     from gibbs_gmm.relabel import Relabelling
@@ -176,6 +178,72 @@ class Trace:
         from gibbs_gmm.relabel import relabel
 
         return relabel(self)
+
+    def check(self, X: Any) -> Check:
+        """Are the clusters normal? Tails, skewness and ties of each cluster in each column, with calibrated p-values.
+
+        Each of up to 100 draws says which rows a component owns. If the model is right these are normal, and a test of
+        that is as exact as on a simple sample (Johnson 2007). Draws are put together with their correlation (Hartung
+        1999), and p-values adjusted for the number of tests (Holm 1979). Clusters of fewer than D + 1 rows or of
+        repeated values are named, and so are clusters that may be one kind and columns to take logarithms of.
+
+        Parameters
+        ----------
+        X : array-like (N, D) or (N,)
+            The rows of the fit, which a trace does not hold. Of more than 20,000 as many are drawn.
+
+        Returns
+        -------
+        Check
+            See :class:`gibbs_gmm.model_check.Check`; its ``messages`` are in plain words.
+
+        Raises
+        ------
+        ValueError
+            X is not of the shape of the fit, or the trace has no assignments.
+
+        Examples
+        --------
+        >>> import gibbs_gmm as gg
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).standard_t(3, (200, 1))
+        >>> gg.fit(X, 1, draws=50, warmup=50, rng=1).check(X).messages[0]
+        'Cluster 0 has heavier tails than a normal in x0.'
+        """
+        from gibbs_gmm.model_check import check
+
+        return check(self, X)
+
+    def merged(self) -> Merged:
+        """Clusters merged two at a time, from all down to one, and what each step costs: an aid to reading.
+
+        For kinds that are not normal, of which a mixture makes several clusters. The clusters are those of
+        :meth:`summary`. Merged are the two whose merging lowers the entropy of who belongs where most (Baudry, Raftery,
+        Celeux, Lo & Gottardo 2010), or the nearest two where no row is between any.
+
+        Returns
+        -------
+        Merged
+            ``merged.labels(k)`` is the partition with k clusters. See :class:`gibbs_gmm.merging.Merged`.
+
+        Raises
+        ------
+        ValueError
+            The trace has no assignments.
+
+        Examples
+        --------
+        >>> import gibbs_gmm as gg
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.concatenate([rng.exponential(1.0, (100, 2)), 20.0 + rng.normal(size=(100, 2))])
+        >>> merged = gg.fit(X, 4, draws=200, warmup=500, rng=1).merged()
+        >>> np.bincount(merged.labels(2))[np.unique(merged.labels(2))]
+        array([100, 100])
+        """
+        from gibbs_gmm.merging import merged
+
+        return merged(self)
 
     def log_density(self, X_new: Any, *, threads: int | None = None) -> FloatArray:
         """Log posterior predictive density of new rows, averaged over all draws of all chains.

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from arviz_stats.base import array_stats
@@ -35,7 +35,45 @@ def some_niw(D: int, nu_0: float | None = None) -> NIW:
 
 def package_prior(niw: NIW) -> NormalInverseWishart:
     """The package's prior with the oracle's parameters."""
-    return NormalInverseWishart(niw.mu_0, niw.kappa_0, niw.nu_0, niw.Psi_0)
+    resolution = 0.0 if niw.noise is None else np.sqrt(12.0 * niw.noise)
+    return NormalInverseWishart(niw.mu_0, niw.kappa_0, niw.nu_0, niw.Psi_0, resolution=resolution)
+
+
+def scale_prior(law: str, Psi_0: Floats) -> dict[str, Any]:
+    """Keywords of a learned scale matrix about as large as Psi_0 (D, D), "turned" being "shrunk" in other axes."""
+    D = len(Psi_0)
+    if law == "wishart":
+        return {"Psi_0": Psi_0, "Psi_0_df": D + 2.5}
+    axes, mean = None, np.diag(np.diagonal(Psi_0))
+    if law == "turned":
+        axes = np.eye(D)
+        axes[-1, :-1] = -0.8
+        back = np.linalg.inv(axes)
+        mean = back @ mean @ back.T
+    return {"Psi_0": mean, "Psi_0_df": 5.0, "Psi_0_shrinkage": 0.4, "axes": axes}
+
+
+def draw_scales(
+    rng: np.random.Generator,
+    count: int,
+    Psi_0: Floats,
+    Psi_0_df: float,
+    Psi_0_shrinkage: float | None = None,
+    axes: Floats | None = None,
+) -> Floats:
+    """Scale matrices (count, D, D) from their prior. Correlations of Wishart(D + 1, I) matrices are uniform."""
+    D = len(Psi_0)
+    if Psi_0_shrinkage is None:
+        return np.asarray(stats.wishart(Psi_0_df, Psi_0 / Psi_0_df).rvs(count, random_state=rng)).reshape(count, D, D)
+    A = np.eye(D) if axes is None else axes
+    mean = np.diagonal(A @ Psi_0 @ A.T)
+    root = np.sqrt(mean * rng.chisquare(Psi_0_df, (count, D)) / Psi_0_df)
+    C = np.asarray(stats.wishart(D + 1, np.eye(D)).rvs(count, random_state=rng)).reshape(count, D, D)
+    size = np.sqrt(np.diagonal(C, axis1=1, axis2=2))
+    C = C / (size[:, :, None] * size[:, None, :])
+    C = (1.0 - Psi_0_shrinkage) * C + Psi_0_shrinkage * np.eye(D)
+    back = np.linalg.inv(A)
+    return back @ (root[:, :, None] * C * root[:, None, :]) @ back.T
 
 
 def kernel_prior(niw: NIW) -> niw_kernels.Prior:

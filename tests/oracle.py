@@ -37,12 +37,17 @@ Ints = NDArray[np.int64]
 
 
 class NIW(NamedTuple):
-    """Normal-Inverse-Wishart parameters: mu_0 (D,), kappa_0 > 0, nu_0 > D - 1, Psi_0 (D, D)."""
+    """Normal-Inverse-Wishart parameters: mu_0 (D,), kappa_0 > 0, nu_0 > D - 1, Psi_0 (D, D).
+
+    noise (D,), if any, is r^2 / 12 of the width r to which values are known: a row's likelihood is exp of the mean of
+    log N(v | mu, Sigma) over v in its cell.
+    """
 
     mu_0: Floats
     kappa_0: float
     nu_0: float
     Psi_0: Floats
+    noise: Floats | None = None
 
 
 def niw_posterior(X: Floats, niw: NIW) -> NIW:
@@ -56,6 +61,8 @@ def niw_posterior(X: Floats, niw: NIW) -> NIW:
         return niw
     xbar = X.mean(axis=0)
     S = (X - xbar).T @ (X - xbar)
+    if niw.noise is not None:
+        S = S + n * np.diag(niw.noise)
     kappa_n = niw.kappa_0 + n
     shift = xbar - niw.mu_0
     return NIW(
@@ -63,6 +70,7 @@ def niw_posterior(X: Floats, niw: NIW) -> NIW:
         kappa_0=kappa_n,
         nu_0=niw.nu_0 + n,
         Psi_0=niw.Psi_0 + S + niw.kappa_0 * n / kappa_n * np.outer(shift, shift),
+        noise=niw.noise,
     )
 
 

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from oracle import NIW, log_marginal, log_mixture_density
 from scipy import stats
+from sklearn.metrics import adjusted_rand_score
 
+from benchmarks import common
 from benchmarks.peers import tables
 from benchmarks.peers.cases import Case
 from benchmarks.peers.judge import Summary, quantities, read_arrays, summarise, verdict
+from benchmarks.quality import labels
 
 C, T, N, K, D = 2, 3, 12, 3, 2
 
@@ -104,3 +107,20 @@ def test_a_faster_peer_is_named_only_where_its_answer_is_the_same():
     assert tables.faster_peers([reference, ours, _run("JAGS", 2.0)]) == ([], 1)
     assert tables.faster_peers([reference, ours, _run("JAGS", 0.5)]) == (["JAGS, iris, known: log likelihood"], 1)
     assert tables.faster_peers([reference, ours, _run("JAGS", 0.5, mean=3.0)]) == ([], 0)
+
+
+@pytest.mark.skipif(not labels.has_mclust(), reason="needs R with mclust and jsonlite")
+def test_mclust_tells_setosa_from_the_rest():
+    found = labels.by_mclust("iris")
+    _, species = common.data_set("iris")
+    assert found[labels.FULL]["note"] == "VVV"
+    for system in (labels.BEST, labels.FULL):
+        assert found[system]["n"] == 2
+        assert found[system]["ari"] == pytest.approx(adjusted_rand_score(species, species == 0))
+
+
+def test_the_table_of_labels_counts_failures_as_zero():
+    ours = [{"ari": 0.8, "n": 3, "note": ""}, {"ari": 0.0, "note": "failed"}]
+    details = {"data_sets": ["one", "two"], "systems": {labels.OURS: ours}}
+    row = labels.labels_table(details).splitlines()[-1]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [labels.OURS, "0.400", "0.80; 3", "0.00; failed"]

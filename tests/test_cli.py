@@ -76,6 +76,23 @@ def written(folder: str = "some-run") -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir() if path.name != "checkpoint")
 
 
+def test_what_is_wrong_with_data_and_clusters_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    income = np.exp(rng.normal(size=200))
+    lines = [
+        f"{x},{k},{y}" for x, k, y in zip(income.tolist(), range(1, 201), rng.normal(size=200).tolist(), strict=True)
+    ]
+    assert main(["fit", csv_file("income,number,other\n" + "\n".join(lines)), "--components", "1", *SHORT]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(
+        "gibbs-gmm: warning: X has columns that look like numbers of rows, integers that are all distinct"
+    )
+    assert "'number'" in err
+    assert "\nCluster 0 is skewed to the right in income.\n" in out
+    assert "Take logarithms of income? It is skewed to the right, and its logarithms are not." in " ".join(out.split())
+    assert "Take logarithms of income?" in Path("some-run/report.html").read_text()
+
+
 def test_fit_writes_a_run_and_says_so(pictures: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", str(DATA / "iris.csv"), "--components", "3", "--out", "deep/iris-run", *SHORT]) == 0
     out, err = capsys.readouterr()

@@ -103,6 +103,15 @@ def test_partitions_and_predictive_density(case: tuple[int, int, int, float, flo
         assert_within_mcse(mixture_density(trace, x), truth, min_ess=MIN_ESS, name=f"density at {x}")
 
 
+def test_values_known_to_a_width() -> None:
+    # The cells are as wide as the clusters, so that leaving them out of any one step would show.
+    X, niw = np.round(np.random.default_rng(10).standard_normal((7, 2))), some_niw(2)._replace(noise=NOISE)
+    exact = oracle.enumerate_posterior(X, niw, Finite(3, 1.0))
+    sharp = oracle.enumerate_posterior(X, niw._replace(noise=None), Finite(3, 1.0))
+    assert np.abs(exact.n_clusters - sharp.n_clusters).max() > 0.05
+    assert_posterior(run(X, 3, 1.0, niw), exact)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_affine_maps_change_nothing(scale: float) -> None:
     # X A' + b with the prior mapped likewise is the same problem: the partitions have the same posterior.
@@ -121,11 +130,15 @@ def test_row_order_changes_nothing() -> None:
     np.testing.assert_allclose(exact.co_clustering, same, rtol=1000 * EPS)
 
 
+NOISE = np.array([0.15, 0.3])
+
+
 @pytest.mark.parametrize("moves", [(20, 0, 0), (0, 20, 0), (0, 0, 20)], ids=["launches", "recalls", "row by row"])
-@pytest.mark.parametrize("D", [1, 2])
-def test_split_merge_moves_that_are_nearly_alone(D: int, moves: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("D", "noise"), [(1, None), (2, None), (2, NOISE)], ids=["1D", "2D", "2D, rounded"])
+def test_split_merge_moves_that_are_nearly_alone(D: int, noise: Floats | None, moves: tuple[int, int, int]) -> None:
     # Twenty moves of whole clusters for each pass of single labels: a bias of the moves is not mended by the labels.
     X, niw = NEAL[:7] if D == 1 else np.random.default_rng(9).standard_normal((7, 2)), some_niw(D, D + 2.0)
+    niw = niw._replace(noise=noise)
     gibbs, rng = Gibbs(X, 3, 0.7, niw), np.random.default_rng(8)
     gibbs.warm_up(rng, 20_000, moves)
     z = gibbs.sweeps(rng, 20_000)["z"]

@@ -53,7 +53,7 @@ def log_predictive(x: Floats, X: Floats, niw: NIW) -> float:
 
     nu_n - D + 1 degrees of freedom, location mu_n, shape Psi_n (kappa_n + 1) / (kappa_n (nu_n - D + 1)).
     """
-    mu, kappa, nu, Psi = oracle.niw_posterior(X, niw)
+    mu, kappa, nu, Psi, _ = oracle.niw_posterior(X, niw)
     df = nu - len(x) + 1
     return float(stats.multivariate_t.logpdf(x, mu, Psi * (kappa + 1) / (kappa * df), df))
 

@@ -19,7 +19,7 @@ from test_relabel import shuffled, simulate, simulate_unknown_n
 
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, load
 from gibbs_gmm.n_posterior import tabulate
-from gibbs_gmm.plots import chains, density, n_posterior, pairs, save, similarity
+from gibbs_gmm.plots import chains, check, density, merged, n_posterior, pairs, save, similarity
 from gibbs_gmm.plots.style import PALETTE
 
 
@@ -411,8 +411,39 @@ def test_every_picture_of_any_shape(C: int, T: int, n_clusters: Any, D: int, tmp
     assert trace.log_likelihood.shape == (C, T)
     trace.save(tmp_path / "trace.npz")
     trace = load(tmp_path / "trace.npz")
-    for drawn in (pairs(trace, X), density(trace, X.astype(np.float32)), similarity(trace), chains(trace)):
+    of_clusters = (trace.check(X).plot(), trace.merged().plot())
+    for drawn in (
+        pairs(trace, X),
+        density(trace, X.astype(np.float32)),
+        similarity(trace),
+        chains(trace),
+        *of_clusters,
+    ):
         np.ravel(drawn)[0].figure.draw_without_rendering()
+
+
+def test_check_marks_what_fails() -> None:
+    trace, X = simulate(C=2, T=5, K=2, D=3, N=400)
+    X[1::2, 1] = np.random.default_rng(0).standard_t(2, 200)
+    axes = check(trace.check(X))
+    crosses = [[tuple(point) for point in ax.collections[0].get_offsets()] for ax in axes]
+    assert (1, 1) in crosses[0]
+    assert crosses[2] == []
+    np.testing.assert_allclose(axes[0].images[0].get_array(), trace.check(X).tails)
+    assert [label.get_text() for label in axes[1].get_xticklabels()] == ["x0", "x1", "x2"]
+    with pytest.raises(ValueError, match="axes must be 3 Axes for tails, skewness and ties"):
+        check(trace.check(X), plt.subplots(2)[1])
+
+
+def test_merged_draws_the_entropy_of_every_step() -> None:
+    trace, _ = simulate(C=2, T=5, K=4)
+    z = np.array(trace.assignments)
+    z[:, :2, 1::4] = 2
+    result = dataclasses.replace(trace, assignments=z).merged()
+    ax = merged(result, plt.subplots()[1])
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), np.column_stack([result.n_clusters, result.entropy]))
+    assert [text.get_text() for text in ax.texts] == [f"{a}+{b}" for a, b in result.pair[1:]]
+    assert ax.texts[0].get_text() == "1+2"
 
 
 def test_names_are_plain_text() -> None:

@@ -192,11 +192,11 @@ def test_it_is_one_file_with_its_pictures() -> None:
     trace, X = simulate_unknown_n(weight_prior=FIXED)
     found = find(trace, X)
     images = pictures(found)
-    assert set(images) == {"n_posterior", "pairs", "density", "similarity", "chains"}
+    assert set(images) == {"n_posterior", "pairs", "density", "similarity", "chains", "check", "merged"}
     text = render(found, images, COMMAND)
     tree = parsed(text)
     sources = [element.get("src", "") for element in tree.iter("img")]
-    assert len(sources) == 5
+    assert len(sources) == 7
     for source in sources:
         head, data = source.split(",", 1)
         assert head == "data:image/png;base64"
@@ -235,6 +235,21 @@ def test_any_trace(case: str) -> None:
     assert ("as given" in seen) == trace.n_is_known
     assert ("There is one chain" in seen) == (case in ("one chain", "one draw"))
     assert "gibbs-gmm fit some.csv --seed 1" in seen
+
+
+def test_what_speaks_against_normal_clusters_is_said() -> None:
+    trace, X = simulate(T=20, K=2, N=200)
+    assert "Nothing speaks against it." in words(report(trace, X)[0])
+    assert set(pictures(find(trace, X))) == {"n_posterior", "pairs", "density", "similarity", "chains"}
+    X[1::2, 1] = np.random.default_rng(0).standard_t(2, 100)
+    text, found = report(dataclasses.replace(trace, columns=("a", "<i>")), X)
+    assert "They are not all:" in words(text)
+    assert "Cluster 1 has heavier tails than a normal in <i>." in words(text)
+    assert rows_of(parsed(text), "entropy") == [
+        ["2", "-", "-", "0.00", "-", "-"],
+        ["1", "0 and 1", "200", "0.00", "0.00", "1.00"],
+    ]
+    assert found.check is found.check
 
 
 def test_a_trace_from_disk_gives_the_same_report(tmp_path: Any) -> None:

@@ -164,6 +164,7 @@ def hopeless() -> tuple[np.ndarray, gg.NormalInverseWishart]:
     return np.column_stack([X, X.sum(1)]), prior
 
 
+@pytest.mark.filterwarnings("ignore:X has redundant columns")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_numerical_failure_names_chain_sweep_and_component(threads: int) -> None:
     data, prior = hopeless()
@@ -175,6 +176,7 @@ def test_numerical_failure_names_chain_sweep_and_component(threads: int) -> None
     assert threading.active_count() == running
 
 
+@pytest.mark.filterwarnings("ignore:X has redundant columns")
 def test_numerical_failure_is_an_arithmetic_error_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = hopeless()
     prior = gg.NormalInverseWishart(np.zeros(3), 0.01, 5.0, 1e-14 * np.eye(3))  # fails now and then

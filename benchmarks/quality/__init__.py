@@ -10,6 +10,8 @@
    process leaves. Under the prior that made the data no method has a larger log score on average; ``fit(X)`` as it
    is does not know that prior, as BIC does not.
 3. Held-out density: the mean log predictive density of a row in 5-fold cross-validation on six real data sets.
+4. Known labels: the adjusted Rand index of the one partition on ten labelled data sets, beside R's ``mclust``: EM, with
+   the family of covariances and the number of clusters that BIC prefers, and with full covariances alone.
 
 Standard errors of 1 and 2 are over data sets, the independent units; of 3 over rows.
 """

@@ -10,11 +10,12 @@ from benchmarks.common import Figure
 from benchmarks.quality.calibration import calibration, reliability_tables
 from benchmarks.quality.coverage import coverage
 from benchmarks.quality.held_out import held_out
+from benchmarks.quality.labels import labels
 from benchmarks.quality.tables import tables
 
 
 def main() -> None:
-    parts = {"coverage": coverage, "calibration": calibration, "held out": held_out}
+    parts = {"coverage": coverage, "calibration": calibration, "held out": held_out, "labels": labels}
     parser = common.parser(str(quality.__doc__).splitlines()[0])
     parser.add_argument("--part", choices=parts, nargs="+", default=list(parts), help="parts to run; others stay as is")
     args = parser.parse_args()

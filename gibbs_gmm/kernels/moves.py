@@ -7,6 +7,7 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.assign import Components, Statistics, Workspace
+from gibbs_gmm.kernels.hyperprior import Room
 from gibbs_gmm.kernels.niw import log_marginal, merge_statistics
 from gibbs_gmm.kernels.partition import PROCESS, log_partition
 from gibbs_gmm.kernels.random import draw_key
@@ -49,7 +50,7 @@ class Moves(NamedTuple):
     """What split-merge moves need besides the state of their chain.
 
     pair, groups: the launch at hand and the statistics of its sides. union (1 cluster), union_centre (P,). sizes
-    (capacity + 1,), mu_n, Psi_n, W, score: scratch. counts (2, 3, 2): proposed
+    (capacity + 1,), mu_n, Psi_n, W, room, score: scratch. counts (2, 3, 2): proposed
     and accepted splits, merges, re-splits, by launches and row by row.
     rows (1,): rows that passes have read, the measure of cost.
     """
@@ -62,6 +63,7 @@ class Moves(NamedTuple):
     mu_n: FloatArray
     Psi_n: FloatArray
     W: FloatArray
+    room: Room
     score: FloatArray
     counts: IntArray
     rows: IntArray

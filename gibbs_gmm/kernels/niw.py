@@ -15,7 +15,9 @@ from gibbs_gmm.kernels.types import FloatArray
 
 
 class Prior(NamedTuple):
-    """mu_0 (D,), kappa_0, nu_0, Psi_0 (D, D), its lower Cholesky factor, and the density's log normalising constant."""
+    """mu_0 (D,), kappa_0, nu_0, Psi_0 (D, D), its lower Cholesky factor, the density's log normalising constant, and
+    the variance (D,) that is left to a value by its resolution, r_d^2 / 12.
+    """
 
     mu_0: FloatArray
     kappa_0: float
@@ -23,6 +25,7 @@ class Prior(NamedTuple):
     Psi_0: FloatArray
     L_0: FloatArray
     log_norm: float
+    noise: FloatArray
 
 
 @kernel
@@ -51,9 +54,9 @@ def update_posterior(
 ) -> None:
     """Posterior NIW of a cluster with statistics (n, s, S) about ``centre`` (Murphy 2007; BDA3, 3.6).
 
-    mu_n = (kappa_0 mu_0 + n xbar) / kappa_n, and Psi_n = Psi_0 + sum (x - xbar)(x - xbar)' +
-    (kappa_0 n / kappa_n)(xbar - mu_0)(xbar - mu_0)' (lower triangle). kappa_n = kappa_0 + n and nu_n = nu_0 + n are
-    left to the caller. An empty cluster (n = 0) gives the prior, whatever s and S hold.
+    mu_n = (kappa_0 mu_0 + n xbar) / kappa_n, and Psi_n = Psi_0 + sum (x - xbar)(x - xbar)' + n R +
+    (kappa_0 n / kappa_n)(xbar - mu_0)(xbar - mu_0)' (lower triangle), R = diag(noise). kappa_n = kappa_0
+    + n and nu_n = nu_0 + n are left to the caller. An empty cluster (n = 0) gives the prior, whatever s and S hold.
     """
     D = mu_n.shape[0]
     if n == 0.0:
@@ -69,6 +72,7 @@ def update_posterior(
         for j in range(i + 1):
             offset_j = centre[j] + s[j] / n - prior.mu_0[j]
             Psi_n[i, j] = prior.Psi_0[i, j] + (S[i, j] - s[i] * s[j] / n) + shrink * offset_i * offset_j
+        Psi_n[i, i] += n * prior.noise[i]
 
 
 @kernel
@@ -184,50 +188,16 @@ def merge_statistics(
 
 
 @kernel
-def draw_scale(
-    rng: np.random.Generator,
-    nu_h: float,
-    inverse_S_h: FloatArray,
-    t: int,
-    nu_0: float,
-    W: FloatArray,
-    Psi_0: FloatArray,
-    L_0: FloatArray,
-    B: FloatArray,
-) -> int:
-    """Psi_0 | Sigma_1..Sigma_t ~ Wishart(nu_h + t nu_0, (S_h^-1 + sum_k Sigma_k^-1)^-1), Sigma_k^-1 = W_k'W_k.
+def noise_exponent(prior: Prior, W: FloatArray) -> float:
+    """tr(R Sigma^-1) / 2, Sigma^-1 = W'W, R = diag(noise): what a row's log density loses by its resolution.
 
-    The prior is Psi_0 ~ Wishart(nu_h, S_h), E[Psi_0] = nu_h S_h (in the spirit of Richardson & Green 1997). With
-    S_h^-1 + sum = R R', Psi_0 = (R'^-1 B)(R'^-1 B)' for B of Bartlett's decomposition. Overwrites Psi_0 and its lower
-    Cholesky factor L_0 (D, D); B (D, D) is scratch. Returns 0, or the number of a pivot that is not positive.
+    A value that is known to lie in a cell of width r, and nowhere in particular there, has E log N(x) = log N(centre) -
+    tr(R Sigma^-1) / 2 with R = diag(r^2 / 12) over the cell.
     """
-    D = Psi_0.shape[0]
-    for i in range(D):
-        for j in range(i + 1):
-            total = inverse_S_h[i, j]
-            for k in range(t):
-                for m in range(i, D):
-                    total += W[k, m, i] * W[k, m, j]
-            L_0[i, j] = total
-    status = cholesky(L_0, L_0)
-    if status != 0:
-        return status
-    nu = nu_h + t * nu_0
-    for i in range(D):
-        for j in range(D):
-            B[i, j] = rng.standard_normal() if j < i else 0.0
-        B[i, i] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (nu - i)))
-    for j in range(D):  # B <- R'^-1 B, by columns, from the last row up
-        for i in range(D - 1, -1, -1):
-            total = B[i, j]
-            for m in range(i + 1, D):
-                total -= L_0[m, i] * B[m, j]
-            B[i, j] = total / L_0[i, i]
-    for i in range(D):
-        for j in range(i + 1):
-            total = 0.0
-            for m in range(D):
-                total += B[i, m] * B[j, m]
-            Psi_0[i, j] = total
-            Psi_0[j, i] = total
-    return cholesky(Psi_0, L_0)
+    total = 0.0
+    for j in range(W.shape[0]):
+        column = 0.0
+        for i in range(j, W.shape[0]):
+            column += W[i, j] * W[i, j]
+        total += column * prior.noise[j]
+    return 0.5 * total

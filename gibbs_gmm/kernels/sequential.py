@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.linalg import log_diagonal
+from gibbs_gmm.kernels.linalg import cholesky, log_diagonal, outer_lower
 from gibbs_gmm.kernels.moves import (
     JOIN,
     RESPLIT,
@@ -180,6 +180,17 @@ def _allocate(
 
 
 @kernel
+def _log_marginal_side(prior: Prior, sides: Sides, k: int, Psi_n: FloatArray) -> float:
+    """Log marginal of the rows of side k, Psi_n = LL' + nR: rows are allocated by L, without the resolution."""
+    outer_lower(sides.L[k], Psi_n)
+    for d in range(len(sides.x)):
+        Psi_n[d, d] += sides.n[k] * prior.noise[d]
+    if cholesky(Psi_n, Psi_n) != 0:
+        return np.nan
+    return log_marginal_of(prior, len(sides.x), sides.n[k], log_diagonal(Psi_n))
+
+
+@kernel
 def _place(data: Data, state: State, sides: Sides, size: int, side: int, k: int) -> None:
     """Write the rows of a side into cluster k: labels, and statistics about their mean."""
     D, total, centre = data.X.shape[1], state.total, state.components.centre[k]
@@ -297,7 +308,7 @@ def _move(rng: np.random.Generator, data: Data, model: Model, state: State, move
     if kind != JOIN:
         log_ratio -= _allocate(rng, data, prior, offset, sides, m, True)
         for k in range(2):
-            log_ratio += log_marginal_of(prior, len(mu_n), sides.n[k], sides.log_det[k])
+            log_ratio += _log_marginal_side(prior, sides, k, Psi_n)
         if kind == SPLIT:
             b = t
             n, t = n + n_step(model), t + 1

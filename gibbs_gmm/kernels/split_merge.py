@@ -31,7 +31,7 @@ from gibbs_gmm.kernels.assign import (
     new_workspace,
 )
 from gibbs_gmm.kernels.linalg import log_diagonal
-from gibbs_gmm.kernels.niw import Prior, draw_component, update_posterior
+from gibbs_gmm.kernels.niw import Prior, draw_component, noise_exponent, update_posterior
 from gibbs_gmm.kernels.random import draw_log_gamma, uniform
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
@@ -201,7 +201,7 @@ def draw_launch(
         update_posterior(prior, groups.n[k], groups.s[k], groups.S[k], centre[k], mu_n, Psi_n)
         if draw_component(rng, mu_n, prior.kappa_0 + groups.n[k], prior.nu_0 + groups.n[k], Psi_n, centre[k], W) != 0:
             return k + 1
-        log_c[k] = LOG2_E * (draw_log_gamma(rng, 1.0 + groups.n[k]) + log_diagonal(W))
+        log_c[k] = LOG2_E * (draw_log_gamma(rng, 1.0 + groups.n[k]) + log_diagonal(W) - noise_exponent(prior, W))
         for i in range(D):
             total = 0.0
             for j in range(i + 1):

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.assign import Components, Statistics
+from gibbs_gmm.kernels.hyperprior import Hyperprior
 from gibbs_gmm.kernels.niw import Prior
 from gibbs_gmm.kernels.partition import Weights
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
@@ -28,18 +29,11 @@ class Data(NamedTuple):
 
 
 class Model(NamedTuple):
-    """The prior as numbers.
-
-    weights: of n, the weights and the concentration. components: NIW. nu_h, inverse_S_h: Psi_0 ~ Wishart(nu_h, S_h),
-    fixed where nu_h = 0. kappa_shape, kappa_rate: kappa_0 ~ Gamma, fixed where the shape is 0.
-    """
+    """The prior as numbers: of n, the weights and the concentration; of the components; and of Psi_0 and kappa_0."""
 
     weights: Weights
     components: Prior
-    nu_h: float
-    inverse_S_h: FloatArray
-    kappa_shape: float
-    kappa_rate: float
+    hyper: Hyperprior
 
 
 class State(NamedTuple):
@@ -87,4 +81,4 @@ class Draws(NamedTuple):
 def current_prior(model: Model, state: State) -> Prior:
     """The component prior at the current hyperparameters."""
     prior = model.components
-    return Prior(prior.mu_0, state.hyper[KAPPA], prior.nu_0, state.Psi_0, state.L_0, state.hyper[LOG_NORM])
+    return Prior(prior.mu_0, state.hyper[KAPPA], prior.nu_0, state.Psi_0, state.L_0, state.hyper[LOG_NORM], prior.noise)

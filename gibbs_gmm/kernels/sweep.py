@@ -33,9 +33,10 @@ from gibbs_gmm.kernels.assign import (
     new_workspace,
     sum_weights,
 )
+from gibbs_gmm.kernels.hyperprior import FIXED, Room, draw_kappa, draw_scale
 from gibbs_gmm.kernels.linalg import invert_lower, log_diagonal, outer_lower
 from gibbs_gmm.kernels.moves import Moves, split_merge
-from gibbs_gmm.kernels.niw import draw_component, draw_scale, log_niw, log_normaliser, update_posterior
+from gibbs_gmm.kernels.niw import draw_component, log_niw, log_normaliser, noise_exponent, update_posterior
 from gibbs_gmm.kernels.partition import (
     PROCESS,
     break_sticks,
@@ -125,29 +126,21 @@ def draw_known_weights(rng: np.random.Generator, model: Model, state: State, scr
 
 
 @kernel
-def draw_hyperparameters(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> int:
+def draw_hyperparameters(rng: np.random.Generator, model: Model, state: State, room: Room) -> int:
     """Psi_0 and kappa_0 given the occupied components, where they are learned. Returns 0 or a failed pivot."""
-    D, t, prior = state.Psi_0.shape[0], state.size[N_CLUSTERS], model.components
-    if model.nu_h > 0.0:
-        status = draw_scale(rng, model.nu_h, model.inverse_S_h, t, prior.nu_0, state.W, state.Psi_0, state.L_0, scratch)
+    D, t, prior, hyper = state.Psi_0.shape[0], state.size[N_CLUSTERS], model.components, model.hyper
+    if hyper.law != FIXED:
+        status = draw_scale(rng, hyper, t, prior.nu_0, state.W, room, state.Psi_0, state.L_0)
         if status != 0:
             return status
-    if model.kappa_shape > 0.0:
-        # kappa_0 | . ~ Gamma(a + t D / 2, b + sum_k |W_k (mu_k - mu_0)|^2 / 2)
-        rate = model.kappa_rate
-        for k in range(t):
-            for i in range(D):
-                y = 0.0
-                for j in range(i + 1):
-                    y += state.W[k, i, j] * (state.components.centre[k, j] - prior.mu_0[j])
-                rate += 0.5 * y * y
-        state.hyper[KAPPA] = rng.standard_gamma(model.kappa_shape + 0.5 * t * D) / rate
+    if hyper.kappa_shape > 0.0:
+        state.hyper[KAPPA] = draw_kappa(rng, hyper, prior.mu_0, t, state.W, state.components.centre)
     state.hyper[LOG_NORM] = log_normaliser(D, state.hyper[KAPPA], prior.nu_0, 2.0 * log_diagonal(state.L_0))
     return 0
 
 
 @kernel
-def keep_hyperparameters(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> int:
+def keep_hyperparameters(rng: np.random.Generator, model: Model, state: State, room: Room) -> int:
     """Stands in for :func:`draw_hyperparameters` where all are fixed."""
     return 0
 
@@ -176,7 +169,8 @@ def draw_components(
                 W_2[k, i, j] = scale * state.W[k, i, j]
                 y -= W_2[k, i, j] * mu[k, j]
             c[k, i] = y
-        log_c[k] = LOG2_E * (state.log_w[k] + log_diagonal(state.W[k]) - 0.5 * D * math.log(2.0 * math.pi))
+        log_density = log_diagonal(state.W[k]) - 0.5 * D * math.log(2.0 * math.pi) - noise_exponent(prior, state.W[k])
+        log_c[k] = LOG2_E * (state.log_w[k] + log_density)
     return 0
 
 
@@ -416,7 +410,7 @@ def run_sweeps(
         K, t = state.size[N_COMPONENTS], state.size[N_CLUSTERS]
         failed = calls.draw_components(rng, model, state, first, t, moves.mu_n, moves.Psi_n)
         if failed == 0:
-            failed = calls.draw_hyperparameters(rng, model, state, moves.Psi_n)
+            failed = calls.draw_hyperparameters(rng, model, state, moves.room)
         if failed == 0:
             failed = calls.draw_components(rng, model, state, t, K, moves.mu_n, moves.Psi_n)
         if failed != 0:
@@ -438,7 +432,7 @@ def run_sweeps(
 def kernel_calls(model: Model) -> Calls:
     """The pieces as kernels that Python can call; a simple model has simpler ones."""
     simple = model.weights.known and len(model.weights.grid) == 0
-    learned = model.nu_h > 0.0 or model.kappa_shape > 0.0
+    learned = model.hyper.law != FIXED or model.hyper.kappa_shape > 0.0
     return Calls(
         split_merge,
         restricted_shards,
@@ -464,7 +458,7 @@ def compiled_calls(
         pointer(calls.row_by_row, "void", rng, data, model, state, moves, sides, 0),
         pointer(calls.draw_weights, "void", rng, model, state, state.log_w),
         pointer(calls.draw_components, "int64", rng, model, state, 0, 0, moves.mu_n, moves.Psi_n),
-        pointer(calls.draw_hyperparameters, "int64", rng, model, state, moves.Psi_n),
+        pointer(calls.draw_hyperparameters, "int64", rng, model, state, moves.room),
         pointer(calls.assign, "void", data, state, False, work, 0, 0),
         pointer(calls.finish, "float64", state, state.report),
         pointer(calls.record, "boolean", data, model, state, 0.0, draws, 0, moves.Psi_n),

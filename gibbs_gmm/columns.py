@@ -1,0 +1,118 @@
+"""What the values of the columns say about themselves: how finely they are known, and which are noise about others."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+
+_SAMPLE = 10_000  # rows that are looked at
+_FINEST = 1e-3  # of the local spread: no column is taken to be known better
+_DISTINCT = 0.9  # share of distinct values below which equal values are taken to come of rounding
+_WINDOW = 0.05  # share of the rows over which the local spread is measured
+_WINDOW_OF_NORMAL = 6.0  # standard deviations of a normal law over the median width of such windows
+_UNEXPLAINED = 0.05  # share of a column's variance, left by the other columns, below which it is a candidate
+_NOISE = 0.005  # least p-value, of each of four tests, at which what is left passes for noise
+_MOST_PRODUCTS = 4  # principal components whose products the residuals are regressed on
+
+
+def sample(X: AnyArray) -> FloatArray:
+    """At most 10,000 rows of X, evenly spaced, as float64."""
+    index = np.unique(np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(np.int64))
+    return np.asarray(X[index], np.float64)
+
+
+def resolutions(rows: FloatArray) -> FloatArray:
+    """To what width each column of rows (M, D) is known, (D,), in the column's units.
+
+    Where many values are equal, the distance from a value to the nearest other one, as the median over rows has it: the
+    step of a rounded column. Elsewhere, and at least, a thousandth of the local spread, 6 times the median width of
+    windows of 5% of the rows, which far-apart clusters and outliers do not change. A constant column has no spread, and
+    is known to a thousandth of its value (1/1000 where it is 0): any width says the same of its clusters, nothing.
+    """
+    return np.array([_resolution(column) for column in np.sort(rows, axis=0).T])
+
+
+def _resolution(x: FloatArray) -> float:
+    window = max(1, round(_WINDOW * len(x)))
+    widths = x[window:] - x[:-window]
+    widths = widths[widths > 0.0]
+    if len(widths) == 0:  # all equal, or all but a few rows
+        return float(x[-1] - x[0]) or _FINEST * (abs(float(x[0])) or 1.0)
+    finest = _FINEST * _WINDOW_OF_NORMAL * float(np.median(widths))
+    first = np.concatenate([[True], np.diff(x) > 1e-3 * finest])
+    values, counts = x[first], np.diff(np.append(np.flatnonzero(first), len(x)))
+    if len(values) > _DISTINCT * len(x):
+        return finest
+    gaps = np.concatenate([[np.inf], np.diff(values), [np.inf]])
+    nearest = np.repeat(np.minimum(gaps[:-1], gaps[1:]), counts)
+    return max(finest, float(np.median(nearest)))
+
+
+def noise_axes(rows: FloatArray, resolution: FloatArray) -> FloatArray:
+    """Axes (D, D), one a row, in which columns that are noise about a linear combination of others are that noise.
+
+    The axes of the other columns are the columns themselves. A column is replaced by its residual from the regression
+    on those that are left where the residual has less than 5% of its variance and passes for noise at the 2% level: it
+    is normal (D'Agostino's tests of skewness and kurtosis), not explained by squares and products of their principal
+    components (in the manner of Ramsey 1969), and its square is not explained by them (Breusch & Pagan 1979); or where
+    it is within the columns' resolution. The most redundant column goes first.
+    """
+    M, D = rows.shape
+    axes = np.eye(D)
+    scale = rows.std(0)
+    left = np.flatnonzero(scale > 0.0)
+    if M < 3 * D:
+        return axes
+    scale = np.where(scale > 0.0, scale, 1.0)
+    Z = (rows - rows.mean(0)) / scale
+    cell = resolution / scale
+    while len(left) > 1:
+        j, slopes, residual = _most_redundant(Z, left)
+        others = left[left != j]
+        if residual.var() > _UNEXPLAINED:
+            break
+        left = others
+        within = residual.var() <= (cell[j] ** 2 + slopes**2 @ cell[others] ** 2) / 12.0
+        if within or _is_noise(Z[:, others], residual):
+            axes[j, others] = -slopes * scale[j] / scale[others]
+    return axes
+
+
+def _most_redundant(Z: FloatArray, left: IntArray) -> tuple[int, FloatArray, FloatArray]:
+    """The column that the others among ``left`` explain best, its slopes on them and its residuals (M,)."""
+    best = None
+    for j in left:
+        others = Z[:, left[left != j]]
+        slopes = np.asarray(np.linalg.lstsq(others, Z[:, j], rcond=1e-10)[0], np.float64)
+        residual = Z[:, j] - others @ slopes
+        if best is None or residual.var() < best[2].var():
+            best = int(j), slopes, residual
+    assert best is not None
+    return best
+
+
+def _is_noise(others: FloatArray, residual: FloatArray) -> bool:
+    """Whether the residuals are normal, and not explained by squares and products of the other columns."""
+    e = residual / residual.std()
+    if min(stats.skewtest(e).pvalue, stats.kurtosistest(e).pvalue) < _NOISE:
+        return False
+    U, s, _ = np.linalg.svd(others, full_matrices=False)
+    F = U[:, s > 1e-8 * s[0]] * np.sqrt(len(U))
+    lead = min(_MOST_PRODUCTS, F.shape[1])
+    products = [F[:, a] * F[:, b] for a in range(lead) for b in range(a)]
+    quadratic = np.column_stack([F**2, *products])[:, : max(1, len(F) // 5)]
+    one = np.ones((len(F), 1))
+    level = np.hstack([one, F])
+    return _F_test(e, level, quadratic) >= _NOISE and _F_test(e**2, one, F) >= _NOISE
+
+
+def _F_test(y: FloatArray, base: FloatArray, more: FloatArray) -> float:
+    """p-value of the F test that ``more`` explains nothing of y beyond ``base``; 1 where there are too few rows."""
+    full = np.hstack([base, more])
+    freedom = len(y) - full.shape[1]
+    if freedom < 1:
+        return 1.0
+    rss = [float(np.square(y - B @ np.linalg.lstsq(B, y, rcond=None)[0]).sum()) for B in (base, full)]
+    return float(stats.f.sf((rss[0] - rss[1]) / more.shape[1] / (rss[1] / freedom), more.shape[1], freedom))
