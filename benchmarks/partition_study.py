@@ -57,7 +57,7 @@ def study(data: Data, error: float | None) -> dict[str, Any]:
     assert labels is not None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fit.*have not met", UserWarning)
-        warnings.filterwarnings("ignore", "partition.*have not met", UserWarning)
+        warnings.filterwarnings("ignore", "partition", UserWarning)
         trace = gg.fit(data.X, draws=500, rng=1, progress=False)
         matched = trace.partition()
         J = trace.relabel().n_matched

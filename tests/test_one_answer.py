@@ -298,7 +298,7 @@ def test_overlapping_components_are_found_as_by_maximum_likelihood(centres: Floa
     assert np.mean(less) < 0.02
 
 
-@pytest.mark.filterwarnings("ignore:.*have not met")
+@pytest.mark.filterwarnings("ignore:.*have not met", "ignore:partition.*The rows fall into")
 @pytest.mark.parametrize("known", [True, False])
 def test_of_rows_given_a_probability_that_share_is_right(known: bool) -> None:
     """Parameters, labels and data from the prior: the truth is then one more draw, and matched with the clusters alike.
