@@ -103,6 +103,7 @@ def test_hidden_values_and_names_that_occur_twice_are_refused(method: str) -> No
         getattr(model, method)(pd.DataFrame(X, columns=["a", "a"]))
 
 
+@pytest.mark.filterwarnings("ignore:The chains have not met")  # so short a run
 @pytest.mark.parametrize("n_components", [3, None])
 def test_components_are_those_of_the_summary(n_components: int | None) -> None:
     frame = pd.DataFrame(X, columns=["a", "b"])
