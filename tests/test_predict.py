@@ -260,6 +260,7 @@ def test_probabilities_against_scipy(kind: str) -> None:
     np.testing.assert_array_equal(trace.predict(X, labels), np.array([0, 1, -1])[expected.argmax(1)])
 
 
+@pytest.mark.filterwarnings("ignore:partition.*The rows fall into")  # more components than clusters are wanted here
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_of_matched_components(kind: str) -> None:
     trace = trace_of(kind)

@@ -361,6 +361,7 @@ def test_unusual_data_under_the_default_prior(kind: str) -> None:
         warnings.simplefilter("always")
         trace = quick(data, min(3, len(data)), draws=200, warmup=200)
     assert {part for part in WARNED.get(kind, ()) if not any(part in str(w.message) for w in said)} == set()
+    said = [entry for entry in said if "have not met" not in str(entry.message)]  # so short a run
     assert len(said) == len(WARNED.get(kind, ()))
     for name, array in trace_arrays(trace).items():
         assert np.isfinite(array).all(), name
