@@ -81,14 +81,14 @@ def main() -> None:
         trace = trace_of(small, draws)
         for loss, target in (("vi", 2.0), ("binder", None), ("omari", None)):
             measure(f"partition, {loss}, N={small:,}", target, lambda loss=loss: trace.partition(loss))
-        centre = trace.partition(runs=1)
+        centre = trace.partition("vi", runs=1)
         measure(f"credible_ball, N={small:,}", None, lambda: trace.credible_ball(partition=centre))
         medium_trace = trace_of(medium, draws)
         measure(f"similarity, N={medium:,}", 5.0, medium_trace.similarity)
         large_trace = trace_of(large, draws)
         for loss, target in (("vi", 30.0), ("binder", None)):
             measure(f"partition, {loss}, N={large:,}", target, lambda loss=loss: large_trace.partition(loss))
-        large_centre = large_trace.partition(runs=1)
+        large_centre = large_trace.partition("vi", runs=1)
         measure(f"credible_ball, N={large:,}", None, lambda: large_trace.credible_ball(partition=large_centre))
     print(common.describe(common.environment()))
     print(f"\n{draws:,} draws; seconds of CPU, which {common.cores()} threads share\n")

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
     from gibbs_gmm.chains import NumericalError as NumericalError
+    from gibbs_gmm.clustering import Partition as Partition
     from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.evidence import Evidence as Evidence
     from gibbs_gmm.evidence import log_evidence as log_evidence
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.fitting import resume as resume
     from gibbs_gmm.partitions import CredibleBall as CredibleBall
-    from gibbs_gmm.partitions import Partition as Partition
     from gibbs_gmm.partitions import partition_distance as partition_distance
     from gibbs_gmm.priors import NormalInverseWishart as NormalInverseWishart
     from gibbs_gmm.trace import Trace as Trace
-    from gibbs_gmm.trace import load as load
+    from gibbs_gmm.trace_file import load as load
     from gibbs_gmm.weight_priors import DirichletProcess as DirichletProcess
     from gibbs_gmm.weight_priors import FiniteMixture as FiniteMixture
     from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures as MixtureOfFiniteMixtures
@@ -37,11 +37,11 @@ _HOME = {
     "MixtureOfFiniteMixtures": "weight_priors",
     "NormalInverseWishart": "priors",
     "NumericalError": "chains",
-    "Partition": "partitions",
+    "Partition": "clustering",
     "PitmanYorProcess": "weight_priors",
     "Trace": "trace",
     "fit": "fitting",
-    "load": "trace",
+    "load": "trace_file",
     "log_evidence": "evidence",
     "partition_distance": "partitions",
     "resume": "fitting",

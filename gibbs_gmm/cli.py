@@ -39,7 +39,8 @@ Written into the output folder:
   trace.npz        all draws; gibbs_gmm.load("trace.npz") reads them in Python
   summary.csv      mean, standard deviation, 90% interval, R-hat and effective
                    sample size of every quantity
-  clusters.csv     the cluster of every row, and how uncertain that is
+  clusters.csv     the cluster of every row, how uncertain that is, and the
+                   second cluster with its probability
   pairs.png        pair plot of the data with the components and their
                    uncertainty
   observations.npy and command.json, which "report" and "predict" need
@@ -82,6 +83,10 @@ were fitted. All is averaged over the draws.
 
 Clusters have the numbers that they have in the run's report and clusters.csv;
 -1 is none of them. Columns are found by their names; others are ignored.
+
+A row is taken as one more observation, which the draws do not know. Of rows
+that were fitted the draws do know; their clusters are in clusters.csv. Given
+here again, a row that two clusters claim about equally may get the other one.
 """
 
 _PREDICT_EXAMPLES = """\

@@ -101,6 +101,7 @@ def _show(args: argparse.Namespace, findings: Findings) -> None:
     from gibbs_gmm.model_check import sentences
 
     say = silent if args.quiet else print
+    say(f"\n{findings.trace.headline}{findings.trace.verdict}")
     if not findings.trace.n_is_known:
         say(f"\n{bar_chart(findings.n_posterior)}")
     say(f"\n{findings.summary}\n")
@@ -128,22 +129,13 @@ def predict(args: argparse.Namespace) -> int:
     """The command ``predict``: clusters and densities of new rows, as CSV."""
     import numpy as np
 
-    from gibbs_gmm.findings import find
-
     out: Path | None = args.out
     if out is not None and out.exists() and not args.force:
         raise Refusal(f"the file {str(out)!r} exists: choose another with --out, or replace it with --force")
     run = _read_run(args.run)
-    if run.trace.assignments is None:
-        raise Refusal("this run has no assignments, and so no clusters (--no-assignments): fit again without it")
     table = _read(args.csv, run.trace.columns, (), constant=True)
     try:
-        labels = run_folder.read_clusters(args.run, len(run.X))
-        if labels is None:
-            clusters = find(run.trace, run.X).clusters
-            assert clusters is not None
-            labels = clusters.labels
-        probabilities = run.trace.predict_proba(table, labels)
+        probabilities = run.trace.predict_proba(table)
         log_density = run.trace.log_density(table)
     except (ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
         raise Failure(f"the prediction failed: {str(error) or type(error).__name__}") from None
@@ -312,7 +304,7 @@ def _write_all(run: run_folder.Run, out: Path, written: list[str]) -> Findings:
 
 def _write(run: run_folder.Run, out: Path, written: list[str]) -> Findings:
     """Write everything that is made from the trace; ``written`` grows by the names of the files."""
-    from gibbs_gmm.findings import find
+    from gibbs_gmm.findings import clusters_csv, find
     from gibbs_gmm.report import pictures, render
 
     def write(name: str, content: bytes | str) -> None:
@@ -328,8 +320,8 @@ def _write(run: run_folder.Run, out: Path, written: list[str]) -> Findings:
     if unknown:
         findings.n_posterior.to_csv(out / run_folder.N_TABLE)
         written.append(run_folder.N_TABLE)
-    if findings.clusters is not None:
-        write(run_folder.CLUSTERS, findings.clusters.to_csv())
+    if findings.partition is not None:
+        write(run_folder.CLUSTERS, clusters_csv(findings.partition))
     images: dict[str, bytes] = {}
     try:
         images = pictures(findings)

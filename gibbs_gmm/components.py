@@ -11,10 +11,7 @@ import numpy as np
 from gibbs_gmm import validate
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.relabel import most_probable_n_clusters
 from gibbs_gmm.trace import ARRAYS, Trace
-
-_MAX_VOTES = 1000  # draws that decide to which component a row belongs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +29,7 @@ class Components:
     share : float
         The share of draws that have them.
     ambiguous_share : float
-        The share of all draws in which it is not clear which component is which.
+        The share of these draws in which it is not clear which component is which.
     """
 
     trace: Trace
@@ -77,40 +74,16 @@ class Components:
         order = np.argsort(-between / (between + within), kind="stable")
         return np.sort(order[:most])
 
-    def owners(self, rows: IntArray) -> tuple[IntArray, FloatArray] | None:
-        """The component of each of these rows that owned it most often, and in what share; None if none was kept."""
-        shares = self.memberships(rows)
-        return None if shares is None else (shares.argmax(1), shares.max(1))
-
-    def memberships(self, rows: IntArray) -> FloatArray | None:
-        """(R, K): the share of draws in which each component owned each of these rows; None if no labels were kept."""
-        trace = self.trace
-        if trace.assignments is None:
-            return None
-        counts = np.zeros((len(rows), self.K), dtype=np.int64)
-        here = np.arange(len(rows))
-        place = np.zeros(trace.weights.shape[-1], dtype=np.int64)  # component of a draw -> matched component
-        votes = spread(len(self.draws), _MAX_VOTES)
-        for s in votes:
-            chain, draw = divmod(int(self.draws[s]), trace.assignments.shape[1])
-            place[self.perm[s]] = np.arange(self.K)
-            counts[here, place[trace.assignments[chain, draw, rows]]] += 1
-        return np.asarray(counts / len(votes), np.float64)
-
 
 def matched_components(trace: Trace) -> Components:
     """The components of a trace, matched."""
-    C, T, K = trace.weights.shape
+    C, T, _ = trace.weights.shape
     relabelling = trace.relabel()
-    perm = relabelling.permutation.reshape(C * T, K)
-    draws = np.arange(C * T)
-    if not trace.n_is_known:
-        K = most_probable_n_clusters(trace)
-        draws = np.flatnonzero(trace.n_clusters.ravel() == K)
-        perm = perm[:, :K]  # of these draws, all components
-    perm = perm[draws]
+    draws = np.flatnonzero(relabelling.counted)
+    perm = relabelling.permutation.reshape(C * T, -1)[draws, : relabelling.n_matched]
     weights = np.take_along_axis(trace.weights.reshape(C * T, -1)[draws], perm, 1)
-    return Components(trace, draws, perm, weights, len(draws) / (C * T), relabelling.ambiguous_share)
+    ambiguous = float(relabelling.ambiguous_places[relabelling.counted].any(-1).mean())
+    return Components(trace, draws, perm, weights, len(draws) / (C * T), ambiguous)
 
 
 def some_draws(trace: Trace, draws: IntArray) -> Trace:
@@ -149,12 +122,12 @@ def marginal(trace: Trace, columns: IntArray) -> Trace:
 
 
 def checked_data(trace: Trace, X: Any) -> AnyArray:
-    """X as an array, if it can be the data of the trace."""
+    """X as an array, with its columns in the order of the fit, if it can be the data of the trace."""
     array, _ = validate.data(X)
     wanted = (trace.settings["n_observations"], len(trace.columns))
     if array.shape != wanted:
         raise ValueError(f"X must be the data of the trace, of shape {wanted}, got {array.shape}")
-    return array
+    return validate.new_data(X, trace.columns, "X")
 
 
 def checked_columns(trace: Trace, columns: Sequence[str]) -> IntArray:

@@ -35,6 +35,7 @@ def warnings_as_lines() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
+        warnings.filterwarnings("ignore", r"(fit|resume)\(\): The chains")  # the tables below say so
         warnings.showwarning = show
         yield
 

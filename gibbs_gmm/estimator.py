@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
 
-from gibbs_gmm import predict
+from gibbs_gmm import predict, validate
+from gibbs_gmm.components import matched_components
 from gibbs_gmm.fitting import fit
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.priors import NormalInverseWishart
@@ -27,8 +29,8 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     """A Bayesian Gaussian mixture whose densities, labels and samples are averages over the whole posterior.
 
     :func:`gibbs_gmm.fit` behind scikit-learn's interface, for pipelines, cross-validation and grid searches. There is
-    no single mixture in it: densities are the posterior predictive, and labels are those of the partition of least
-    expected variation of information, so that their number need not be ``n_components``.
+    no single mixture in it: densities are the posterior predictive, and weights, means and covariances posterior means
+    of matched components, those of ``trace_.summary()`` with their numbers.
 
     Parameters
     ----------
@@ -45,7 +47,17 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     trace_ : Trace
         The posterior.
     labels_ : (n_samples,) int64
-        Cluster of each row of the fit, by decreasing size from 0.
+        Number of the cluster of each row of the fit, ``trace_.partition().labels``: of the component that owns it in
+        most draws.
+    n_components_ : int
+        How many components there are: as given, or the most probable number of clusters.
+    weights_, means_, covariances_ : (K,), (K, n_features), (K, n_features, n_features) float64
+        Posterior means of the K = n_components_ components, by decreasing weight. Of an unknown number, from the draws
+        that have K; what components without rows hold is then missing from the sum of the weights.
+    precisions_ : (K, n_features, n_features) float64
+        Inverses of ``covariances_``.
+    converged_ : bool
+        Whether there are several chains and they agree.
     n_features_in_ : int
         Number of columns of the fit.
     feature_names_in_ : (n_features_in_,) array of str
@@ -88,9 +100,16 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
 
     trace_: Trace
     labels_: IntArray
+    n_components_: int
+    weights_: FloatArray
+    means_: FloatArray
+    covariances_: FloatArray
+    precisions_: FloatArray
+    converged_: bool
 
     def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
         """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
+        validate.column_names(X)
         array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         trace = fit(
             array,
@@ -106,11 +125,24 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         )
         names = getattr(self, "feature_names_in_", None)
         self.trace_ = trace if names is None else dataclasses.replace(trace, columns=tuple(names))
-        self.labels_ = self.trace_.partition(threads=self.threads).labels
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # fit() has said that the chains have not met
+            self.labels_ = self.trace_.partition().labels
+        components, columns = matched_components(self.trace_), np.arange(array.shape[1])
+        self.n_components_ = components.K
+        self.weights_ = components.weights.mean(0)
+        self.means_ = components.means(columns).mean(0)
+        self.covariances_ = components.covariances(columns).mean(0)
+        self.precisions_ = np.asarray(np.linalg.inv(self.covariances_), np.float64)
+        self.converged_ = self.trace_.verdict == "" and len(self.trace_.log_likelihood) > 1
         return self
 
     def fit_predict(self, X: Any, y: Any = None) -> IntArray:
-        """Fit, and give the cluster of each row of X: ``labels_``. ``predict`` would take X for further rows."""
+        """Fit, and give the cluster of each row of X: ``labels_``.
+
+        ``predict`` takes the rows of X for further ones, and may give another cluster where two claim a row about
+        equally: see :meth:`gibbs_gmm.trace.Trace.predict_proba`.
+        """
         return self.fit(X).labels_
 
     def score_samples(self, X: Any) -> FloatArray:
@@ -125,26 +157,44 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     def predict_proba(self, X: Any) -> FloatArray:
         """Probability that each row is of each cluster, and in the last column that it is of none of them.
 
-        See :meth:`gibbs_gmm.trace.Trace.predict_proba`; the reference is ``labels_``.
+        See :meth:`gibbs_gmm.trace.Trace.predict_proba`.
         """
         rows = self._rows(X)
-        return self.trace_.predict_proba(rows, self.labels_, threads=self.threads)
+        return self.trace_.predict_proba(rows, threads=self.threads)
 
     def predict(self, X: Any) -> IntArray:
         """Most probable cluster of each row of X, or -1 where none of the clusters is most probable, (n_samples,)."""
         rows = self._rows(X)
-        return self.trace_.predict(rows, self.labels_, threads=self.threads)
+        return self.trace_.predict(rows, threads=self.threads)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, IntArray]:
-        """Rows (n_samples, n_features) from the posterior predictive, and the cluster of each, -1 for none."""
+        """Rows (n_samples, n_features) from the posterior predictive, and the component of each, -1 for none."""
         check_is_fitted(self)
         X, draw, component = predict.sample(self.trace_, n_samples, self._seed())
-        column, J = predict.columns_of(self.trace_, self.labels_)
-        labels = column[draw, component]
-        return X, np.where(labels == J - 1, -1, labels)
+        cluster, _, J = predict.clusters_of_components(self.trace_, None)
+        unoccupied = np.full((len(cluster) * cluster.shape[1], 1), J)
+        labels = np.hstack([cluster.reshape(len(unoccupied), -1), unoccupied])[draw, component]
+        return X, np.where(labels == J, -1, labels)
+
+    def bic(self, X: Any) -> float:
+        """Not defined: BIC is a figure of one best mixture, and this is a posterior over all of them."""
+        raise NotImplementedError(
+            "bic() is not defined for a posterior: to compare numbers of components, leave n_components out and read "
+            "trace_.n_posterior(), or compare gibbs_gmm.log_evidence(X, range(1, 11)), of which BIC is an approximation"
+        )
+
+    def aic(self, X: Any) -> float:
+        """Not defined: AIC is a figure of one best mixture, and this is a posterior over all of them."""
+        raise NotImplementedError(
+            "aic() is not defined for a posterior: to compare predictions, use score() on rows held out, or "
+            "arviz_stats.loo(trace_.to_arviz(X)), of which AIC is an approximation"
+        )
 
     def _rows(self, X: Any) -> AnyArray:
         check_is_fitted(self)
+        names, wanted = validate.column_names(X), getattr(self, "feature_names_in_", None)
+        if names is not None and wanted is not None and names != tuple(wanted) and set(names) == set(wanted):
+            X = X[list(wanted)]
         array: AnyArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return array
 

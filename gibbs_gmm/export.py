@@ -10,10 +10,12 @@ import numpy as np
 from gibbs_gmm import validate
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.predict import pointwise_log_density
+from gibbs_gmm.relabel import Relabelling
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
 
 _DIMS = {
+    "sorted_weights": ["rank"],
     "weights": ["component"],
     "means": ["component", "column"],
     "covariances": ["component", "column", "column_2"],
@@ -26,20 +28,26 @@ _DIMS = {
 def to_arviz(trace: Trace, X: Any = None) -> Any:
     """The trace as an ArviZ DataTree; see :meth:`gibbs_gmm.trace.Trace.to_arviz`."""
     arviz_base = _optional("arviz_base", "to_arviz")
-    matched = trace.relabel().trace
-    posterior: dict[str, AnyArray] = {name: getattr(matched, name) for name in ("weights", "means", "covariances")}
+    relabelling = trace.relabel()
+    posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}
     for name in ("concentration", "kappa_0", "Psi_0"):
         if getattr(trace, name) is not None:
             posterior[name] = getattr(trace, name)
-    stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "log_likelihood": trace.log_likelihood}
+    stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
     learned = isinstance(trace.weight_prior, MixtureOfFiniteMixtures) and not trace.n_is_known
     (posterior if learned else stats)["n_components"] = trace.n_components
     (stats if trace.n_is_known else posterior)["n_clusters"] = trace.n_clusters
-    if matched.assignments is not None:
-        stats["assignments"] = matched.assignments
+    matched = relabelling.trace.assignments
+    if matched is not None:
+        stats["assignments"] = matched
     groups = {"posterior": posterior, "sample_stats": stats}
+    components = _components(relabelling)
+    share = {"n_components": relabelling.n_matched, "share_of_draws": float(relabelling.counted.mean())}
+    if components is not None:
+        groups["components"] = components
     coords: dict[str, Any] = {
-        "component": np.arange(trace.weights.shape[2]),
+        "component": np.arange(relabelling.n_matched),
+        "rank": np.arange(trace.weights.shape[2]),
         "column": list(trace.columns),
         "column_2": list(trace.columns),
         "row": np.arange(trace.settings["n_observations"]),
@@ -65,9 +73,23 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
                 "sampling_time": trace.settings["seconds"],
                 "tuning_steps": trace.settings["warmup"],
                 "thin": trace.settings["thin"],
-            }
+            },
+            **({} if components is None else {"components": share}),
         },
     )
+
+
+def _components(relabelling: Relabelling) -> dict[str, AnyArray] | None:
+    """Components in the draws that have as many as the reference: of each chain equally many of these, the first."""
+    trace, J = relabelling.source, relabelling.n_matched
+    least = int(np.count_nonzero(relabelling.counted, axis=1).min())
+    if least == 0:  # the chains are apart
+        return None
+    draws = np.stack([np.flatnonzero(chosen)[:least] for chosen in relabelling.counted])
+    chains = np.arange(len(draws))[:, None, None]
+    own = (chains, draws[..., None], relabelling.permutation[chains[..., 0], draws][..., :J])
+    values = {name: getattr(trace, name)[own] for name in ("weights", "means", "covariances")}
+    return {**values, "draw_of_posterior": draws}
 
 
 def to_dataframe(trace: Trace) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import data_warnings, validate
+from gibbs_gmm.agreement import warn_if_apart
 from gibbs_gmm.chains import Chain, NumericalError, Plan, initial_state, run, seed_sequence, stack, trace_arrays
 from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
 from gibbs_gmm.kernels.hyperprior import FIXED
@@ -105,6 +106,11 @@ def fit(
         Ctrl-C ends the run early and gives the draws so far, with a warning; before the first draw it raises
         KeyboardInterrupt as usual.
 
+    Warns
+    -----
+    UserWarning
+        The chains have not met, so that their draws are not from one posterior; the message says what to do.
+
     Raises
     ------
     TypeError, ValueError
@@ -161,13 +167,13 @@ def fit(
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     if checkpoint is None:
-        return _in_memory(recipe, data, n_threads, bool(progress), begun, cluster)
+        return warn_if_apart(_in_memory(recipe, data, n_threads, bool(progress), begun, cluster), "fit")
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
             folder.require_same(recipe, array, any_seed=rng is None)
             recipe = dataclasses.replace(recipe, seed=folder.recipe()[0].seed)
-        return _in_folder(folder, recipe, data, n_threads, bool(progress), cluster)
+        return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "fit")
 
 
 def resume(
@@ -219,7 +225,7 @@ def resume(
         folder.require_same(recipe, array, any_seed=False)
         loc, scale = validate.location_scale(array, recipe.columns)
         data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
-        return _in_folder(folder, recipe, data, n_threads, bool(progress), cluster)
+        return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "resume")
 
 
 def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:

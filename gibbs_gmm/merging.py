@@ -13,8 +13,8 @@ from scipy import special
 from gibbs_gmm import validate
 from gibbs_gmm.components import Components, matched_components
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.summary import html_table, text_table
 from gibbs_gmm.trace import Trace
+from gibbs_gmm.wording import html_table, text_table
 
 SHALLOW = 0.2
 """A dip in the density that chance may leave in one kind."""
@@ -143,8 +143,7 @@ def merged(trace: Trace) -> Merged:
 
 def merge_components(components: Components) -> Merged:
     """The same of matched components of a trace with assignments."""
-    t = components.memberships(np.arange(components.trace.settings["n_observations"]))
-    assert t is not None
+    t = components.trace._partition.probabilities[:, :-1].copy()
     start = t.argmax(1)
     left = np.unique(start).tolist()
     for b in set(range(components.K)) - set(

@@ -17,8 +17,8 @@ from gibbs_gmm.data_warnings import drawn_rows
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.merging import SHALLOW, average_normals, dip_between
 from gibbs_gmm.normality import holm
-from gibbs_gmm.summary import html_table, text_table
 from gibbs_gmm.trace import Trace
+from gibbs_gmm.wording import html_table, text_table
 
 LEVEL = 0.01
 """Adjusted p-value below which a cluster is said not to be normal."""
@@ -177,8 +177,7 @@ def check_components(components: Components, X: AnyArray) -> Check:
     found |= dict(zip((f"adjusted_{test}" for test in _TESTS), adjusted, strict=True))
     size = np.stack([draw.size for draw in draws]).mean(0)
     columns = components.trace.columns
-    shares = components.memberships(rows)
-    assert shares is not None
+    shares = components.trace._partition.probabilities[rows, :-1]
     group = _groups(components, shares)
     messages = [
         *_of_size(size, len(columns)),

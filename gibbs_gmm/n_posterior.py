@@ -12,24 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from gibbs_gmm.agreement import MIN_DRAWS, alike_all_the_same, apart, different_modes, run_longer
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.partition_prior import LARGEST
-from gibbs_gmm.summary import (
-    R_HAT_LIMIT,
-    alike_all_the_same,
-    different_modes,
-    disjoint,
-    have_not_met,
-    html_table,
-    r_hat_of,
-    r_hat_text,
-    text_table,
-)
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.wording import html_table, text_table
 
 _NEGLIGIBLE, _VISIBLE = 0.0005, 0.005
-_MIN_DRAWS = 4  # arviz-stats' own limit for standard errors
 _PRINTED_CHAINS = 6
 _LEADING = 5  # empty rows at the beginning that are still printed
 
@@ -178,7 +168,7 @@ def tabulate(trace: Trace) -> NPosterior:
     Warns
     -----
     UserWarning
-        The chains have not met: they disagree on the number of clusters or of components.
+        The chains have not met.
     """
     questions = {"n_clusters": trace.n_clusters}
     if learns_n(trace):
@@ -188,7 +178,7 @@ def tabulate(trace: Trace) -> NPosterior:
     n = np.arange(1, last + 1)
     p = {name: _padded(_shares(values), last) for name, values in questions.items()}
     se = {name: _standard_errors(values, n) for name, values in questions.items()}
-    messages, unmet = _messages(trace, questions)
+    messages, unmet = _messages(trace)
     if unmet is not None:
         warnings.warn(unmet, UserWarning, stacklevel=3)  # 3: the caller of Trace.n_posterior
     return NPosterior(
@@ -229,7 +219,7 @@ def _standard_errors(values: AnyArray, n: IntArray) -> FloatArray:
     """Monte-Carlo standard errors of the probabilities of ``n`` from draws (C, T)."""
     array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
     result = np.full(len(n), np.nan)
-    if values.shape[1] >= _MIN_DRAWS:
+    if values.shape[1] >= MIN_DRAWS:
         for j, value in enumerate(n):
             hit = values == value
             if hit.any() and not hit.all():
@@ -262,25 +252,17 @@ def _note(trace: Trace) -> str:
     )
 
 
-def _messages(trace: Trace, questions: dict[str, AnyArray]) -> tuple[list[str], str | None]:
+def _messages(trace: Trace) -> tuple[list[str], str | None]:
     """What to say, and the part of it that is worth a warning."""
     C, T = trace.n_clusters.shape
-    apart = {name: value for name, values in questions.items() if (value := r_hat_of(values)) > R_HAT_LIMIT}
-    messages, unmet, modes = [], None, different_modes(trace)
-    if apart or disjoint(trace.n_clusters):
-        why = "one chain's n_clusters never comes near another's"
-        if apart:
-            why = f"R-hat is above {R_HAT_LIMIT} for "
-            why += " and ".join(f"{name} ({r_hat_text(value)})" for name, value in apart.items())
-        unmet = (
-            f"{have_not_met(trace)}: {why}. {modes}These probabilities mix them: do not use them. Run longer (more "
-            "warm-up, more draws) and with more chains until they agree."
-        )
+    messages = []
+    if (unmet := apart(trace)) is not None:
+        unmet += f"These probabilities mix them: do not use them. {run_longer(trace)}"
         messages.append(unmet)
-    elif modes:
+    elif modes := different_modes(trace):
         messages.append(alike_all_the_same(modes))
     if C == 1:
         messages.append("There is one chain, so nothing shows whether it has converged: run 4.")
-    if T < _MIN_DRAWS:
-        messages.append(f"Standard errors need at least {_MIN_DRAWS} draws per chain; there are {T}.")
+    if T < MIN_DRAWS:
+        messages.append(f"Standard errors need at least {MIN_DRAWS} draws per chain; there are {T}.")
     return messages, unmet

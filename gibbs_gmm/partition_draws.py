@@ -1,4 +1,4 @@
-"""Draws of labels as partitions: each partition kept once, and of rows that no draw separates one."""
+"""Draws of labels, in blocks of rows, and as partitions: each kept once, and of rows that no draw separates one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from gibbs_gmm.kernels.partition_search import Draws
 from gibbs_gmm.kernels.types import AnyArray, IntArray
 
 _BUFFER = 1 << 22  # labels that are renumbered at once
+_BLOCK = 8192  # rows of all draws of a chain that are in memory at once
+
+
+def label_blocks(assignments: AnyArray) -> Iterator[tuple[slice, list[AnyArray]]]:
+    """Labels of some rows in all draws (C, T, N), one array (T, B) per chain, until all rows were there."""
+    C, _, N = assignments.shape
+    for first in range(0, N, _BLOCK):
+        rows = slice(first, min(first + _BLOCK, N))
+        # A copy, of one type and layout: one compiled version serves all traces.
+        yield rows, [np.array(assignments[c, :, rows], dtype=np.uint16, order="C") for c in range(C)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from gibbs_gmm import validate
 from gibbs_gmm.chains import _padded, seed_sequence
+from gibbs_gmm.clustering import Partition, assignments_of, contradiction, of_labels
 from gibbs_gmm.fitting import _cores
 from gibbs_gmm.kernels import co_clustering, partition_search
 from gibbs_gmm.kernels.partition_search import Draws, Table
 from gibbs_gmm.kernels.simd import LANES
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.numbering import like
 from gibbs_gmm.partition_draws import collect
 from gibbs_gmm.trace import Trace
 
@@ -39,53 +41,6 @@ _PAIRS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Partition:
-    """A point estimate of who belongs with whom, as :meth:`gibbs_gmm.Trace.partition` finds it.
-
-    Attributes
-    ----------
-    labels : (N,) int64
-        Cluster of each observation, 0, 1, ..., by decreasing size; clusters of one size by their first observation.
-    loss : str
-        "vi", "binder" or "omari".
-    expected_loss : float
-        Mean loss over all draws: of "vi" in bits, between 0 and log2 N; of "binder" the share of ordered pairs of
-        observations on which a draw disagrees, between 0 and 1; of "omari" one minus the adjusted Rand index.
-    uncertainty : (N,) float64
-        One minus the mean posterior probability that an observation is in one cluster with another member of its
-        cluster; for a cluster of one observation, the probability that it is together with any other. 0 is certain.
-    runs, agreeing_runs : int
-        Searches made, and those of them that ended at this expected loss (to one in 10,000). If it is one of many,
-        there may be a better partition: ask for more ``runs``.
-    """
-
-    labels: IntArray
-    loss: str
-    expected_loss: float
-    uncertainty: FloatArray
-    runs: int
-    agreeing_runs: int
-
-    def __post_init__(self) -> None:
-        _protect(self, "labels", "uncertainty")
-
-    @property
-    def n_clusters(self) -> int:
-        """The number of clusters."""
-        return int(self.labels.max()) + 1
-
-    @property
-    def sizes(self) -> IntArray:
-        """(n_clusters,) the observations in each cluster, in decreasing order."""
-        return np.bincount(self.labels)
-
-    def __repr__(self) -> str:
-        sizes = ", ".join(str(size) for size in self.sizes[:10]) + ", ..." * (self.n_clusters > 10)
-        clusters = f"{self.n_clusters} cluster{'s'[: self.n_clusters > 1]}"
-        return f"<Partition: {clusters} of {sizes}; expected {self.loss} {self.expected_loss:.4g}>"
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class CredibleBall:
     """The draws nearest to a point estimate (Wade & Ghahramani 2018), from :meth:`gibbs_gmm.Trace.credible_ball`.
 
@@ -95,6 +50,8 @@ class CredibleBall:
         The posterior probability asked for.
     partition : Partition
         The centre.
+    loss : str
+        "vi", "binder" or "omari": what distances are in, that of the partition; "vi" if it is of matched components.
     radius : float
         The smallest distance within which a share of at least ``level`` of the draws lies.
     probability : float
@@ -102,7 +59,7 @@ class CredibleBall:
     inside : (C, T) bool
         Which these are.
     distances : (C, T) float64
-        Distance of each draw from the centre, in the loss of the partition.
+        Distance of each draw from the centre.
     horizontal : (B, N) int64
         The draws inside that are farthest from the centre; one row unless several are equally far.
     upper_vertical : (B, N) int64
@@ -114,12 +71,13 @@ class CredibleBall:
 
     Notes
     -----
-    Clusters of the bounds have the number of the cluster of the centre with which they share most observations (an
-    assignment, so that no number is given twice); those that are left over have further numbers.
+    Clusters of the bounds have the number of the cluster of the centre that they are: see
+    :func:`gibbs_gmm.numbering.like`.
     """
 
     level: float
     partition: Partition
+    loss: str
     radius: float
     probability: float
     inside: AnyArray
@@ -132,12 +90,15 @@ class CredibleBall:
     lower_vertical_distance: float
 
     def __post_init__(self) -> None:
-        _protect(self, "inside", "distances", "horizontal", "upper_vertical", "lower_vertical")
+        for name in ("inside", "distances", "horizontal", "upper_vertical", "lower_vertical"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
 
     def __repr__(self) -> str:
         upper, lower = (len(np.unique(bound[0])) for bound in (self.upper_vertical, self.lower_vertical))
         return (
-            f"<CredibleBall: {self.probability:.1%} of the draws are within {self.partition.loss} {self.radius:.4g} of "
+            f"<CredibleBall: {self.probability:.1%} of the draws are within {self.loss} {self.radius:.4g} of "
             f"{self.partition.n_clusters} clusters; they have {upper} to {lower}>"
         )
 
@@ -147,7 +108,7 @@ class CredibleBall:
 
 def similarity(trace: Trace, rows: Any = None, pairs: Any = None, *, threads: int | None = None) -> FloatArray:
     """Posterior probabilities that two observations are in the same cluster: see :meth:`gibbs_gmm.Trace.similarity`."""
-    assignments = _assignments(trace)
+    assignments = assignments_of(trace)
     N = assignments.shape[-1]
     if rows is not None and pairs is not None:
         raise ValueError("rows and pairs were both given: ask for one of them")
@@ -178,17 +139,21 @@ def similarity(trace: Trace, rows: Any = None, pairs: Any = None, *, threads: in
 
 def partition(
     trace: Trace,
-    loss: str = "vi",
+    loss: str | None = None,
     *,
     runs: int = 16,
     max_clusters: int | None = None,
     rng: Any = 0,
     threads: int | None = None,
 ) -> Partition:
-    """The partition of least expected loss: see :meth:`gibbs_gmm.Trace.partition`."""
-    code = _loss(loss)
+    """Who belongs with whom, as one answer: see :meth:`gibbs_gmm.Trace.partition`."""
+    assignments = assignments_of(trace)
     runs = validate.integer("runs", runs, 1)
-    assignments = _assignments(trace)
+    if loss is None:
+        if max_clusters is not None:
+            raise ValueError("max_clusters is for the search with a loss: pass loss='vi', 'binder' or 'omari' too")
+        return _said_if_contradicted(trace, trace._partition)
+    code = _loss(loss)
     limit = 0 if max_clusters is None else validate.integer("max_clusters", max_clusters, 1)
     workers = _workers(threads)
     keys = seed_sequence(rng).generate_state(runs, np.uint64)
@@ -216,19 +181,18 @@ def partition(
         while len(expected) < runs and _agreeing(expected) < enough:
             expected += pool.map(run, range(len(expected), min(len(expected) + _ROUND, runs)))
     best = int(np.argmin(np.round(expected, 12)))  # the first of those that are alike to rounding
-    labels = _by_size(found[best][sample.member])
-    doubt, table = np.empty(len(sample.z)), tables.get()
-    partition_search.load(draws, code, found[best], table)
-    co_clustering.uncertainty(draws, table, doubt)
-    least = expected[best]
-    return Partition(
-        labels=labels,
-        loss=loss,
-        expected_loss=max(least, 0.0),
-        uncertainty=doubt[sample.member],
-        runs=len(expected),
-        agreeing_runs=_agreeing(expected),
-    )
+    labels = like(trace._partition.labels, found[best][sample.member], trace.relabel().n_matched)
+    searched = {"expected_loss": max(expected[best], 0.0), "runs": len(expected), "agreeing_runs": _agreeing(expected)}
+    return _said_if_contradicted(trace, of_labels(trace, labels, loss=loss, **searched))
+
+
+def _said_if_contradicted(trace: Trace, found: Partition) -> Partition:
+    """The partition, after a warning, once for each loss, if its number of clusters is all but excluded."""
+    text, question = contradiction(trace, found), f"partition({'' if found.loss is None else repr(found.loss)})"
+    if text is not None and f"{question}: number" not in trace._warned:
+        trace._warned.add(f"{question}: number")
+        warnings.warn(f"{question}: {text}", UserWarning, stacklevel=4)  # 4: the caller of Trace.partition
+    return found
 
 
 def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None = None) -> CredibleBall:
@@ -236,18 +200,20 @@ def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None
     level = validate.real("level", level)
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, got {level}")
-    assignments = _assignments(trace)
+    assignments = assignments_of(trace)
     C, T, N = assignments.shape
-    centre = trace.partition() if partition is None else partition
+    centre = trace._partition if partition is None else partition
     if not isinstance(centre, Partition):
         raise TypeError(f"partition must be a Partition, as trace.partition() gives it, or None, got {partition!r}")
     if len(centre.labels) != N:
         raise ValueError(f"partition must be of the {N} observations of this trace, got {len(centre.labels)}")
     sample = collect(assignments, None, collapse=False)
-    code = _loss(centre.loss)
+    loss = centre.loss or "vi"
+    code = _loss(loss)
     draws = sample.draws(code)
-    distance = np.empty(len(sample.count))
-    partition_search.losses_of(draws, code, np.array(centre.labels), _new_table(draws, centre.n_clusters), distance)
+    distance, compact = np.empty(len(sample.count)), np.searchsorted(centre.numbers, centre.labels)
+    partition_search.losses_of(draws, code, compact, _new_table(draws, centre.n_clusters), distance)
+    K = centre.probabilities.shape[1] - 1
     order = np.argsort(distance, kind="stable")
     # Counted in draws: level * S is rounded up, but not because of the last bit of the product.
     needed = math.ceil(level * C * T * (1.0 - 4.0 * np.finfo(float).eps))
@@ -262,11 +228,12 @@ def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None
     }.items():
         farthest = float(distance[candidates].max())
         chosen = np.flatnonzero(candidates & (_about(distance) >= farthest))
-        bounds[name] = np.stack([_like(centre.labels, sample.z[:, s].astype(np.int64)) for s in chosen])
+        bounds[name] = np.stack([like(centre.labels, sample.z[:, s].astype(np.int64), K) for s in chosen])
         bounds[f"{name}_distance"] = farthest
     return CredibleBall(
         level=level,
         partition=centre,
+        loss=loss,
         radius=radius,
         probability=float(sample.count[inside].sum() / (C * T)),
         inside=inside[sample.draw].reshape(C, T),
@@ -372,27 +339,10 @@ def _starts(draws: Draws, loss: int, runs: int, limit: int, tables: SimpleQueue[
 # --- Small pieces -----------------------------------------------------------------------------------------------------
 
 
-def _protect(result: Any, *names: str) -> None:
-    """Make arrays of a frozen dataclass read-only."""
-    for name in names:
-        view = getattr(result, name).view()
-        view.flags.writeable = False
-        object.__setattr__(result, name, view)
-
-
 def _loss(loss: Any) -> int:
     if not isinstance(loss, str) or loss not in _LOSSES:
         raise ValueError(f"loss must be 'vi', 'binder' or 'omari', got {loss!r}")
     return _LOSSES[loss]
-
-
-def _assignments(trace: Trace) -> AnyArray:
-    if trace.assignments is None:
-        raise ValueError(
-            "this trace has no assignments, and so nothing to say about who belongs with whom: it was made with "
-            "save_assignments=False; fit again with save_assignments=True"
-        )
-    return trace.assignments
 
 
 def _indices(name: str, value: Any, N: int, shape: str, ndim: int) -> IntArray:
@@ -426,23 +376,3 @@ def _agreeing(expected: list[float]) -> int:
 def _about(distance: Any) -> Any:
     """A little more than ``distance``: those that are equal were summed in different orders."""
     return distance + 1e-10
-
-
-def _by_size(labels: IntArray) -> IntArray:
-    """The same partition with clusters numbered by decreasing size, those of one size by their first observation."""
-    _, first, cluster, size = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
-    number = np.empty(len(size), np.int64)
-    number[np.lexsort((first, -size))] = np.arange(len(size))
-    return number[cluster]
-
-
-def _like(labels: IntArray, other: IntArray) -> IntArray:
-    """The partition ``other``, its clusters numbered as those of ``labels`` that they share most observations with."""
-    K, J = labels.max() + 1, other.max() + 1
-    shared = np.bincount(other * K + labels, minlength=J * K).reshape(J, K)
-    theirs, ours = linear_sum_assignment(shared, maximize=True)
-    number = np.full(J, -1)
-    number[theirs] = np.where(shared[theirs, ours] > 0, ours, -1)
-    left = np.flatnonzero(number < 0)
-    number[left] = K + np.arange(len(left))
-    return number[other]

@@ -18,10 +18,12 @@ import numpy as np
 
 from gibbs_gmm import validate
 from gibbs_gmm.chains import NumericalError, seed_sequence
+from gibbs_gmm.clustering import Partition, clusters_of, clusters_with_most
 from gibbs_gmm.fitting import _cores
 from gibbs_gmm.kernels import predictive as kernels
 from gibbs_gmm.kernels.assign import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.relabel import Relabelling
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.weight_priors import DirichletProcess, PitmanYorProcess
 
@@ -77,8 +79,11 @@ def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name
 def predict_proba(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> FloatArray:
     """Probabilities of clusters for new rows; see :meth:`gibbs_gmm.trace.Trace.predict_proba`."""
     X = validate.new_data(X_new, trace.columns)
-    column, J = columns_of(trace, reference)
-    _, mass = _sums(trace, X, column, J, threads)
+    cluster, counted, J = clusters_of_components(trace, reference)
+    C, T, K = cluster.shape
+    column = np.full((C * T, K + 1), J, np.int64)
+    column[:, :K] = cluster.reshape(C * T, K)
+    _, mass = _sums(trace, X, column, J + 1, threads, counted.ravel())
     return np.asarray((mass / mass.sum(0)).T, np.float64, order="C")
 
 
@@ -89,33 +94,24 @@ def predict(trace: Trace, X_new: Any, reference: Any = None, threads: int | None
     return np.where(labels == proba.shape[1] - 1, -1, labels)
 
 
-def columns_of(trace: Trace, reference: Any) -> tuple[IntArray, int]:
-    """Which column of ``predict_proba`` each component of each draw counts towards, and the number of columns.
-
-    The array is (C T, K + 1); the last is for components that own nothing and are not in the trace.
-    """
-    C, T, K = trace.weights.shape
-    if reference is None:
-        reference = trace.partition()
-    if hasattr(reference, "permutation"):
-        perm, J = reference.permutation, int(reference.n_matched)
-        if perm.shape != (C, T, K):
-            raise ValueError(f"reference must be a relabelling of this trace, {(C, T, K)}, got one of {perm.shape}")
-        column = np.full((C * T, K + 1), J, np.int64)
-        np.put_along_axis(column, perm.reshape(C * T, K), np.minimum(np.arange(K), J)[None], axis=1)
-        return column, J + 1
+def clusters_of_components(trace: Trace, reference: Any) -> tuple[IntArray, AnyArray, int]:
+    """What each component of each draw stands for, 0..J-1 or J for none (C, T, K); the draws that count (C, T); J."""
+    if reference is None or (isinstance(reference, Partition) and reference.loss is None):
+        reference = trace.relabel()
+    if isinstance(reference, Relabelling):
+        if reference.permutation.shape != trace.weights.shape:
+            raise ValueError(
+                f"reference must be a relabelling of this trace, {trace.weights.shape}, got one of "
+                f"{reference.permutation.shape}"
+            )
+        return clusters_of(reference), reference.counted, reference.n_matched
     labels = _labels(trace, reference)
     if trace.assignments is None:
         raise ValueError(
-            "a trace without assignments cannot be compared with a partition; fit with save_assignments=True, or pass "
-            "reference=trace.relabel()"
+            "a trace without assignments cannot be compared with a partition; fit with save_assignments=True, or leave "
+            "reference out"
         )
-    J = int(labels.max()) + 1
-    column = np.full((C * T, K + 1), J, np.int64)
-    for t, z in enumerate(trace.assignments.reshape(C * T, -1)):
-        shared = np.bincount(z.astype(np.int64) * J + labels, minlength=K * J).reshape(K, J)
-        column[t, :K] = np.where(shared.any(1), shared.argmax(1), J)
-    return column, J + 1
+    return clusters_with_most(trace, labels), np.ones(trace.n_clusters.shape, dtype=bool), int(labels.max()) + 1
 
 
 def _labels(trace: Trace, reference: Any) -> IntArray:
@@ -166,13 +162,22 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
     return X, draw, component
 
 
-def _sums(trace: Trace, X: AnyArray, column: IntArray, J: int, threads: int | None) -> tuple[FloatArray, FloatArray]:
-    """top (N,) and mass (J, N): mass[j] 2^top is the sum of w_k N(x | mu_k, Sigma_k) over what counts towards j."""
+def _sums(
+    trace: Trace, X: AnyArray, column: IntArray, J: int, threads: int | None, counted: AnyArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """top (N,) and mass (J, N): mass[j] 2^top is the sum of w_k N(x | mu_k, Sigma_k) over what counts towards j.
+
+    Of the draws that are ``counted`` (C T,), all of them by default.
+    """
     top, mass, loc = np.full(len(X), kernels.LOWEST), np.zeros((J, len(X))), _location(trace)
     column = _held_first(trace, column)
     with Threads(threads) as workers:
         for start, mixtures in _blocks(trace, loc, workers):
             own = column[start : start + len(mixtures.n)]
+            if counted is not None and not counted.all():
+                some = counted[start : start + len(own)]
+                own, names = own[some], mixtures._fields[:-1]
+                mixtures = mixtures._replace(**{name: getattr(mixtures, name)[some] for name in names})
             task = functools.partial(kernels.add_draws, X, loc, mixtures, own, top, mass)
             workers.run(task, len(X), TILE, _MOST_ROWS)
     return top, mass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,8 @@ from gibbs_gmm import validate
 from gibbs_gmm.kernels.assign import LOG2_E, TILE
 from gibbs_gmm.kernels.matching import add_responsibilities, count_agreements, count_places
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.numbering import by_weight
+from gibbs_gmm.partition_draws import label_blocks
 from gibbs_gmm.trace import Trace
 
 METHODS = ("kl", "ecr", "divergence")
@@ -22,7 +23,6 @@ AMBIGUOUS_LIMIT = 0.02
 """Share of ambiguous draws from which on a component is not to be read: they could fill much of a 5% tail."""
 
 _DOUBT = 0.05  # a matching is ambiguous if an exchange of two components has at least this probability
-_BLOCK = 8192  # rows of all draws of a chain that are in memory at once
 _MAX_PASSES = 100
 
 
@@ -36,9 +36,13 @@ class Relabelling:
         ``permutation[c, t, j]`` is the component of draw t of chain c that sits at place j, always a permutation of
         0..K-1: ``np.take_along_axis(trace.weights, permutation, -1)`` is matched.
     n_matched : int
-        Places 0..n_matched-1 are the components of the reference, and so the same ones in every draw. Behind them are
-        the components of a draw that match none of these, in order of decreasing weight, and unused slots. A draw
-        with fewer components than ``n_matched`` has unused slots at the places that none of its components match.
+        Places 0..n_matched-1 are the components of the reference, and so the same ones in every draw, by decreasing
+        posterior mean weight (equal ones by the mean of the first column). Behind them are the components of a draw
+        that match none of these, in order of decreasing weight, and unused slots. A draw with fewer components than
+        ``n_matched`` has unused slots at the places that none of its components match.
+    counted : (C, T) bool
+        The draws that have as many components as the reference, which the tables of components are from: all of them
+        where n is known.
     ambiguous_places : (C, T, n_matched) bool
         Whether the component of the draw at this place and another could as well be the other way round; see
         :func:`relabel`.
@@ -50,12 +54,14 @@ class Relabelling:
 
     permutation: IntArray
     n_matched: int
+    counted: AnyArray
     ambiguous_places: AnyArray
     method: str
     source: Trace
 
     def __post_init__(self) -> None:
-        self.permutation.flags.writeable = self.ambiguous_places.flags.writeable = False
+        for array in (self.permutation, self.counted, self.ambiguous_places):
+            array.flags.writeable = False
 
     def __repr__(self) -> str:
         C, T, _ = self.permutation.shape
@@ -111,7 +117,7 @@ def most_probable_n_clusters(trace: Trace) -> int:
 def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelling:
     """Match the components of every draw of every chain with those of a reference; no draw is left out.
 
-    The reference begins as one draw, the pivot, its components in order of decreasing weight. For a known number of
+    The reference begins as one draw, the pivot. For a known number of
     components the pivot is the draw with the highest log_posterior. For an unknown one it is the draw with the highest
     log_likelihood among those with the most probable number of clusters, J. (log_posterior cannot be compared between
     dimensions, and the Dirichlet density in it grows without bound as the weight of an unoccupied component vanishes.)
@@ -174,10 +180,10 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
         raise ValueError('method="ecr" needs assignments, and the trace was made with save_assignments=False')
     filled = ~np.isnan(trace.means[..., 0])
     # Components in order of decreasing weight, then unused slots.
-    by_weight = np.argsort(np.where(filled, -trace.weights, 1.0), axis=-1, kind="stable")
+    slots = np.argsort(np.where(filled, -trace.weights, 1.0), axis=-1, kind="stable")
     pivot = _pivot(trace)
-    order = by_weight[pivot][: filled[pivot].sum()]
-    candidates = _Candidates(by_weight, filled.sum(-1), len(order))
+    order = slots[pivot][: filled[pivot].sum()]
+    candidates = _Candidates(slots, filled.sum(-1), len(order))
     if method == "ecr":
         scores, sizes, perm = _ecr(trace, candidates, pivot, order)
     else:
@@ -185,9 +191,15 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
         perm = candidates.assign(scores)
         if method == "kl":
             scores, sizes, perm = _stephens(trace, candidates, perm, _data(trace, X))
+    counted, J = candidates.counted, candidates.J
+    draws = perm[counted][:, :J]
+    weights = np.take_along_axis(trace.weights[counted], draws, -1)
+    number = by_weight(weights, np.take_along_axis(trace.means[..., 0][counted], draws, -1))
+    perm[..., :J], scores = perm[..., number], scores[:, :, number]
     return Relabelling(
         permutation=perm,
-        n_matched=len(order),
+        n_matched=J,
+        counted=counted,
         ambiguous_places=_doubtful(scores, sizes, perm, filled),
         method=method,
         source=trace,
@@ -214,11 +226,11 @@ def _pivot(trace: Trace) -> tuple[int, int]:
 class _Candidates(NamedTuple):
     """The components to be matched in each draw.
 
-    by_weight (C, T, K): slots in order of decreasing weight, unused ones last; n (C, T): components of each draw; J:
-    those of the reference.
+    slots (C, T, K): in order of decreasing weight, unused ones last; n (C, T): components of each draw; J: those of the
+    reference.
     """
 
-    by_weight: IntArray
+    slots: IntArray
     n: IntArray
     J: int
 
@@ -233,24 +245,14 @@ class _Candidates(NamedTuple):
         Components that match none come behind, in order of weight. Of equal totals that is taken which matches heavier
         components with earlier places, whatever the labels.
         """
-        perm = np.full(self.by_weight.shape, -1, dtype=np.int64)
+        perm = np.full(self.slots.shape, -1, dtype=np.int64)
         for draw in np.ndindex(*self.n.shape):
-            slots, row = self.by_weight[draw], perm[draw]
+            slots, row = self.slots[draw], perm[draw]
             own = slots[: self.n[draw]]
             places, matched = linear_sum_assignment(scores[draw][:, own], maximize=True)
             row[places] = own[matched]
             row[row < 0] = slots[~np.isin(slots, row)]
         return perm
-
-
-def _blocks(trace: Trace) -> Iterator[tuple[slice, list[AnyArray]]]:
-    """Labels of some rows in all draws, one array (T, B) per chain, until all rows were there."""
-    assert trace.assignments is not None
-    C, _, N = trace.assignments.shape
-    for first in range(0, N, _BLOCK):
-        rows = slice(first, min(first + _BLOCK, N))
-        # A copy, of one type and layout: one compiled version serves all traces.
-        yield rows, [np.array(trace.assignments[c, :, rows], dtype=np.uint16, order="C") for c in range(C)]
 
 
 def _ecr(
@@ -269,14 +271,14 @@ def _ecr(
     perm = None
     for _ in range(_MAX_PASSES):
         scores = np.zeros((C, T, J, K))
-        for rows, labels in _blocks(trace):
+        for rows, labels in label_blocks(trace.assignments):
             for c in range(C):
                 count_agreements(labels[c], reference[rows], scores[c])
         before, perm = perm, candidates.assign(scores)
         if before is not None and np.array_equal(perm[counted], before[counted]):
             break
         places = np.argsort(perm, axis=-1)
-        for rows, labels in _blocks(trace):
+        for rows, labels in label_blocks(trace.assignments):
             counts = np.zeros((labels[0].shape[1], J), dtype=np.int64)
             for c in range(C):
                 count_places(labels[c], places[c], counted[c], counts)
@@ -294,7 +296,7 @@ def _stephens(
     plus sum_ij log(P_ij) / (J + 1), which can only rise: they come to rest.
     """
     C, T, K = perm.shape
-    J, counted, slots = candidates.J, candidates.counted, candidates.by_weight
+    J, counted, slots = candidates.J, candidates.counted, candidates.slots
     loc = X[0].astype(np.float64)
     mixtures = [_ready(trace, c, slots[c], candidates.n[c], loc) for c in range(C)]
     p, total = np.empty((C, T, K, TILE)), np.empty((C, J, TILE))

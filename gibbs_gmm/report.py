@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import report_check, run_folder
-from gibbs_gmm.findings import Clusters, Findings
+from gibbs_gmm.agreement import R_HAT_LIMIT
+from gibbs_gmm.clustering import Partition, contradiction
+from gibbs_gmm.findings import Findings
+from gibbs_gmm.headline import LEVEL
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.relabel import AMBIGUOUS_LIMIT
-from gibbs_gmm.summary import R_HAT_LIMIT, html_table, percent
 from gibbs_gmm.weight_priors import DirichletProcess, FiniteMixture, MixtureOfFiniteMixtures, PitmanYorProcess, to_dict
+from gibbs_gmm.wording import html_table, percent
 
 if TYPE_CHECKING:
     from gibbs_gmm.run_folder import Command
@@ -66,8 +69,8 @@ def pictures(findings: Findings) -> dict[str, bytes]:
     }
     if len(trace.columns) <= 2:
         wanted["density"] = (plots.density, trace, X)
-    if findings.clusters is not None:
-        wanted["similarity"] = (partial(plots.similarity, partition=findings.clusters.labels), trace)
+    if findings.partition is not None:
+        wanted["similarity"] = (plots.similarity, trace)
     wanted |= report_check.pictures(findings)
     result = {}
     for name, (plot, *args) in wanted.items():
@@ -114,24 +117,20 @@ def render(findings: Findings, images: dict[str, bytes], command: Command) -> st
 
 def _head(findings: Findings, command: Command) -> Iterator[str]:
     """The answers in a few sentences, and what keeps a reader from believing them."""
-    trace, clusters = findings.trace, findings.clusters
+    trace, partition = findings.trace, findings.partition
     N, D = trace.settings["n_observations"], len(trace.columns)
     yield f"<h1>Clusters in {html.escape(command.source)}</h1>"
     yield _p(f"{N:,} rows and {_count(D, 'column')}: {_list(trace.columns)}.", "small")
     for message in _alarms(findings):
         yield f'<div class="warning">{html.escape(message)}</div>'
     yield _p(_number_sentence(findings), "lead")
-    if clusters is not None:
-        sizes = np.bincount(clusters.labels)[clusters.numbers]
-        unsure = int(np.count_nonzero(clusters.uncertainty >= _UNSURE))
-        text = (
-            f"As one answer, the rows fall into {_count(len(sizes), 'cluster')}, of {_list(sorted(sizes)[::-1])} rows"
-        )
-        text += (
-            f". {'None' if unsure == 0 else f'{unsure:,} of them ({percent(unsure / N)})'} may belong elsewhere, with "
-        )
-        text += f"an uncertainty of {_UNSURE} or more."
-        yield _p(text, "lead")
+    if partition is not None:
+        unsure = int(np.count_nonzero(partition.uncertainty >= _UNSURE))
+        text = f"The rows fall into {_count(partition.n_clusters, 'cluster')}, of {_list(partition.sizes)} rows. "
+        text += f"{_count(unsure, 'row')} ({percent(unsure / N)})" if unsure else "No row"
+        yield _p(f"{text} may belong elsewhere, with an uncertainty of {_UNSURE} or more.", "lead")
+        if (against := contradiction(trace, partition)) is not None:
+            yield f'<div class="warning">{html.escape(against)}</div>'
     if not _alarms(findings):
         yield _p(_agreement(findings), "lead")
 
@@ -192,70 +191,68 @@ def _what(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
 
 
 def _who(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
-    clusters = findings.clusters
-    if clusters is None:
+    partition = findings.partition
+    if partition is None:
         yield _p("This run did not keep which row belongs to which component (--no-assignments).")
         return
-    if clusters.ball is None:
-        yield _p(
-            "Each row is in the cluster of the component that owned it most often; its uncertainty is the share of "
-            "draws in which another one did. (There are too many rows to search for the best partition.)"
-        )
-    else:
-        low, high = clusters.ball
-        ends = str(low) if low == high else f"{low} to {high}"
-        yield _p(
-            "The clusters are those of the partition with the least expected distance from all draws (variation of "
-            f"information), found from {clusters.draws:,} draws; they have the numbers of the components that they "
-            f"mostly are. How sure is it? The 95% of draws nearest to it have {ends} "
-            f"cluster{'s'[: high > 1]}. A row's uncertainty is the probability that it does not belong with the other "
-            "rows of its cluster, averaged over them (of a row alone, that it belongs with any). Rows are counted from "
-            "0, the first below the names of columns."
-        )
-    header = ("cluster", "rows", "share", "mean uncertainty", "which")
+    given = "" if findings.trace.n_is_known else f", given that there are {_count(findings.components.K, 'cluster')}"
+    yield _p(
+        "A row is in the cluster of the component that owns it in most of the draws that the components above are "
+        f"from; its uncertainty is the probability that another one does{given}. Rows are counted from 0, the first "
+        "below the names of columns."
+    )
+    yield _p(
+        "Whether a cluster is one is a question of its own, answered from all draws. Together: the probability that "
+        "two of its rows are in one component; where it is low, rows are uncertain or the cluster may be two. Nearest: "
+        "the other cluster with whose rows its own are together most, and how much; where that is high, it may be part "
+        "of it."
+    )
+    header = ("cluster", "rows", "share", "mean uncertainty", "together", "nearest", "which")
     rows = []
-    for k in clusters.numbers:
-        members = np.flatnonzero(clusters.labels == k)
-        share = percent(len(members) / len(clusters.labels))
+    for j, k in enumerate(partition.numbers):
+        members = np.flatnonzero(partition.labels == k)
+        other = int(partition.nearest[j])
+        between = float(partition.together[j, np.searchsorted(partition.numbers, other)]) if other >= 0 else 0.0
         rows.append(
-            (str(k), f"{len(members):,}", share, f"{clusters.uncertainty[members].mean():.3f}", _ranges(members))
+            (
+                str(k),
+                f"{len(members):,}",
+                percent(len(members) / len(partition.labels)),
+                f"{partition.uncertainty[members].mean():.3f}",
+                f"{partition.cohesion[j]:.2f}",
+                f"{other} ({between:.2f})" if between >= 0.005 else "-",
+                _ranges(members),
+            )
         )
     yield f'<div class="wide">{_table(header, rows)}</div>'
     yield from _figure(
         images,
         "similarity",
-        "The probability that two rows are in one cluster. Dark squares are clusters that hold together; pale parts "
-        "inside a square are rows that may be split off, and dark parts outside are clusters that may be one.",
+        "The probability that two rows are in one component, over all draws. Dark squares are clusters that hold "
+        "together; pale parts inside a square are rows that may be split off, and dark parts outside are clusters that "
+        "may be one.",
     )
-    yield from _uncertain(findings, clusters)
-    yield _p(f"Cluster and uncertainty of every row: {run_folder.CLUSTERS}.", "small")
+    yield from _uncertain(findings, partition)
+    yield _p(f"Cluster, uncertainty and second cluster of every row: {run_folder.CLUSTERS}.", "small")
 
 
-def _uncertain(findings: Findings, clusters: Clusters) -> Iterator[str]:
+def _uncertain(findings: Findings, partition: Partition) -> Iterator[str]:
     """The least certain rows, and where else they might belong."""
-    unsure = np.flatnonzero(clusters.uncertainty >= _UNSURE)
+    unsure = np.flatnonzero(partition.uncertainty >= _UNSURE)
     if len(unsure) == 0:
         yield _p(f"No row has an uncertainty of {_UNSURE} or more.")
         return
-    worst = unsure[np.argsort(-clusters.uncertainty[unsure], kind="stable")][:_MAX_LISTED]
+    worst = unsure[np.argsort(-partition.uncertainty[unsure], kind="stable")][:_MAX_LISTED]
     many = f", the {len(worst)} least certain of which are" if len(worst) < len(unsure) else ""
-    yield _p(
-        "A row may belong with another cluster, which the table names with the probability of being with one of its "
-        "rows; where that is small, the rest of its uncertainty is that its own cluster may be several."
-    )
     yield _p(f"{_count(len(unsure), 'row')} with an uncertainty of {_UNSURE} or more{many}:")
-    numbers, together = clusters.numbers, findings.alternatives(worst)
     shown = findings.components.telling_columns(6)
-    header = ["row", *(findings.trace.columns[d] for d in shown), "cluster", "uncertainty", "or with", "probability"]
+    header = ["row", *(findings.trace.columns[d] for d in shown), "cluster", "uncertainty", "or of", "probability"]
     rows = []
-    for row, probability in zip(worst, together, strict=True):
-        own = clusters.labels[row]
-        other = np.argsort(-np.where(numbers == own, -1.0, probability), kind="stable")[0]
-        second = ("-", "-")
-        if len(numbers) > 1 and probability[other] >= 0.005:
-            second = (str(numbers[other]), f"{probability[other]:.2f}")
+    for row in worst:
+        other = int(partition.second[row])
+        second = (str(other), f"{partition.probabilities[row, other]:.2f}") if other >= 0 else ("-", "-")
         values = (f"{findings.X[row, d]:.6g}" for d in shown)
-        rows.append((str(row), *values, str(own), f"{clusters.uncertainty[row]:.2f}", *second))
+        rows.append((str(row), *values, str(partition.labels[row]), f"{partition.uncertainty[row]:.2f}", *second))
     yield f'<div class="wide">{_table(header, rows)}</div>'
 
 
@@ -326,21 +323,13 @@ def _alarms(findings: Findings) -> list[str]:
 
 
 def _number_sentence(findings: Findings) -> str:
-    posterior = findings.n_posterior
-    p, se = posterior.p_n_clusters, posterior.se_n_clusters
-    first, *others = np.argsort(-p, kind="stable")
-    sure = _probability(float(p[first]))
-    if np.isfinite(se[first]):
-        sure += f" (Monte-Carlo standard error {se[first]:.3f})"
-    rest = [f"{posterior.n[k]} has {_probability(float(p[k]))}" for k in others[:2] if p[k] >= 0.005]
-    text = f"The most probable number of clusters is {posterior.n[first]}, with probability {sure}"
-    text += f"; {' and '.join(rest)}." if rest else "."
-    if findings.trace.n_is_known:
-        n = int(findings.trace.n_components.flat[0])
-        text = f"The number of components was given: {n}. {text}"
-    elif isinstance(findings.trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
-        text += " (Under a process, this number grows with the number of rows.)"
-    return text
+    """The headline of the trace, and what it means."""
+    trace, meaning = findings.trace, ""
+    if isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
+        meaning = " (Under a process, this number grows with the number of rows.)"
+    elif not trace.n_is_known:
+        meaning = f" The numbers that are named hold {percent(LEVEL)} or more of the posterior probability."
+    return f"{trace.headline}.{meaning}"
 
 
 def _agreement(findings: Findings) -> str:
@@ -442,13 +431,6 @@ def _number(value: float, scale: float) -> str:
         return f"{value:.4g}"
     decimals = 1 - math.floor(math.log10(scale))
     return f"{value:.{decimals}f}" if 0 <= decimals <= 6 and abs(value) < 1e7 else f"{value:.4g}"
-
-
-def _probability(p: float) -> str:
-    """A probability to two decimals; never 0 or 1 of something that is neither impossible nor certain."""
-    if 0.0 < p < 0.01 or 0.99 < p < 1.0:
-        return "less than 0.01" if p < 0.5 else "more than 0.99"
-    return f"{p:.2f}"
 
 
 def _count(n: int, what: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import io
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gibbs_gmm.kernels.types import FloatArray, IntArray
+    from gibbs_gmm.kernels.types import FloatArray
     from gibbs_gmm.trace import Trace
 
 CHECKPOINT = "checkpoint"  # a folder: see ``checkpoint``
@@ -96,7 +95,7 @@ def read(folder: Path) -> Run:
     ValueError
         A file is damaged, or the observations are not those that were fitted.
     """
-    from gibbs_gmm.trace import load
+    from gibbs_gmm.trace_file import load
 
     if not (folder / TRACE).exists():
         what = "is a file, not the folder of a run" if folder.is_file() else f"holds no run: there is no {TRACE} in it"
@@ -131,23 +130,6 @@ def read_origin(folder: Path) -> tuple[FloatArray, Command]:
     if _digest(X) != digest:
         raise ValueError(f"{str(folder / OBSERVATIONS)!r} {_NOT_FITTED}")
     return X, command
-
-
-def read_clusters(folder: Path, N: int) -> IntArray | None:
-    """The cluster of each of N rows from the table of clusters, or None if the table is not there."""
-    import numpy as np
-
-    path = folder / CLUSTERS
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            labels = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
-    except FileNotFoundError:
-        return None
-    except (KeyError, TypeError, ValueError):
-        labels = np.zeros(0, np.int64)
-    if len(labels) != N or labels.min() < 0:
-        raise ValueError(f"{str(path)!r} is not as it was written; make it again with: gibbs-gmm report {folder}")
-    return labels
 
 
 def _digest(X: FloatArray) -> str:

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import html
 import importlib
 import math
 import os
-import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from gibbs_gmm.agreement import (
+    LISTED,
+    MIN_DRAWS,
+    R_HAT_LIMIT,
+    alike_all_the_same,
+    apart,
+    by_chain,
+    different_modes,
+    invariants,
+    r_hat,
+    run_longer,
+    varies,
+)
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.relabel import AMBIGUOUS_LIMIT, Relabelling, most_probable_n_clusters
 from gibbs_gmm.trace import Trace
-from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.wording import html_table, percent, text_table
 
-R_HAT_LIMIT = 1.05
 _ESS_PER_CHAIN = 100
-_MIN_DRAWS = 4  # arviz-stats' own limit for R-hat and effective sample sizes
-_MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
 _LONGEST_PRINT = 100
-_RARE = 0.05  # share of draws below which the j-th largest weight is mostly zeros, and R-hat says nothing of it
-_LISTED = 8
 _STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 
 
@@ -34,8 +40,8 @@ _STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 class Summary:
     """Posterior summary of a trace, one row per quantity.
 
-    Components are matched across draws and chains (:meth:`Trace.relabel`) and numbered from
-    0, the heaviest in the pivot draw. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
+    Components are matched across draws and chains (:meth:`Trace.relabel`) and numbered from 0 by decreasing posterior
+    mean weight. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
     weight of a draw, j from 0), ``n_clusters`` and, where they are learned, ``n_components``, ``concentration`` and
     ``kappa_0`` do not depend on labels: they tell whether the chains agree.
 
@@ -61,7 +67,8 @@ class Summary:
         Share of the draws from which the rows of components are in which the matching of components is ambiguous: two
         of them could as well be the other way round (:func:`gibbs_gmm.relabel.relabel`).
     note : str
-        Which draws the rows of components are from, if not from all, and how surely components were matched.
+        How many clusters there are (``trace.headline``), which draws the rows of components are from, if not from all,
+        and how surely components were matched.
     messages : tuple of str
         What a reader must know before using the numbers; empty when nothing is wrong.
     """
@@ -95,7 +102,7 @@ class Summary:
         return html_table(*self._text(), self._remarks())
 
     def _remarks(self) -> tuple[str, ...]:
-        return (self.note, *self.messages) if self.note else self.messages
+        return (self.note, *self.messages)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a CSV file, every digit of it; undefined values are empty."""
@@ -155,10 +162,10 @@ def summarize(trace: Trace) -> Summary:
     UserWarning
         The chains have not met: their label-invariant quantities disagree.
     """
-    chosen = None if trace.n_is_known else trace.n_clusters == most_probable_n_clusters(trace)
     names: list[str] = []
     blocks: list[FloatArray] = []
     relabelling = trace.relabel()
+    chosen = None if trace.n_is_known else relabelling.counted
     for block_names, values in _component_rows(trace, relabelling):
         names += block_names
         blocks.append(_statistics(values, chosen))
@@ -168,7 +175,7 @@ def summarize(trace: Trace) -> Summary:
     split = [np.split(row, [len(names)]) for row in table]
     ambiguous = relabelling.ambiguous_places if chosen is None else relabelling.ambiguous_places[chosen]
     ambiguous = ambiguous.reshape(-1, relabelling.n_matched)
-    messages, unmet = _messages(trace, tuple(free), chosen, ambiguous.mean(0), *split[4:])
+    messages, unmet = _messages(trace, chosen, ambiguous.mean(0), *split[4:])
     if unmet is not None:
         warnings.warn(unmet, UserWarning, stacklevel=3)  # 3: the caller of Trace.summary
     columns = dict(zip(_STATISTICS, table, strict=True))
@@ -195,23 +202,6 @@ def _component_rows(trace: Trace, relabelling: Relabelling) -> Iterator[tuple[li
         yield pairs, np.moveaxis(covariance[:, :, *upper], -1, 0)
 
 
-def invariants(trace: Trace) -> dict[str, FloatArray]:
-    """The quantities (C, T) that do not depend on labels, log_likelihood first."""
-    rows: dict[str, AnyArray] = {"log_likelihood": trace.log_likelihood}
-    shown = trace.weights.shape[-1]
-    if trace.n_is_known:
-        rows["log_posterior"] = trace.log_posterior
-    else:
-        shown = sum(int(np.mean(trace.n_clusters > j) >= _RARE) for j in range(shown))
-    descending = np.sort(trace.weights, axis=-1)[..., ::-1]
-    rows |= {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
-    rows["n_clusters"] = trace.n_clusters.astype(np.float64)
-    if not trace.n_is_known and isinstance(trace.weight_prior, MixtureOfFiniteMixtures):
-        rows["n_components"] = trace.n_components.astype(np.float64)
-    learned = {"concentration": trace.concentration, "kappa_0": trace.kappa_0}
-    return rows | {name: values for name, values in learned.items() if values is not None}
-
-
 def _statistics(values: FloatArray, chosen: AnyArray | None = None) -> FloatArray:
     """The seven statistics, (7, R), of R quantities in C chains of T draws, or in the ``chosen`` (C, T) of them."""
     array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
@@ -223,21 +213,16 @@ def _statistics(values: FloatArray, chosen: AnyArray | None = None) -> FloatArra
         chains = np.stack([values[:, c, np.flatnonzero(chosen[c])[:T]] for c in range(C)], axis=1)
     result = np.full((len(_STATISTICS), R), np.nan)
     result[0] = flat.mean(1)
-    # One component's weight is 1 up to rounding, and rounding has no R-hat.
-    varies = flat.max(1) - flat.min(1) > 4 * np.finfo(float).eps * np.abs(flat).max(1)
+    moving = varies(flat[:, None])
     if flat.shape[1] > 1:
-        result[1] = np.where(varies, flat.std(1, ddof=1), 0.0)
+        result[1] = np.where(moving, flat.std(1, ddof=1), 0.0)
     result[2:4] = np.quantile(flat, [0.05, 0.95], axis=1)
-    if T >= _MIN_DRAWS and varies.any():
-        x = np.ascontiguousarray(chains[varies])
-        # Half a chain may be constant, as n_clusters often is; an infinite R-hat is then what it should be.
-        with np.errstate(all="ignore"):
-            if C > 1:
-                r_hat = array_stats.rhat(x)
-                stuck = (x.min(2) == x.max(2)).all(1)
-                result[4, varies] = np.where(stuck, np.inf, r_hat)
-            result[5, varies] = array_stats.ess(x)
-            result[6, varies] = array_stats.ess(x, method="tail", prob=(0.05, 0.95))
+    if T >= MIN_DRAWS and moving.any():
+        x = np.ascontiguousarray(chains[moving])
+        result[4, moving] = r_hat(x)
+        with np.errstate(all="ignore"):  # half a chain may be constant, as n_clusters often is
+            result[5, moving] = array_stats.ess(x)
+            result[6, moving] = array_stats.ess(x, method="tail", prob=(0.05, 0.95))
     return result
 
 
@@ -247,28 +232,27 @@ def _least(chosen: AnyArray) -> int:
 
 
 def _note(trace: Trace, chosen: AnyArray | None, ambiguous: AnyArray) -> str:
-    """Which draws the components' rows are from, what follows from that, and in how many they could be exchanged."""
-    matched = ""
+    """How many clusters, which draws the components' rows are from, and in how many they could be exchanged."""
+    note, matched = f"{trace.headline}.", ""
     if ambiguous.shape[1] > 1:
         share = percent(float(ambiguous.any(-1).mean()))
         matched = f"The components of these draws were matched; which is which is ambiguous in {share} of them."
     if chosen is None or chosen.all():
-        return matched
+        return f"{note} {matched}".rstrip()
     t = most_probable_n_clusters(trace)
-    note = (
-        f"The rows of components (weight, mean, covariance) are from the {percent(float(chosen.mean()))} of draws with "
-        f"{t} cluster{'s'[: t > 1]}, the most probable number; the rows from log_likelihood on are from all draws."
+    note += (
+        f" The rows of components (weight, mean, covariance) are from the {percent(float(chosen.mean()))} of draws "
+        f"with {t} cluster{'s'[: t > 1]}, the most probable number; the rows from log_likelihood on are from all draws."
     )
-    if _least(chosen) < _MIN_DRAWS <= chosen.shape[1]:
+    if _least(chosen) < MIN_DRAWS <= chosen.shape[1]:
         note += (
-            f" Some chain has fewer than {_MIN_DRAWS} of these draws, so they have no R-hat and effective sample size."
+            f" Some chain has fewer than {MIN_DRAWS} of these draws, so they have no R-hat and effective sample size."
         )
     return f"{note} {matched}".rstrip()
 
 
 def _messages(
     trace: Trace,
-    invariants: tuple[str, ...],
     chosen: AnyArray | None,
     ambiguous: FloatArray,
     r_hat: list[FloatArray],
@@ -282,28 +266,14 @@ def _messages(
     """
     C, T = trace.log_likelihood.shape
     messages: list[str] = []
-    unmet = None
     if trace.settings.get("interrupted"):
         messages.append(f"The run was interrupted: these are the {T} draws per chain that it had kept.")
-    apart = {name: value for name, value in zip(invariants, r_hat[1], strict=True) if value > R_HAT_LIMIT}
-    separate = [name for name in ("log_likelihood", "n_clusters") if disjoint(getattr(trace, name))]
     unreadable = False  # the rows of components
-    if apart or separate:
-        if apart:
-            worst = sorted(apart, key=lambda name: -apart[name])
-            if "n_clusters" in apart:  # the question that everything else hangs on
-                worst.insert(0, worst.pop(worst.index("n_clusters")))
-            listed = ", ".join(f"{name} ({r_hat_text(apart[name])})" for name in worst[:3])
-            more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
-            why = f"R-hat is above {R_HAT_LIMIT} for {listed}{more}"
-        else:
-            why = f"one chain's {separate[0]} never comes near another's"
-        level = trace.log_likelihood.mean(1)
-        unmet = (
-            f"{have_not_met(trace)}: {why}. {different_modes(trace)}The mean log_likelihood of each chain "
-            f"{_by_chain(level, '.1f')}. They are in different parts of the posterior, or too short to tell, and "
-            "this table mixes them: do not use it. Run longer (more warm-up, more draws) and with more chains until "
-            "they agree."
+    if (unmet := apart(trace)) is not None:
+        unmet += (
+            f"The mean log_likelihood of each chain {by_chain(trace.log_likelihood.mean(1), '.1f')}. They are in "
+            "different parts of the posterior, or too short to tell, and this table mixes them: do not use it. "
+            f"{run_longer(trace)}"
         )
         messages.append(unmet)
     elif (ambiguous > AMBIGUOUS_LIMIT).any():
@@ -324,8 +294,8 @@ def _messages(
         messages.append(alike_all_the_same(modes))
     if C == 1:
         messages.append("There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4.")
-    if T < _MIN_DRAWS:
-        messages.append(f"R-hat and effective sample sizes need at least {_MIN_DRAWS} draws per chain; there are {T}.")
+    if T < MIN_DRAWS:
+        messages.append(f"R-hat and effective sample sizes need at least {MIN_DRAWS} draws per chain; there are {T}.")
     trusted = [np.concatenate(ess[int(unreadable) :]) for ess in (ess_bulk, ess_tail)]
     least = np.nanmin(np.append(np.concatenate(trusted), np.inf))
     if unmet is None and least < _ESS_PER_CHAIN * C:
@@ -340,56 +310,12 @@ def _ambiguous_components(share: FloatArray) -> str:
     """Which components cannot be told apart, and in how many draws, for a sentence."""
     which = np.flatnonzero(share > AMBIGUOUS_LIMIT)
     listed = [str(k) for k in which]
-    if len(which) > _LISTED:
-        listed = [*listed[: _LISTED - 1], f"{len(which) - _LISTED + 1} more"]
+    if len(which) > LISTED:
+        listed = [*listed[: LISTED - 1], f"{len(which) - LISTED + 1} more"]
     names = " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else f"{listed[0]} and others"
     low, high = percent(float(share[which].min())), percent(float(share[which].max()))
     shares = low if low == high else f"{low} to {high}"
     return f"components {names} could as well be exchanged in {shares} of draws"
-
-
-def different_modes(trace: Trace) -> str:
-    """A sentence, with a blank after it, on chains whose most probable n_clusters differ; empty if they do not."""
-    modes = np.array([np.bincount(chain).argmax() for chain in trace.n_clusters])
-    if modes.min() == modes.max():
-        return ""
-    return f"The most probable n_clusters of each chain {_by_chain(modes, 'd')}. "
-
-
-def alike_all_the_same(modes: str) -> str:
-    """What :func:`different_modes` means where R-hat finds nothing."""
-    return f"{modes}As R-hat finds the chains alike, these numbers are about equally probable, or the chains are short."
-
-
-def have_not_met(trace: Trace) -> str:
-    """Which chains have not met, for the beginning of a sentence."""
-    if trace.n_is_known or not different_modes(trace):
-        return "The chains have not met"
-    return "The chains, which start from one cluster, from many and from numbers between, have not met"
-
-
-def _by_chain(values: AnyArray, form: str) -> str:
-    """What a quantity of each chain is, or between what it lies."""
-    if len(values) <= _LISTED:
-        return f"is {', '.join(f'{value:{form}}' for value in values)}"
-    return f"lies between {values.min():{form}} and {values.max():{form}}"
-
-
-def r_hat_of(values: AnyArray) -> float:
-    """R-hat of one quantity (C, T), as in the table."""
-    return float(_statistics(values[None].astype(np.float64))[_STATISTICS.index("r_hat"), 0])
-
-
-def disjoint(values: AnyArray) -> bool:
-    """Whether the range of some chain (C, T) does not touch that of another."""
-    if values.shape[0] < 2 or values.shape[1] < _MIN_DRAWS_RANGES:
-        return False
-    return bool(values.max(1).min() < values.min(1).max())
-
-
-def r_hat_text(value: float) -> str:
-    """R-hat for a sentence."""
-    return f"{value:.2f}" if value < 100 else "stuck at different values"
 
 
 def _format(values: tuple[float, ...], scale: float) -> list[str]:
@@ -406,34 +332,3 @@ def _format(values: tuple[float, ...], scale: float) -> list[str]:
 
 def _plain(value: float) -> str:
     return "" if math.isnan(value) else repr(float(value))
-
-
-def percent(share: float) -> str:
-    """A share as whole per cent; never 0% or 100% of something that is neither none nor all."""
-    if 0.0 < share < 0.01:
-        return "less than 1%"
-    if 0.99 < share < 1.0:
-        return "more than 99%"
-    return f"{100.0 * share:.0f}%"
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
-    """An aligned table, the first column to the left, with remarks below it."""
-    width = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(width[0]), *(cell.rjust(w) for cell, w in zip(row[1:], width[1:], strict=True))])
-        for row in (header, *rows)
-    ]
-    filled = (textwrap.fill(remark, max(80, len(lines[0]))) for remark in remarks)
-    return "\n".join([*(line.rstrip() for line in lines), *(f"\n{remark}" for remark in filled)])
-
-
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
-    """The same as HTML."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join(
-        f"<tr><th>{html.escape(row[0])}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
-        for row in rows
-    )
-    notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in remarks)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gibbs_gmm.agreement import warn_if_apart, why_apart
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior, from_dict, to_dict
+from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 
 if TYPE_CHECKING:
+    from gibbs_gmm.clustering import Partition
     from gibbs_gmm.merging import Merged
     from gibbs_gmm.model_check import Check
     from gibbs_gmm.n_posterior import NPosterior
-    from gibbs_gmm.partitions import CredibleBall, Partition
+    from gibbs_gmm.partitions import CredibleBall
     from gibbs_gmm.relabel import Relabelling
     from gibbs_gmm.summary import Summary
 
-_FORMAT = "gibbs_gmm trace 1"
 ARRAYS = (
     "weights",
     "means",
@@ -108,13 +106,32 @@ class Trace:
                 object.__setattr__(self, name, view)
 
     def __repr__(self) -> str:
-        C, T, K, D = self.means.shape
+        C, T, _, D = self.means.shape
         N = self.settings["n_observations"]
-        kinds = f"{K} component{'s'[: K > 1]}"
-        if not self.n_is_known:
-            least = int(self.n_clusters.min())
-            kinds = f"{least} to {K} clusters" if least < K else f"{K} cluster{'s'[: K > 1]}"
-        return f"<Trace: {C} chains x {T} draws, {kinds}, {N} observations x {D} columns>"
+        counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {N} rows x {D} column{'s'[: D > 1]}"
+        return f"<Trace: {counts}: {self.headline}{self.verdict}>"
+
+    @functools.cached_property
+    def headline(self) -> str:
+        """How many clusters, in one sentence: those that hold 90% of the probability, and which of them is shown."""
+        from gibbs_gmm.headline import headline
+
+        return headline(self)
+
+    @property
+    def verdict(self) -> str:
+        """What follows :attr:`headline` where the chains have not met; empty where nothing shows that."""
+        return "" if self._why_apart is None else "; THE CHAINS HAVE NOT MET: do not use this, see summary()"
+
+    @functools.cached_property
+    def _why_apart(self) -> str | None:
+        """Why the chains have not met, if they have not."""
+        return why_apart(self)
+
+    @functools.cached_property
+    def _warned(self) -> set[str]:
+        """The questions whose answers were warned about, since the chains have not met."""
+        return set()
 
     @functools.cached_property
     def n_is_known(self) -> bool:
@@ -152,7 +169,15 @@ class Trace:
         """
         from gibbs_gmm.relabel import relabel
 
+        if method is None and X is None:
+            return dataclasses.replace(self._relabelling)  # the copy may hold a relabelled trace, and goes with it
         return relabel(self, method, X)
+
+    @functools.cached_property
+    def _relabelling(self) -> Relabelling:
+        from gibbs_gmm.relabel import relabel
+
+        return relabel(self)
 
     def check(self, X: Any) -> Check:
         """Are the clusters normal? Tails, skewness and ties of each cluster in each column, with calibrated p-values.
@@ -230,7 +255,7 @@ class Trace:
         Parameters
         ----------
         X_new : array-like (N_new, D) or, for D = 1, (N_new,)
-            At least one row, of what ``fit`` takes; a data frame must have the columns of the fit.
+            At least one row, of what ``fit`` takes; a data frame must have the columns of the fit, in any order.
         threads : int, optional
             Threads to use; by default one per available core. The result does not depend on it.
 
@@ -270,41 +295,45 @@ class Trace:
         return pointwise_log_density(self, X, threads)
 
     def predict_proba(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> FloatArray:
-        """Probability that a new row belongs to each cluster of a partition of the fitted rows, or to none of them.
+        """Probability that a new row belongs to each cluster, or to none of them.
 
-        In each draw, a component stands for the cluster of the partition that most of its observations are in; one
-        without observations stands for none. Label switching and a varying number of components are thus no matter.
-        Column j is p(cluster j | x) = E[sum of w_k N(x | mu_k, Sigma_k) over the k that stand for j] / E[density of x],
-        expectations over draws: the row itself, as one more observation, says which draws to believe.
+        Column j is p(cluster j | x) = E[sum of w_k N(x | mu_k, Sigma_k) over the k that are cluster j] / E[density of
+        x], expectations over draws: the row itself, as one more observation, says which draws to believe. By default
+        the clusters are those of :meth:`partition`, the matched components of the draws that have the most probable
+        number of them, and these draws count. Rows of the fit are in the draws already, and would count twice: their
+        probabilities are ``partition().probabilities``, and the two may differ on which cluster is the larger where a
+        row has about the same probability of two.
 
         Parameters
         ----------
         X_new, threads : as for :meth:`log_density`
-        reference : Partition, (N,) integers or Relabelling, optional
-            The clusters 0, 1, ..., J-1 of the fitted rows; by default :meth:`partition`, a search: pass its result
-            where it is wanted more than once. Of a relabelling they are its J = ``n_matched`` components, and a
-            component stands for the one that it is matched with.
+        reference : Relabelling, Partition or (N,) integers, optional
+            Other matched components; or other clusters 0, 1, ..., J-1 of the fitted rows. A component of any draw then
+            stands for the cluster that most of its observations are in, and all draws count.
 
         Returns
         -------
         (N_new, J + 1) float64
-            Rows sum to 1. The last column is for none of the J clusters: of a partition, a kind that no fitted row is
-            of; of a relabelling, components that match none of the reference.
+            Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
         """
         from gibbs_gmm.predict import predict_proba
 
+        warn_if_apart(self, "predict")
         return predict_proba(self, X_new, reference, threads)
 
     def predict(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> IntArray:
         """Most probable cluster of each new row: the column of :meth:`predict_proba` that is largest.
 
+        Of the rows of the fit it is, but for rows that two clusters claim about equally, that of :meth:`partition`.
+
         Returns
         -------
         (N_new,) int64
-            A label of the partition, or -1 where none of its clusters is most probable. (-1 is the last column.)
+            The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
         """
         from gibbs_gmm.predict import predict
 
+        warn_if_apart(self, "predict")
         return predict(self, X_new, reference, threads)
 
     def sample(self, n: int, rng: Any = None) -> FloatArray:
@@ -325,12 +354,11 @@ class Trace:
         """
         from gibbs_gmm.predict import sample
 
+        warn_if_apart(self, "sample")
         return sample(self, n, rng)[0]
 
     def to_arviz(self, X: Any = None) -> Any:
         """The trace as an ArviZ DataTree, for ``arviz_stats`` (``summary``, ``loo``) and ``arviz_plots``.
-
-        Components are in their matched places (:meth:`relabel`), without which summaries of them would mean nothing.
 
         Parameters
         ----------
@@ -340,12 +368,15 @@ class Trace:
         Returns
         -------
         xarray.DataTree
-            ``posterior``: weights, means, covariances, the hyperparameters that are learned and, where n is unknown,
-            n_components (not of a process) and n_clusters. ``sample_stats``: lp (log_posterior), log_likelihood,
-            assignments, and what is known of n. With X also ``observed_data`` and ``log_likelihood``, pointwise, from
-            which leave-one-out cross-validation follows. Dimensions are chain, draw, component, column, column_2 and
-            row (a pandas index is kept). Components that a draw does not have are NaN, and ``loo``, which wants to know
-            how independent draws are, then assumes little.
+            ``posterior`` has what does not depend on labels, from all draws: sorted_weights (by decreasing weight in
+            each draw), the hyperparameters that are learned and, where n is unknown, n_components (not of a process)
+            and n_clusters. ``components`` has weights, means and covariances of the matched components
+            (:meth:`relabel`), of one number of them: where n is unknown from draws that have the most probable number,
+            of each chain equally many, the first, whose numbers are ``draw_of_posterior``; the group is missing if some
+            chain has none. ``sample_stats``: lp (log_posterior), total_log_likelihood, what is known of n, and
+            assignments, numbers as in ``components`` (larger ones are components that are none of these). With X also
+            ``observed_data`` and ``log_likelihood``, pointwise, from which leave-one-out cross-validation follows.
+            Dimensions are chain, draw, rank, component, column, column_2 and row (a pandas index is kept).
 
         Raises
         ------
@@ -395,45 +426,62 @@ class Trace:
 
     def partition(
         self,
-        loss: str = "vi",
+        loss: str | None = None,
         *,
         runs: int = 16,
         max_clusters: int | None = None,
         rng: Any = 0,
         threads: int | None = None,
     ) -> Partition:
-        """Who belongs with whom, as one answer: the partition of least expected loss that a search finds.
+        """Who belongs with whom, as one answer, and how surely.
 
-        The expected loss of a partition is its mean loss against all draws of all chains. The search is SALSO (Dahl,
-        Johnson & Mueller 2022): several runs, each of which allocates the observations one after the other in random
-        order, then moves single ones until none would, and then destroys and allocates single clusters anew. Some runs
-        start from the draws that are the best answers themselves. The best of all is returned.
+        By default the clusters are the components, matched (:meth:`relabel`), of the draws that have as many of them as
+        is most probable - of all draws where n was given - and each row is in the one that owns it in most of these
+        draws. They are the components of :meth:`summary` and of all pictures, with their numbers.
+
+        With a loss, it is the partition of least expected loss, its mean loss against all draws, that a search finds.
+        Its number of clusters is its own; they have the number of the component that they are, others further ones.
+        The search is SALSO (Dahl, Johnson & Mueller 2022): several runs, each of which allocates the observations one
+        after the other in random order, then moves single ones until none would, and then destroys and allocates single
+        clusters anew. Some runs start from the draws that are the best answers themselves. The best of all is returned.
 
         Parameters
         ----------
-        loss : {"vi", "binder", "omari"}
-            Variation of information (Meila 2007; Wade & Ghahramani 2018); Binder's (1978) loss, which tends to put
-            uncertain observations into small clusters of their own; one minus the adjusted Rand index (Hubert & Arabie
-            1985; Fritsch & Ickstadt 2009).
+        loss : {"vi", "binder", "omari"}, optional
+            Variation of information (Meila 2007; Wade & Ghahramani 2018), which tends to make one cluster of
+            components that overlap; Binder's (1978) loss, which tends to put uncertain observations into small clusters
+            of their own; one minus the adjusted Rand index (Hubert & Arabie 1985; Fritsch & Ickstadt 2009).
         runs : int
             The most searches to make. Fewer are made once four of them agree on the best.
         max_clusters : int, optional
-            The most clusters to allow; by default as many as any draw has. Binder's loss and omari may fall further
-            with more, by very many clusters of one observation.
+            The most clusters that a search may give; by default as many as any draw has. Binder's loss and omari may
+            fall further with more, by very many clusters of one observation.
         rng : int, SeedSequence, Generator or None
-            Of the random orders. The default gives the same answer every time.
+            Of the random orders of a search. The default gives the same answer every time.
         threads : int, optional
             Threads to use, which changes nothing in the result; all cores by default.
 
         Returns
         -------
         Partition
-            With ``labels``, ``expected_loss`` and the ``uncertainty`` of each observation. See
-            :class:`gibbs_gmm.partitions.Partition`.
+            With ``labels``, the membership ``probabilities`` and ``uncertainty`` of each row, the ``second`` cluster
+            that it may be of, and how far each cluster holds together. See :class:`gibbs_gmm.clustering.Partition`.
+
+        Warns
+        -----
+        UserWarning
+            The chains have not met; or the number of clusters has a posterior probability below 0.05.
         """
         from gibbs_gmm.partitions import partition
 
+        warn_if_apart(self, "partition")
         return partition(self, loss, runs=runs, max_clusters=max_clusters, rng=rng, threads=threads)
+
+    @functools.cached_property
+    def _partition(self) -> Partition:
+        from gibbs_gmm.clustering import by_components
+
+        return by_components(self)
 
     def credible_ball(self, level: float = 0.95, partition: Partition | None = None) -> CredibleBall:
         """How sure the partition is: the draws nearest to it that hold a posterior probability of ``level``.
@@ -447,7 +495,8 @@ class Trace:
         level : float
             Between 0 and 1.
         partition : Partition, optional
-            The centre, whose loss is the distance; by default that of :meth:`partition` with its defaults, in VI.
+            The centre; by default that of :meth:`partition` with its defaults. Its loss is the distance, or the
+            variation of information where it has none.
 
         Returns
         -------
@@ -456,6 +505,7 @@ class Trace:
         """
         from gibbs_gmm.partitions import credible_ball
 
+        warn_if_apart(self, "credible_ball")
         return credible_ball(self, level, partition)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -463,63 +513,6 @@ class Trace:
 
         The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
         """
-        path = Path(path)
-        arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
-        metadata = {
-            "format": _FORMAT,
-            "arrays": list(arrays),
-            "columns": list(self.columns),
-            "prior": self.prior.to_dict(),
-            "weight_prior": to_dict(self.weight_prior),
-            "settings": self.settings,
-        }
-        scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-        try:
-            with open(scratch, "xb") as file:
-                np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
+        from gibbs_gmm.trace_file import save
 
-
-def load(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace written by :meth:`Trace.save`, or the draws of a run so far from its checkpoint folder.
-
-    Loading never runs code from a file. The arrays of a folder are memory maps: they may be larger than memory, and are
-    read when they are looked at. The folder may be that of a run which another process is at work on: the trace then
-    has the draws that all chains have so far. Checksums of the draws are compared in arrays of up to 1 GiB.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is not a trace, is damaged, or was written by an incompatible version; or the run has no draws yet.
-    """
-    if os.path.isdir(path) and os.path.exists(os.path.join(path, "run.json")):
-        from gibbs_gmm.checkpoint import read_trace
-
-        return read_trace(path)
-    try:
-        # np.load would leave a file open that it cannot read.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            metadata = json.loads(str(file["metadata"]))
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
-            if file.zip.testzip() is not None:  # reading an array whose header says it is smaller checks nothing
-                raise ValueError("it is damaged")
-            arrays: dict[str, Any] = {name: file[name] if name in metadata["arrays"] else None for name in ARRAYS}
-            return Trace(
-                **arrays,
-                columns=tuple(metadata["columns"]),
-                prior=NormalInverseWishart.from_dict(metadata["prior"]),
-                weight_prior=from_dict(metadata["weight_prior"]),
-                settings=metadata["settings"],
-            )
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # there is no end to what zipfile, json and numpy raise on bytes that are not theirs
-        raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm trace: {error}") from error
+        save(self, path)

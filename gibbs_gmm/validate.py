@@ -74,9 +74,7 @@ def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[st
     names; one-dimensional input is one column. The result is a read-only view, whatever X is: code would be compiled a
     second time for the other kind.
     """
-    names = getattr(X, "columns", None)
-    if isinstance(X, np.ma.MaskedArray):
-        raise TypeError(f"{name} must not be a masked array: missing values are not supported; drop those rows")
+    names = column_names(X, name)
     array = X if isinstance(X, np.ndarray) else np.asarray(X)
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
@@ -96,24 +94,44 @@ def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[st
         array = array.astype(np.float64)
     if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
         array = np.require(array.astype(array.dtype.newbyteorder("=")), requirements=["C", "A"])
-    columns = tuple(f"x{d}" for d in range(D)) if names is None else tuple(str(column) for column in names)
+    columns = tuple(f"x{d}" for d in range(D)) if names is None else names
     finite(array, columns, name)
     array = np.asarray(array).view()
     array.flags.writeable = False
     return array, columns
 
 
+def column_names(X: Any, name: str = "X") -> tuple[str, ...] | None:
+    """The names of the columns of X, or None if they have none. Masked arrays, and names that occur twice, are refused.
+
+    (To convert a masked array drops its mask, and shows the numbers below it.)
+    """
+    masked = isinstance(X, np.ma.MaskedArray)
+    if masked or (isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in X)):
+        raise TypeError(f"{name} must not be a masked array: missing values are not supported; drop those rows")
+    if getattr(X, "columns", None) is None:
+        return None
+    names = tuple(str(column) for column in X.columns)
+    twice = sorted({column for column in names if names.count(column) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise ValueError(f"{name} must have columns with different names, got {', '.join(map(repr, twice))} twice")
+    return names
+
+
 def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new") -> AnyArray:
     """Rows like those of a fit, whose columns were ``columns``, as :func:`data` gives them; one row is enough.
 
-    If both have names they must be the same, in the same order.
+    If both have names they must be the same; columns in another order are put into that of the fit.
     """
     array, names = data(X, name, 1)
     if array.shape[1] != len(columns):
         raise ValueError(f"{name} must have the {len(columns)} columns of the fit, got shape {np.shape(X)}")
     named = getattr(X, "columns", None) is not None and columns != tuple(f"x{d}" for d in range(len(columns)))
     if named and names != columns:
-        raise ValueError(f"{name} must have the columns of the fit, {list(columns)}, in this order, got {list(names)}")
+        if set(names) != set(columns):
+            raise ValueError(f"{name} must have the columns of the fit, {list(columns)}, got {list(names)}")
+        array = np.ascontiguousarray(array[:, [names.index(column) for column in columns]])
+        array.flags.writeable = False
     for column, low, high in zip(columns, array.min(0), array.max(0), strict=True):
         if not max(-float(low), float(high)) < _LARGEST:
             raise ValueError(

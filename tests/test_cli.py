@@ -115,7 +115,7 @@ def test_fit_writes_a_run_and_says_so(pictures: None, capsys: pytest.CaptureFixt
     with open("deep/iris-run/summary.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["name"] == "weight[0]"
-    assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 1
+    assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 1 + 1  # the last is kappa_0
     assert Path("deep/iris-run/pairs.png").read_bytes().startswith(PNG)
     report = Path("deep/iris-run/report.html").read_text(encoding="utf-8")
     assert report.count("<img src=") == 4
@@ -131,12 +131,15 @@ def test_without_components_their_number_is_learned(capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[3] == ""
-    assert lines[4].split() == ["p(n),", "components", "post", "prior", "p(n+),", "clusters", "post", "prior"]
-    assert lines[5].split()[:1] == ["1"]
-    end = lines.index("", 4)
-    assert max(map(len, lines[4:end])) < 80
-    assert any("######" in line for line in lines[5:end])
+    headline = gibbs_gmm.load("iris-run/trace.npz").headline
+    assert lines[3:6] == ["", headline, ""]
+    assert f"{headline}." in " ".join(out.split())
+    assert f"{headline}." in Path("iris-run/report.html").read_text(encoding="utf-8")
+    assert lines[6].split() == ["p(n),", "components", "post", "prior", "p(n+),", "clusters", "post", "prior"]
+    assert lines[7].split()[:1] == ["1"]
+    end = lines.index("", 6)
+    assert max(map(len, lines[6:end])) < 80
+    assert any("######" in line for line in lines[7:end])
     assert lines[end + 1].split() == ["mean", "sd", "5%", "95%", "r_hat", "ess_bulk", "ess_tail"]
     assert "n_components" in out
     assert lines[-1].startswith(
@@ -187,7 +190,7 @@ def test_weights_are_those_asked_for(options: list[str], expected: Any, monkeypa
 def test_a_process_has_one_chart(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit_unknown("--weights", "dp") == 0
     lines = capsys.readouterr().out.splitlines()
-    chart = lines[lines.index("") + 1 :]
+    chart = lines[lines.index("") + 3 :]
     assert chart[0].split() == ["p(n+),", "clusters", "post", "prior"]
     assert max(map(len, chart[: chart.index("")])) < 80
     assert written() == ALL_FILES
@@ -588,7 +591,7 @@ def test_predict_labels_new_rows(capsys: pytest.CaptureFixture[str]) -> None:
     for row, near in zip(rows[:2], x[:2], strict=True):
         nearest = np.abs(observations - near).sum(1).argmin()
         assert int(row["cluster"]) == labels[nearest]
-    expected = trace.predict_proba(x, labels)
+    expected = trace.predict_proba(x)
     np.testing.assert_allclose([float(row["probability"]) for row in rows], expected.max(1), rtol=1e-12)
     np.testing.assert_allclose([float(row["log_density"]) for row in rows], trace.log_density(x), rtol=1e-12)
 
@@ -621,9 +624,7 @@ def test_a_run_that_is_not_whole_is_refused(capsys: pytest.CaptureFixture[str]) 
     Path("empty").mkdir()
     assert fit("--quiet") == 0
     capsys.readouterr()
-    trace, observations, clusters = (
-        Path("some-run", name).read_bytes() for name in ("trace.npz", "observations.npy", "clusters.csv")
-    )
+    trace, observations = (Path("some-run", name).read_bytes() for name in ("trace.npz", "observations.npy"))
     changed = observations[:-8] + np.float64(3.0).tobytes()
     for folder, name, content, message in (
         ("none", "", None, "'none' does not exist"),
@@ -634,7 +635,6 @@ def test_a_run_that_is_not_whole_is_refused(capsys: pytest.CaptureFixture[str]) 
         ("some-run", "observations.npy", changed, "does not hold the observations that were fitted"),
         ("some-run", "observations.npy", observations[:60], "observations.npy' is damaged"),
         ("some-run", "command.json", b"{}", "command.json' cannot be read"),
-        ("some-run", "clusters.csv", clusters[:100], "is not as it was written; make it again"),
     ):
         before = Path(folder, name).read_bytes() if name else b""
         if name and content is None:
@@ -654,8 +654,8 @@ def test_a_run_without_assignments_has_a_report_but_no_clusters(capsys: pytest.C
     assert fit("--no-assignments", "--quiet") == 0
     assert written() == [name for name in FILES if name != "clusters.csv"]
     capsys.readouterr()
-    assert main(["predict", "some-run", "some.csv"]) == 2
-    assert "this run has no assignments, and so no clusters (--no-assignments)" in capsys.readouterr().err
+    assert main(["predict", "some-run", "some.csv"]) == 0  # of components, which need none
+    assert {line.split(",")[1] for line in capsys.readouterr().out.splitlines()[1:]} == {"0", "1"}
 
 
 def test_help_of_report_and_predict(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ def test_agrees_with_the_trace(n_components: Any) -> None:
     assert model.score(new) == trace.log_density(new).mean()
     proba = model.predict_proba(new)
     np.testing.assert_array_equal(proba, trace.predict_proba(new))
-    assert proba.shape == (6, labels.max() + 2)
+    assert proba.shape == (6, trace.relabel().n_matched + 1)
     np.testing.assert_array_equal(model.predict(new) % proba.shape[1], proba.argmax(1))
     np.testing.assert_array_equal(model.predict(X), labels)  # the clusters are 8 standard deviations apart
 
@@ -88,8 +88,54 @@ def test_column_names() -> None:
     model = gg.GibbsGaussianMixture(2, **QUICK).fit(frame)
     assert list(model.feature_names_in_) == ["length", "width"]
     assert model.trace_.columns == ("length", "width")
+    for method in (model.predict_proba, model.score_samples):
+        np.testing.assert_array_equal(method(frame[["width", "length"]]), method(frame))
     with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame[["width", "length"]])
+        model.predict(frame.rename(columns={"width": "height"}))
+
+
+@pytest.mark.parametrize("method", ["fit", "predict"])
+def test_hidden_values_and_names_that_occur_twice_are_refused(method: str) -> None:
+    model = gg.GibbsGaussianMixture(2, **QUICK).fit(X)
+    with pytest.raises(TypeError, match="X must not be a masked array"):
+        getattr(model, method)(np.ma.masked_less(X, -4.0))
+    with pytest.raises(ValueError, match="X must have columns with different names, got 'a' twice"):
+        getattr(model, method)(pd.DataFrame(X, columns=["a", "a"]))
+
+
+@pytest.mark.filterwarnings("ignore:The chains have not met")  # so short a run
+@pytest.mark.parametrize("n_components", [3, None])
+def test_components_are_those_of_the_summary(n_components: int | None) -> None:
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    model = gg.GibbsGaussianMixture(n_components, **QUICK).fit(frame)
+    summary, K = model.trace_.summary(), model.n_components_
+    assert (n_components or np.bincount(model.trace_.n_clusters.ravel()).argmax()) == K
+    assert (np.diff(model.weights_) <= 0).all()
+    for k in range(K):
+        assert model.weights_[k] == pytest.approx(summary[f"weight[{k}]"]["mean"])
+        assert model.means_[k] == pytest.approx([summary[f"mean[{k}, {name}]"]["mean"] for name in "ab"])
+        assert model.covariances_[k, 0, 1] == pytest.approx(summary[f"covariance[{k}, a, b]"]["mean"])
+    np.testing.assert_allclose(model.precisions_ @ model.covariances_, np.tile(np.eye(2), (K, 1, 1)), atol=1e-9)
+    own = np.stack([X[model.labels_ == k].mean(0) for k in np.unique(model.labels_)])
+    np.testing.assert_allclose(own[:2], model.means_[:2], atol=0.5)
+
+
+def test_converged() -> None:
+    assert gg.GibbsGaussianMixture(1, **QUICK).fit(X).converged_
+    assert not gg.GibbsGaussianMixture(1, **{**QUICK, "chains": 1}).fit(X).converged_
+    wide = np.random.default_rng(0).standard_normal((500, 6)) + np.where(np.arange(500) % 2, 1.0, -1.0)[:, None]
+    apart = gg.GibbsGaussianMixture(**{**QUICK, "draws": 12, "warmup": 0})
+    with pytest.warns(UserWarning, match=r"fit\(\): The chains, .* have not met") as record:
+        apart.fit(wide)
+    assert len(record) == 1
+    assert not apart.converged_
+
+
+@pytest.mark.parametrize(("name", "instead"), [("bic", "gibbs_gmm.log_evidence"), ("aic", "arviz_stats.loo")])
+def test_information_criteria_say_what_to_use_instead(name: str, instead: str) -> None:
+    model = gg.GibbsGaussianMixture(1, **QUICK).fit(X)
+    with pytest.raises(NotImplementedError, match=instead):
+        getattr(model, name)(X)
 
 
 def test_not_fitted() -> None:

@@ -159,7 +159,7 @@ def test_chains_that_have_not_met_are_warned_about_once() -> None:
     assert said(
         posterior, "The chains, which start from one cluster, from many and from numbers between, have not met: "
     )
-    assert re.search(r"n_clusters \(\d\.\d\d\) and n_components \(\d\.\d\d\)", posterior.messages[0])
+    assert re.search(r"R-hat is above 1.05 for n_clusters \(\d\.\d\d\), ", posterior.messages[0])
     assert said(posterior, "The most probable n_clusters of each chain is 1, 5, 3, 3. These probabilities mix them")
 
 
@@ -265,8 +265,8 @@ def test_a_real_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* have not met")
         posterior = trace.n_posterior()
-    assert repr(trace).startswith("<Trace: 2 chains x 200 draws, ")
-    assert " clusters, 60 observations x 1 columns>" in repr(trace)
+    assert repr(trace).startswith("<Trace: 2 chains x 200 draws of 60 rows x 1 column: ")
+    assert trace.headline in repr(trace)
     assert posterior.p_n_clusters[0] == 0.0
     assert posterior.p_n_clusters.argmax() == 1
     assert posterior.p_n_clusters.sum() == pytest.approx(1.0)

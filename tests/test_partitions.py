@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from oracle import Floats, Ints
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 from scipy.special import xlogy
+from test_relabel import shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm.kernels import partition_search
 from gibbs_gmm.partition_draws import collect
 from gibbs_gmm.partitions import _new_table
+
+# Made-up draws have any number of clusters.
+pytestmark = pytest.mark.filterwarnings("ignore:partition.*The rows fall into")
 
 ROOT = Path(__file__).resolve().parents[1]
 LOSSES = ("vi", "binder", "omari")
@@ -208,49 +213,131 @@ def test_never_worse_than_the_best_draw_and_hierarchical_clusterings(data: str, 
 # --- What comes with it ---
 
 
-def test_partition_is_numbered_by_size_and_knows_who_is_uncertain() -> None:
+def slow_membership(labels: Any, z: Any) -> Floats:
+    """In what share of the draws the component of a row has most of its rows in each cluster."""
+    J = max(labels) + 1
+    p = np.zeros((len(labels), J + 1))
+    for draw in z:
+        stands = {k: np.bincount(labels[draw == k], minlength=J).argmax() for k in set(draw.tolist())}
+        for i, k in enumerate(draw.tolist()):
+            p[i, stands[k]] += 1 / len(z)
+    return p
+
+
+def slow_together(labels: Any, z: Any) -> Floats:
+    """Mean shares of the draws in which two rows are in one component, between and within clusters."""
+    p, numbers = (z[:, :, None] == z[:, None, :]).mean(0), np.unique(labels)
+    result = np.ones((len(numbers), len(numbers)))
+    for (a, j), (b, k) in itertools.product(enumerate(numbers), repeat=2):
+        pairs = [p[x, y] for x in np.flatnonzero(labels == j) for y in np.flatnonzero(labels == k) if x != y]
+        result[a, b] = np.mean(pairs) if pairs else 1.0
+    return result
+
+
+def test_membership_and_cohesion_of_a_search() -> None:
     z = groups(50, 40, 2)
     for loss in LOSSES:
         found = trace_of(z).partition(loss)
-        sizes = found.sizes
-        assert found.n_clusters == len(sizes)
-        assert (np.diff(sizes) <= 0).all()
-        first = [list(found.labels).index(k) for k in range(found.n_clusters)]
-        assert all(a < b for k, (a, b) in enumerate(itertools.pairwise(first)) if sizes[k] == sizes[k + 1])
-        together = (z[:, :, None] == z[:, None, :]).mean(0)
-        alone = [float(np.mean([(row == row[i]).sum() == 1 for row in z])) for i in range(50)]
-        for i in range(50):
-            mates = [j for j in range(50) if j != i and found.labels[j] == found.labels[i]]
-            expected = 1 - (together[i, mates].mean() if mates else alone[i])
-            np.testing.assert_allclose(found.uncertainty[i], expected, atol=1e-12)
-        for array in (found.labels, found.uncertainty):
+        assert found.n_clusters == len(found.sizes) == len(set(found.labels))
+        np.testing.assert_array_equal(found.sizes, [(found.labels == k).sum() for k in found.numbers])
+        np.testing.assert_allclose(found.probabilities, slow_membership(found.labels, z), atol=1e-12)
+        np.testing.assert_allclose(found.together, slow_together(found.labels, z), atol=1e-12)
+        np.testing.assert_array_equal(found.cohesion, np.diagonal(found.together))
+        own = found.probabilities[np.arange(50), found.labels]
+        np.testing.assert_allclose(found.uncertainty, 1.0 - own)
+        for name in ("labels", "probabilities", "together", "uncertainty", "second", "numbers"):
             with pytest.raises(ValueError, match="read-only"):
-                array[0] = 0
-        assert "Partition" in repr(found)
+                getattr(found, name)[0] = 0
+        assert repr(found).startswith("<Partition: ")
+        assert f"expected {loss}" in repr(found)
 
 
-def test_a_cluster_of_one_is_as_uncertain_as_it_is_together_with_others() -> None:
-    found = trace_of([[0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 1, 1]]).partition()
-    np.testing.assert_array_equal(found.labels, [0, 0, 1])
-    np.testing.assert_allclose(found.uncertainty, [0.25, 0.25, 0.25])
+def test_rows_are_of_the_matched_component_that_owns_them_most_often() -> None:
+    trace, _ = shuffled(simulate(C=2, T=50)[0], seed=1)
+    flips, z = np.random.default_rng(2).random((2, 50)) < 0.3, trace.relabel().trace.assignments.copy()
+    z[flips, 0] = 2  # row 0 is of component 0
+    z = np.take_along_axis(trace.relabel().permutation, z.astype(int), 2).astype(np.uint8)
+    trace = dataclasses.replace(trace, assignments=z)
+    found = trace.partition()
+    assert found is trace.partition()
+    assert (found.loss, found.expected_loss, found.runs) == (None, None, 0)
+    np.testing.assert_array_equal(found.labels, np.arange(60) % 3)
+    np.testing.assert_array_equal(found.numbers, [0, 1, 2])
+    share = flips.mean()
+    np.testing.assert_allclose(found.probabilities[0], [1 - share, 0, share, 0], atol=1e-12)
+    np.testing.assert_allclose(found.uncertainty, [share] + [0] * 59, atol=1e-12)
+    np.testing.assert_array_equal(found.second, [2] + [-1] * 59)
+    np.testing.assert_allclose(found.cohesion, [1 - share / 10, 1, 1], atol=1e-12)
+    np.testing.assert_array_equal(found.nearest[[0, 2]], [2, 0])
+    assert repr(found) == "<Partition: 3 clusters of 20, 20, 20; matched components>"
+
+
+def test_of_an_unknown_number_the_most_probable_is_the_one_that_counts() -> None:
+    """Component 2 is part of component 0 in 40% of draws, which is no doubt of a row, but one of the cluster."""
+    trace, _ = simulate_unknown_n((0.0, 0.4, 0.6))
+    found, share = trace.partition(), (trace.n_clusters == 2).mean()
+    np.testing.assert_array_equal(found.labels, np.arange(60) % 3)
+    np.testing.assert_array_equal(found.uncertainty, 0.0)
+    np.testing.assert_allclose(found.together, [[1, 0, share], [0, 1, 0], [share, 0, 1]], atol=1e-12)
+    np.testing.assert_array_equal(found.nearest[[0, 2]], [2, 0])
+
+
+def test_a_component_without_rows_of_its_own_is_missing_among_the_labels() -> None:
+    trace, _ = simulate(C=1, T=20, K=3)
+    z = np.where(trace.assignments == 1, 0, trace.assignments)
+    trace = dataclasses.replace(trace, assignments=z, n_clusters=np.full((1, 20), 2))
+    found = trace.partition()
+    np.testing.assert_array_equal(found.numbers, [0, 2])
+    np.testing.assert_array_equal(found.sizes, [40, 20])
+    assert found.probabilities.shape == (60, 4)
+    np.testing.assert_array_equal(trace.partition("vi").labels, found.labels)
+    ball = trace.credible_ball()
+    assert (ball.loss, ball.radius) == ("vi", 0.0)
+    np.testing.assert_array_equal(ball.horizontal, [found.labels])
+
+
+def test_a_number_of_clusters_that_is_all_but_excluded_is_said() -> None:
+    """Variation of information makes one cluster of two that are told apart in every draw, by another cut each time."""
+    trace, _ = simulate(C=1, T=200, K=2)
+    moved = np.random.default_rng(3).random((1, 200, 60)) < 0.3
+    trace = dataclasses.replace(trace, assignments=np.where(moved, 1 - trace.assignments, trace.assignments))
+    message = "partition.'vi'.: The rows fall into 1 cluster, though the posterior probability of so many is 0%. part"
+    with pytest.warns(UserWarning, match=message):
+        assert trace.partition("vi").n_clusters == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert trace.partition("vi").n_clusters == 1  # said once
+        assert trace.partition().n_clusters == 2
+    joined = dataclasses.replace(trace, assignments=np.where(moved, 1, 0).astype(np.uint8))
+    with pytest.warns(UserWarning, match="is 0%: no row is owned by component 1 more often than by others"):
+        assert joined.partition().n_clusters == 1
+
+
+def test_clusters_of_a_search_have_the_numbers_of_components() -> None:
+    """Variation of information joins components 0 and 2, which are one in most draws, and knows it as number 0."""
+    trace, _ = simulate(C=1, T=50)
+    z = np.where((trace.assignments == 2) & (np.arange(50) % 10 > 0)[:, None], 0, trace.assignments)
+    trace = dataclasses.replace(trace, assignments=z)
+    found = trace.partition("vi")
+    np.testing.assert_array_equal(found.labels, np.where(np.arange(60) % 3 == 1, 1, 0))
 
 
 def test_result_depends_on_partitions_alone() -> None:
     z = groups(60, 50, 3).reshape(2, 25, 60)
-    expected = trace_of(z).partition(threads=1)
+    expected = trace_of(z).partition("vi", threads=1)
     rng = np.random.default_rng(1)
     renamed = np.array([[rng.permutation(7)[row] for row in chain] for chain in z])
     others = {
-        "threads": trace_of(z).partition(threads=3),
-        "names of labels": trace_of(renamed).partition(),
-        "one chain": trace_of(z.reshape(1, 50, 60)).partition(),
-        "draws twice": trace_of(np.concatenate([z, z], axis=1)).partition(),
+        "threads": trace_of(z).partition("vi", threads=3),
+        "names of labels": trace_of(renamed).partition("vi"),
+        "one chain": trace_of(z.reshape(1, 50, 60)).partition("vi"),
+        "draws twice": trace_of(np.concatenate([z, z], axis=1)).partition("vi"),
     }
     for name, other in others.items():
-        np.testing.assert_array_equal(other.labels, expected.labels, err_msg=name)
+        assert canonical(other.labels) == canonical(expected.labels), name
         np.testing.assert_allclose(other.expected_loss, expected.expected_loss, rtol=1e-13, err_msg=name)
         np.testing.assert_allclose(other.uncertainty, expected.uncertainty, atol=1e-13, err_msg=name)
-    again = trace_of(z).partition(rng=np.random.default_rng(5))
+    again = trace_of(z).partition("vi", rng=np.random.default_rng(5))
     np.testing.assert_allclose(again.expected_loss, expected.expected_loss, rtol=1e-4)
 
 
@@ -352,7 +439,8 @@ def test_bounds_are_numbered_like_the_centre() -> None:
     z = np.array([[0, 0, 0, 0, 1, 1, 1, 2, 2]] * 8 + [[3, 3, 2, 2, 0, 0, 0, 1, 1]] * 2)
     ball = trace_of(z).credible_ball(0.95)
     np.testing.assert_array_equal(ball.partition.labels, [0, 0, 0, 0, 1, 1, 1, 2, 2])
-    assert ball.horizontal.tolist() in ([[0, 0, 3, 3, 1, 1, 1, 2, 2]], [[3, 3, 0, 0, 1, 1, 1, 2, 2]])
+    # Number 3 is that of a component.
+    assert ball.horizontal.tolist() in ([[0, 0, 4, 4, 1, 1, 1, 2, 2]], [[4, 4, 0, 0, 1, 1, 1, 2, 2]])
 
 
 def test_bad_requests_for_a_ball() -> None:
@@ -458,10 +546,11 @@ def test_without_assignments() -> None:
     [
         ({"loss": "mse"}, ValueError, "loss must be 'vi', 'binder' or 'omari', got 'mse'"),
         ({"runs": 0}, ValueError, "runs must be at least 1"),
-        ({"max_clusters": 0}, ValueError, "max_clusters must be at least 1"),
-        ({"max_clusters": 10**9}, ValueError, "max_clusters must be smaller"),
-        ({"threads": 1.5}, TypeError, "threads must be an integer"),
-        ({"rng": "x"}, TypeError, "rng must be"),
+        ({"max_clusters": 3}, ValueError, "max_clusters is for the search with a loss"),
+        ({"loss": "vi", "max_clusters": 0}, ValueError, "max_clusters must be at least 1"),
+        ({"loss": "vi", "max_clusters": 10**9}, ValueError, "max_clusters must be smaller"),
+        ({"loss": "vi", "threads": 1.5}, TypeError, "threads must be an integer"),
+        ({"loss": "vi", "rng": "x"}, TypeError, "rng must be"),
     ],
 )
 def test_bad_requests_for_a_partition(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

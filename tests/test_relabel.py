@@ -13,7 +13,8 @@ import pytest
 from scipy import integrate, stats
 
 from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace, load
-from gibbs_gmm.relabel import METHODS, _Candidates, _divergences, _stephens, most_probable_n_clusters
+from gibbs_gmm.numbering import by_weight, like
+from gibbs_gmm.relabel import METHODS, _Candidates, _divergences, _pivot, _stephens, most_probable_n_clusters
 
 BY_DRAW = (
     "weights",
@@ -200,13 +201,45 @@ def test_results_cannot_be_written_to() -> None:
         relabelling.ambiguous_places[0, 0, 0] = True
 
 
-def test_components_are_numbered_by_their_weight_in_the_best_draw() -> None:
-    trace, _ = simulate(C=2, T=20)
-    log_posterior = trace.log_posterior.copy()
-    weights = trace.weights.copy()
+@pytest.mark.parametrize("method", METHODS)
+def test_components_are_numbered_by_their_mean_weight_whatever_the_pivot(method: str) -> None:
+    truth, X = simulate(C=2, T=40)
+    log_posterior, weights = truth.log_posterior.copy(), truth.weights.copy()
     log_posterior[1, 7], weights[1, 7] = 0.0, (0.3, 0.1, 0.6)
-    perm = permutation(dataclasses.replace(trace, log_posterior=log_posterior, weights=weights))
-    np.testing.assert_array_equal(perm, np.broadcast_to([2, 0, 1], perm.shape))
+    trace, order = shuffled(dataclasses.replace(truth, log_posterior=log_posterior, weights=weights), seed=3)
+    np.testing.assert_array_equal(permutation(trace, **by(method, X)), np.argsort(order, axis=2))
+
+
+def test_equal_weights_are_numbered_by_the_first_column() -> None:
+    """The same three equal weights in draws of other seeds: their order says nothing, the means are far apart."""
+    for seed in range(5):
+        truth, _ = simulate(C=2, T=400, seed=seed)
+        rng = np.random.default_rng(seed)
+        weights, means = rng.dirichlet([40.0, 40.0, 40.0], (2, 400)), truth.means.copy()
+        means[..., 0] *= -1.0
+        matched = dataclasses.replace(truth, weights=weights, means=means).relabel()
+        first = np.take_along_axis(means[..., 0], matched.permutation, -1).mean((0, 1))
+        assert (np.diff(first) > 7.0).all()
+
+
+def test_numbers_by_weight_against_a_count_of_standard_deviations() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((4000, 3))
+    noise = (noise - noise.mean(0)) / noise.std(0)
+    place = np.broadcast_to([3.0, 2.0, 1.0], (4000, 3))
+    sd = (noise[:, 0] - noise[:, 1]).std()
+    clear = by_weight(noise + np.array([0.3 * sd, 0.0, -5.0]), place)
+    np.testing.assert_array_equal(clear, [0, 1, 2])
+    np.testing.assert_array_equal(by_weight(noise + np.array([0.1 * sd, 0.0, -5.0]), place), [1, 0, 2])
+    np.testing.assert_array_equal(by_weight(np.flipud(noise + np.array([0.1 * sd, 0.0, -5.0])), place), [1, 0, 2])
+
+
+def test_clusters_take_the_number_of_the_one_they_are() -> None:
+    reference = np.array([4, 4, 4, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(like(reference, np.array([9, 9, 9, 2, 2, 5, 5, 5]), 6), reference)
+    np.testing.assert_array_equal(like(reference, np.zeros(8, int), 6), [0] * 8)
+    other = np.array([3, 3, 7, 1, 1, 2, 2, 2])  # rows 0 to 2 in two, of which the larger keeps the number
+    np.testing.assert_array_equal(like(reference, other, 6), [4, 4, 6, 1, 1, 0, 0, 0])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -370,8 +403,8 @@ def test_a_poor_pivot_is_left_behind() -> None:
 def test_rows_may_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     trace, _ = noisy()
     whole = trace.relabel()
-    monkeypatch.setattr("gibbs_gmm.relabel._BLOCK", 50)
-    pieces = trace.relabel()
+    monkeypatch.setattr("gibbs_gmm.partition_draws._BLOCK", 50)
+    pieces = dataclasses.replace(trace).relabel()
     np.testing.assert_array_equal(pieces.permutation, whole.permutation)
     np.testing.assert_array_equal(pieces.ambiguous_places, whole.ambiguous_places)
 
@@ -528,12 +561,12 @@ def test_every_draw_has_a_whole_permutation_even_if_means_coincide() -> None:
 def test_the_pivot_has_the_most_probable_number_of_clusters_and_the_highest_likelihood_of_those() -> None:
     trace, _ = simulate_unknown_n()
     chain, draw = np.argwhere(trace.n_clusters == 3)[5]
-    log_likelihood, weights = trace.log_likelihood.copy(), trace.weights.copy()
+    log_likelihood = trace.log_likelihood.copy()
     log_likelihood[trace.n_clusters != 3] += 1e3
-    log_likelihood[chain, draw], weights[chain, draw, :3] = 0.0, (0.2, 0.5, 0.3)
-    trace = dataclasses.replace(trace, log_likelihood=log_likelihood, weights=weights)
-    first = permutation(trace)[trace.n_clusters == 3, :3]
-    np.testing.assert_array_equal(first, np.broadcast_to([1, 2, 0], first.shape))
+    log_likelihood[chain, draw] = 0.0
+    trace = dataclasses.replace(trace, log_likelihood=log_likelihood)
+    assert _pivot(trace) == (chain, draw)
+    np.testing.assert_array_equal(trace.relabel().counted, trace.n_clusters == 3)
 
 
 def test_a_cluster_that_some_draws_split_at_random_is_ambiguous_in_these() -> None:

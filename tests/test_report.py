@@ -14,10 +14,10 @@ import pytest
 from test_relabel import select, shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm
-from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, Trace, findings
+from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, Trace
 from gibbs_gmm.components import marginal, some_draws
-from gibbs_gmm.findings import Findings, find
-from gibbs_gmm.report import _UNSURE, _interval, _number, _probability, _ranges, pictures, render
+from gibbs_gmm.findings import Findings, clusters_csv, find
+from gibbs_gmm.report import _UNSURE, _interval, _number, _ranges, pictures, render
 from gibbs_gmm.run_folder import Command
 
 FIXED = MixtureOfFiniteMixtures(concentration=1.0)
@@ -51,60 +51,28 @@ def unsure_trace() -> tuple[Trace, Any]:
     return dataclasses.replace(trace, assignments=z), X
 
 
-def test_clusters_and_their_uncertainty() -> None:
+def test_the_table_of_clusters() -> None:
     trace, X = unsure_trace()
-    clusters = find(trace, X).clusters
-    assert clusters is not None
-    np.testing.assert_array_equal(clusters.labels, np.arange(60) % 2)
-    assert clusters.draws == 400
-    assert clusters.ball == (2, 2)
-    expected = {0: 0.4, 3: 0.2, 4: 0.05}
-    for row, share in expected.items():
-        assert clusters.uncertainty[row] == pytest.approx(share, abs=0.03)  # others move too
-    lines = clusters.to_csv().splitlines()
-    assert lines[0] == "row,cluster,uncertainty"
-    assert lines[1] == f"0,0,{clusters.uncertainty[0]!r}".replace("np.float64(", "").replace(")", "")
+    partition = find(trace, X).partition
+    assert partition is trace.partition()
+    np.testing.assert_array_equal(partition.labels, np.arange(60) % 2)
+    np.testing.assert_allclose(partition.uncertainty, [0.4, 0, 0, 0.2, 0.05] + [0] * 55, atol=1e-12)
+    lines = clusters_csv(partition).splitlines()
+    assert lines[:3] == [
+        "row,cluster,uncertainty,second,second_probability",
+        f"0,0,{float(partition.uncertainty[0])!r},1,0.4",
+        "1,1,0.0,,",
+    ]
     assert len(lines) == 61
 
 
 def test_clusters_have_the_numbers_of_components_whatever_the_order() -> None:
-    """Components are numbered by weight, partitions by size: the same cluster must not have two numbers."""
     trace, X = shuffled(simulate(T=50, K=3, N=60)[0], seed=3)[0], simulate(T=50, K=3, N=60)[1]
     found = find(trace, X)
-    assert found.clusters is not None
-    means = np.stack([X[found.clusters.labels == k].mean(0) for k in range(3)])
+    assert found.partition is not None
+    means = np.stack([X[found.partition.labels == k].mean(0) for k in range(3)])
     expected = [[found.summary[f"mean[{k}, x{d}]"]["mean"] for d in range(2)] for k in range(3)]
     np.testing.assert_allclose(means, expected, atol=1.0)
-
-
-def test_alternatives_are_probabilities_of_being_together() -> None:
-    trace, X = unsure_trace()
-    found = find(trace, X)
-    together = found.alternatives(np.array([0, 3, 7]))
-    labels = np.arange(60) % 2
-    similarity = trace.similarity()
-    for i, row in enumerate((0, 3, 7)):
-        for k in range(2):
-            others = np.flatnonzero((labels == k) & (np.arange(60) != row))
-            assert together[i, k] == pytest.approx(similarity[row, others].mean(), abs=1e-12)
-    np.testing.assert_allclose(1.0 - together[[0, 1], [0, 1]], found.clusters.uncertainty[[0, 3]], atol=1e-12)
-
-
-def test_very_many_rows_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(findings, "_MAX_ROWS", 59)
-    trace, X = unsure_trace()
-    clusters = find(trace, X).clusters
-    np.testing.assert_array_equal(clusters.labels, np.arange(60) % 2)
-    assert clusters.ball is None
-    np.testing.assert_allclose(clusters.uncertainty[[0, 3, 4, 5]], [0.4, 0.2, 0.05, 0.0])
-
-
-def test_of_many_rows_some_draws_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(findings, "_MAX_LABELS", 150 * 60)
-    trace, X = unsure_trace()
-    clusters = find(trace, X).clusters
-    assert clusters.draws == 150
-    np.testing.assert_array_equal(clusters.labels, np.arange(60) % 2)
 
 
 def test_some_draws_are_one_chain() -> None:
@@ -144,9 +112,8 @@ def test_the_numbers_are_those_of_the_trace() -> None:
     trace, X = simulate_unknown_n(weight_prior=FIXED)
     text, found = report(trace, X)
     tree = parsed(text)
-    share = np.mean(trace.n_clusters == 3)
-    assert f"The most probable number of clusters is 3, with probability {share:.2f} (Monte-Carlo" in words(text)
-    assert found.clusters is not None
+    assert f"{trace.headline}. The numbers that are named hold 90% or more of the post" in words(text)
+    assert found.partition is not None
     own = trace.n_clusters == 3
     table = {row[0]: row[1:] for row in rows_of(tree, "component")}
     assert list(table) == ["weight", "x0, mean", "x0, sd", "x1, mean", "x1, sd"]
@@ -160,18 +127,32 @@ def test_the_numbers_are_those_of_the_trace() -> None:
     assert list(invariants) == [name for name in found.summary.name if "[" not in name or "sorted" in name]
     assert invariants["log_likelihood"][0] == f"{trace.log_likelihood.mean():.1f}"
     clusters = rows_of(tree, "which")
-    assert [int(row[1]) for row in clusters] == np.bincount(found.clusters.labels).tolist()
+    assert [int(row[1]) for row in clusters] == np.bincount(found.partition.labels).tolist()
     assert "4 chains of 300 draws" in words(text)
 
 
 def test_uncertain_rows_are_listed_with_where_else_they_may_belong() -> None:
     trace, X = unsure_trace()
-    text, found = report(trace, X)
+    text, _ = report(trace, X)
     table = rows_of(parsed(text), "uncertainty")
     assert [row[0] for row in table] == ["0", "3"]
     assert table[0][1:3] == [f"{X[0, 0]:.6g}", f"{X[0, 1]:.6g}"]
-    assert table[0][3:] == ["0", f"{found.clusters.uncertainty[0]:.2f}", "1", f"{found.alternatives([0])[0, 1]:.2f}"]
+    assert table[0][3:] == ["0", "0.40", "1", "0.40"]
     assert f"2 rows with an uncertainty of {_UNSURE} or more:" in words(text)
+    assert "of 30, 30 rows. 2 rows (3%) may belong elsewhere, with an uncertainty of 0.1 or more." in words(text)
+
+
+def test_the_doubt_of_a_cluster_is_a_figure_of_the_cluster() -> None:
+    """In 40% of draws component 2 is part of component 0: no row is uncertain, the two clusters are."""
+    trace, X = simulate_unknown_n(np.repeat([[2] * 40 + [3] * 60], 4, axis=0), weight_prior=FIXED)
+    text, _ = report(trace, X)
+    table = {row[0]: row[1:] for row in rows_of(parsed(text), "together")}
+    assert [table[k][2:5] for k in "012"] == [
+        ["0.000", "1.00", "2 (0.40)"],
+        ["0.000", "1.00", "-"],
+        ["0.000", "1.00", "0 (0.40)"],
+    ]
+    assert "No row may belong elsewhere, with an uncertainty of 0.1 or more." in words(text)
 
 
 def test_chains_that_have_not_met_come_first() -> None:
@@ -251,7 +232,7 @@ def test_any_trace(case: str) -> None:
     assert len(headings) == 5
     assert "nan" not in seen.lower()
     assert ("--no-assignments" in seen) == (case == "bare")
-    assert ("was given" in seen) == trace.n_is_known
+    assert ("as given" in seen) == trace.n_is_known
     assert ("There is one chain" in seen) == (case in ("one chain", "one draw"))
     assert "gibbs-gmm fit some.csv --seed 1" in seen
 
@@ -280,13 +261,6 @@ def test_a_trace_from_disk_gives_the_same_report(tmp_path: Any) -> None:
 def test_small_pieces() -> None:
     assert _ranges(np.array([0, 1, 2, 4, 7, 8])) == "0-2, 4, 7-8"
     assert _ranges(np.arange(0, 100, 2)).endswith("44, 46, ...")
-    assert [_probability(p) for p in (0.0, 0.001, 0.5, 0.999, 1.0)] == [
-        "0.00",
-        "less than 0.01",
-        "0.50",
-        "more than 0.99",
-        "1.00",
-    ]
     assert _number(12.3456, 0.05) == "12.346"
     assert _number(12345.6, 500.0) == "1.235e+04"
     assert _number(3.0, 0.0) == "3"

@@ -82,7 +82,8 @@ def test_chains_that_have_not_met_are_warned_about_once() -> None:
     assert len(record) == 1
     assert record[0].filename == __file__
     assert said(summary, "R-hat is above 1.05 for log_likelihood (")
-    assert said(summary, "more warm-up, more draws) and with more chains")
+    longer = "gg.fit(X, trace.weight_prior, prior=trace.prior, warmup=4000, draws=1200, thin=1, chains=4)."
+    assert said(summary, f"Run longer, until they agree: {longer}")
     assert said(summary, f"{log_likelihood[2].mean():.1f}")
 
 
@@ -176,7 +177,8 @@ def test_the_printed_table_is_aligned_and_has_sensible_digits() -> None:
     means = 1000.0 + 0.02 * np.random.default_rng(0).normal(size=trace.means.shape)
     lines = repr(summarize(dataclasses.replace(trace, means=means))).splitlines()
     assert lines[0].split() == ["mean", "sd", "5%", "95%", "r_hat", "ess_bulk", "ess_tail"]
-    assert len(set(map(len, lines))) == 1
+    assert lines[-2:] == ["", "1 component, as given."]
+    assert len(set(map(len, lines[:-2]))) == 1
     assert re.fullmatch(
         r"mean\[0, x0\] +(?:1000\.00\d|999\.99\d) +0\.0[12]\d +999\.9\d\d +1000\.0\d\d +\d\.\d{3} +\d+ +\d+", lines[2]
     )
@@ -309,10 +311,10 @@ def test_component_rows_are_from_the_draws_with_the_most_probable_number_of_clus
 
 def test_the_note_says_how_surely_components_were_matched() -> None:
     matched = "The components of these draws were matched; which is which is ambiguous in 0% of them."
-    assert summarize(simulate()[0]).note == matched
-    assert summarize(simulate(K=1)[0]).note == ""
+    assert summarize(simulate()[0]).note == f"3 components, as given. {matched}"
+    assert summarize(simulate(K=1)[0]).note == "1 component, as given."
     summary = summarize(simulate_unknown_n(np.full((4, 300), 3))[0])
-    assert summary.note == matched
+    assert summary.note == f"3 clusters (100%). {matched}"
     assert summary.ambiguous_share == 0.0
     assert "log_posterior" not in summary.name
 

@@ -14,7 +14,7 @@ import gibbs_gmm as gg
 from benchmarks.common import FloatArray
 from benchmarks.prior_study.candidates import keywords
 from benchmarks.prior_study.sets import Data, IntArray
-from gibbs_gmm.summary import r_hat_of
+from gibbs_gmm.agreement import r_hat as r_hat_of
 
 Result = dict[str, Any]
 
@@ -62,7 +62,7 @@ def score(data: Data, candidate: str, seed: int) -> Result:
         return {**result, "failure": f"{type(error).__name__}: {error}", "seconds": time.process_time() - begun}
     counts = trace.n_clusters
     p = np.bincount(counts.ravel()) / counts.size
-    r_hat = r_hat_of(counts)
+    r_hat = float(r_hat_of(counts))
     result |= {
         "mode": int(p.argmax()),
         "mean": float(counts.mean()),
@@ -71,7 +71,7 @@ def score(data: Data, candidate: str, seed: int) -> Result:
         "seconds": time.process_time() - begun,
     }
     if data.labels is not None:
-        result["ari"] = float(adjusted_rand(trace.partition(threads=1).labels[None], data.labels)[0])
+        result["ari"] = float(adjusted_rand(trace.partition().labels[None], data.labels)[0])
     if data.n is not None:
         result["p_true"] = float(p[data.n]) if data.n < len(p) else 0.0
         result["log_score"] = math.log(max(result["p_true"], 0.5 / counts.size))  # as far as the draws can tell

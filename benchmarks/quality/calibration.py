@@ -14,7 +14,7 @@ import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import AnyArray, Figure, FloatArray
 from benchmarks.quality.shared import niw, simulate, spread, variational
-from gibbs_gmm.summary import r_hat_of
+from gibbs_gmm.agreement import r_hat as r_hat_of
 
 MOST = 6  # n is uniform on 1 .. MOST
 KAPPA_0 = 0.05
@@ -40,7 +40,7 @@ def numbers_of(i: int) -> dict[str, Any]:
             key: (np.bincount(values.ravel(), minlength=_MOST_EM + 1) / values.size)[1 : _MOST_EM + 1]
             for key, values in (("n", trace.n_components), ("n+", trace.n_clusters))
         }
-        result[name]["r_hat"] = r_hat_of(trace.n_clusters)
+        result[name]["r_hat"] = float(r_hat_of(trace.n_clusters))
     bic = [GaussianMixture(k, n_init=5, max_iter=1000, random_state=i).fit(X).bic(X) for k in range(1, _MOST_EM + 1)]
     for name, most in ((BIC, _MOST_EM), (BIC_6, MOST)):
         p = np.zeros(_MOST_EM)

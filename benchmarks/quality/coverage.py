@@ -19,7 +19,7 @@ import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import Figure, FloatArray, say
 from benchmarks.quality.shared import SE, D, niw, simulate, spread, variational
-from gibbs_gmm.summary import r_hat_of
+from gibbs_gmm.agreement import r_hat as r_hat_of
 
 _LEVEL = 0.9
 _R_SCRIPT = common.ROOT / "peers" / "systems" / "bayesm_coverage.R"
@@ -59,7 +59,7 @@ def ours_and_variational(setting: str, i: int) -> dict[str, Any]:
     settings: dict[str, Any] = {"threads": 1, "progress": False, "save_assignments": False}
     trace = gg.fit(X, gg.FiniteMixture(K, ALPHA), prior=prior, rng=[2, i], **settings)
     draws = quantities(trace.weights, trace.means, np.linalg.slogdet(trace.covariances)[1])
-    r_hat = max(r_hat_of(draws[..., j]) for j in range(draws.shape[-1]))
+    r_hat = max(float(r_hat_of(draws[..., j])) for j in range(draws.shape[-1]))
     result[FIT] = {"ends": intervals(draws.reshape(-1, draws.shape[-1])), "r_hat": r_hat}
     weights = {"weight_concentration_prior_type": "dirichlet_distribution", "weight_concentration_prior": ALPHA}
     model = variational(prior, K, i, tol=1e-5, **weights).fit(X)

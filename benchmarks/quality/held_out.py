@@ -14,7 +14,7 @@ import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import Figure, FloatArray
 from benchmarks.quality.shared import spread, variational
-from gibbs_gmm.summary import r_hat_of
+from gibbs_gmm.agreement import r_hat as r_hat_of
 
 FOLDS = 5
 OURS, EM, VB, VB_T = "gibbs_gmm", "EM, BIC", "VB score_samples", "VB predictive"
@@ -47,7 +47,7 @@ def held_out_fold(name: str, fold: int) -> dict[str, Any]:
         "log_density": {key: values - np.log(scale).sum() for key, values in density.items()},
         "em_n": em.n_components,
         "dp_n": len(np.unique(dp.predict(rows))),
-        "r_hat": r_hat_of(trace.n_clusters),
+        "r_hat": float(r_hat_of(trace.n_clusters)),
     }
 
 

@@ -55,7 +55,7 @@ def by_default(name: str) -> dict[str, Any]:
         trace = gg.fit(X, rng=9, threads=1, progress=False)
     except gg.NumericalError:
         return {"ari": 0.0, "note": "failed"}
-    partition = trace.partition(threads=1)
+    partition = trace.partition()
     ari = float(adjusted_rand_score(labels, partition.labels))
     return {"ari": ari, "n": partition.n_clusters, "note": ""}
 

@@ -12,8 +12,8 @@ from gibbs_gmm.components import Components, checked_columns, checked_data, matc
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.predictive import GREYS, MASSES, contours, curve
 from gibbs_gmm.plots.style import GREY, INK, distinct, frame, limits, matplotlib, on_axes, point_size, short
-from gibbs_gmm.summary import percent
 from gibbs_gmm.trace import Trace
+from gibbs_gmm.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,11 +38,11 @@ def pairs(
     """Pair plot of the data and of what the posterior says about its components.
 
     On the diagonal, a histogram of each column, the posterior-mean density of the mixture (black, with its pointwise
-    90% band) and that of each component times its weight. Below it, the observations, coloured by their most probable
-    component, and for each component the ellipse that holds 90% of its mass: thin for single draws, whose spread is
-    the uncertainty about it, and thick for the posterior mean. Components are matched across draws
-    (:meth:`Trace.relabel`); draws in which a component is as good as empty are left out of its
-    ellipses, and its posterior mean is weighted by its weight in each draw.
+    90% band) and that of each component times its weight. Below it, the observations, coloured by their cluster in
+    :meth:`Trace.partition`, and for each component the ellipse that holds 90% of its mass: thin for single draws, whose
+    spread is the uncertainty about it, and thick for the posterior mean. Components are matched across draws
+    (:meth:`Trace.relabel`) and have the numbers that they have everywhere; draws in which a component is as good as
+    empty are left out of its ellipses, and its posterior mean is weighted by its weight in each draw.
 
     If the number of components is unknown, single components (curves, ellipses, colours, weights) are those of the most
     probable number of clusters, from the draws that have it, whose share the legend says; the density of the mixture is
@@ -96,8 +96,9 @@ def _draw(kinds: Components, X: AnyArray, shown: IntArray, axes: AnyArray, max_d
     K, weights, means = kinds.K, kinds.weights, kinds.means(shown)
     colours = distinct(K)
     rows = spread(N, _MAX_POINTS)
-    owners = kinds.owners(rows)
-    face = [GREY] * len(rows) if owners is None else [colours[k] for k in owners[0]]
+    face = [GREY] * len(rows)
+    if trace.assignments is not None:
+        face = [colours[k] for k in trace._partition.labels[rows]]
     panels = max(1, d * (d - 1) // 2)
     some = spread(len(kinds.draws), _MAX_CURVES)
     few = spread(len(kinds.draws), max(2, min(max_draws, _MAX_ELLIPSES // (K * panels))))

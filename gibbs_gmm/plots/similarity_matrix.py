@@ -34,7 +34,7 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
     axes : Axes, optional
         Where to draw; a new figure by default.
     partition : Partition or (N,) integers, optional
-        What ``trace.partition()`` gave, or labels of the clusters; by default it is searched for.
+        Another one, or labels of the clusters; by default that of ``trace.partition()``.
     max_rows : int
         Rows to show; of more, some of each cluster in proportion to its size.
 
@@ -51,7 +51,7 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
     """
     max_rows = validate.integer("max_rows", max_rows, 2)
     ax = on_axes(axes, (1, 1), (6.0, 5.2), "a similarity matrix")[0, 0]
-    labels = np.asarray(getattr(trace.partition() if partition is None else partition, "labels", partition))
+    labels = np.asarray(getattr(trace._partition if partition is None else partition, "labels", partition))
     N = trace.settings["n_observations"]
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
         raise ValueError(f"partition must be of the {N} observations of the trace, got shape {labels.shape}")

@@ -1,0 +1,38 @@
+"""Tables and numbers as text."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Sequence
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent; never 0% or 100% of something that is neither none nor all."""
+    if 0.0 < share < 0.01:
+        return "less than 1%"
+    if 0.99 < share < 1.0:
+        return "more than 99%"
+    return f"{100.0 * share:.0f}%"
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
+    """An aligned table, the first column to the left, with remarks below it."""
+    width = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(width[0]), *(cell.rjust(w) for cell, w in zip(row[1:], width[1:], strict=True))])
+        for row in (header, *rows)
+    ]
+    filled = (textwrap.fill(remark, max(80, len(lines[0]))) for remark in remarks)
+    return "\n".join([*(line.rstrip() for line in lines), *(f"\n{remark}" for remark in filled)])
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
+    """The same as HTML."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join(
+        f"<tr><th>{html.escape(row[0])}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in remarks)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
