@@ -41,7 +41,8 @@ def test_shapes_types_and_ranges(N: int, D: int, K: int) -> None:
         "n_clusters": (C, T),
         "log_likelihood": (C, T),
         "log_posterior": (C, T),
-        "Psi_0": (C, T, D, D),  # learned under the default prior
+        "Psi_0": (C, T, D, D),  # learned under the default prior, as is kappa_0
+        "kappa_0": (C, T),
     }
     integers = {"n_components": np.int64, "n_clusters": np.int64, "assignments": np.uint16 if K > 256 else np.uint8}
     arrays = trace_arrays(trace)
@@ -93,8 +94,8 @@ def test_default_prior_is_free_of_units() -> None:
     np.testing.assert_array_equal(scaled.Psi_0, prior.Psi_0 * np.square([4.0, 0.5, 2.0**20]))
     assert (scaled.kappa_0, scaled.nu_0) == (prior.kappa_0, prior.nu_0)
     assert (np.abs(prior.mu_0 - X.mean(0)) <= 60 * EPS * np.abs(X).max()).all()
-    # The scale matrix is the columns' variances, all times one number.
-    ratio = prior.Psi_0 / np.diag(X.var(0, ddof=1)).clip(1e-300)
+    # The scale matrix is the columns' variances and what their resolution leaves open, all times one number.
+    ratio = prior.Psi_0 / np.diag(X.var(0, ddof=1) + prior.resolution**2 / 12.0).clip(1e-300)
     assert (np.abs(ratio - ratio[0, 0] * np.eye(3)) <= 60 * EPS * ratio[0, 0]).all()
 
 
@@ -234,7 +235,7 @@ def test_recovers_a_simulated_mixture(D: int, N: int) -> None:
     """Three components 12 standard deviations apart: the labels are certain, so that the whole posterior is known.
 
     A row is nearer to a wrong mean with probability at most 2 Phi(-6) = 2e-9. So every draw of a chain that has found
-    the three has the true partition; given that and Psi_0, weights and components have their closed-form posterior,
+    the three has the true partition; given that, Psi_0 and kappa_0, the others have their closed-form posterior,
     and the true values are plausible under it. Single labels cannot leave a start that takes two of them for one; at
     most one chain of four may be left with such a start, and then the summary must say so.
     """
@@ -250,24 +251,26 @@ def test_recovers_a_simulated_mixture(D: int, N: int) -> None:
             trace.summary()
     name = name[found]
     np.testing.assert_array_equal(trace.assignments[found], name[..., z])
-    assert trace.Psi_0 is not None  # the default prior learns it, so that it differs from draw to draw
-    Psi_0, mean_Psi_0 = trace.Psi_0[found], trace.Psi_0[found].mean((0, 1))
-    prior = oracle.NIW(trace.prior.mu_0, trace.prior.kappa_0, trace.prior.nu_0, mean_Psi_0)
+    assert trace.Psi_0 is not None  # the default prior learns both, so that they differ from draw to draw
+    assert trace.kappa_0 is not None
+    Psi_0, kappa_0, mu_0 = trace.Psi_0[found], trace.kappa_0[found], trace.prior.mu_0
+    flat = oracle.NIW(mu_0, 1e-300, trace.prior.nu_0, np.zeros((D, D)), trace.prior.resolution**2 / 12.0)
     weights = np.take_along_axis(trace.weights[found], name, 2)
     means = np.take_along_axis(trace.means[found], name[..., None], 2)
     covariances = np.take_along_axis(trace.covariances[found], name[..., None, None], 2)
     p = {}
     for k in range(3):
-        n, posterior = (z == k).sum(), oracle.niw_posterior(X[z == k], prior)
+        n, posterior = (z == k).sum(), oracle.niw_posterior(X[z == k], flat)
+        gap = posterior.mu_0 - mu_0
         p[f"mean of weight {k}"] = mcse_p_value(weights[..., k], (1 + n) / (3 + N))
         p[f"weight {k}"] = 2 * min((q := stats.beta(1 + n, 2 + N - n).cdf(w[k])), 1 - q)
         df = posterior.nu_0 - D + 1
         for d in range(D):
-            p[f"mean of mean {k}, {d}"] = mcse_p_value(means[..., k, d], posterior.mu_0[d])
+            p[f"mean of mean {k}, {d}"] = mcse_p_value(means[..., k, d] - mu_0[d] - n / (kappa_0 + n) * gap[d], 0.0)
             for e in {0, d}:
-                Psi_n = posterior.Psi_0[d, e] + (Psi_0 - mean_Psi_0)[..., d, e]
+                Psi_n = posterior.Psi_0[d, e] + Psi_0[..., d, e] + kappa_0 * n / (kappa_0 + n) * gap[d] * gap[e]
                 rest = covariances[..., k, d, e] - Psi_n / (posterior.nu_0 - D - 1)
                 p[f"mean of covariance {k}, {d}, {e}"] = mcse_p_value(rest, 0.0)
-            scale = np.sqrt(posterior.Psi_0[d, d] / (posterior.kappa_0 * df))
+            scale = np.sqrt((posterior.Psi_0[d, d] + Psi_0[..., d, d].mean()) / (posterior.kappa_0 * df))
             p[f"mean {k}, {d}"] = 2 * stats.t(df).sf(abs(mu[k, d] - posterior.mu_0[d]) / scale)
     assert_p_values(p, RATE)

@@ -84,16 +84,16 @@ def test_the_variances_of_rounded_sets_are_those_of_their_kinds():
 
 def test_a_score_says_what_the_draws_say():
     data = cases.far_apart("two", (0.0, 10.0), 40)
-    found = score(data, "Wishart", seed=1)
+    found = score(data, "wishart, kappa_0 fixed", seed=1)
     assert found["failure"] is None
     assert found["mode"] == 2
     assert found["ari"] == 1.0
     assert found["p_true"] > 0.5
     assert found["log_score"] == pytest.approx(np.log(found["p_true"]))
-    assert tables.right({**found, "candidate": "Wishart"})
+    assert tables.right({**found, "candidate": "wishart, kappa_0 fixed"})
     # the same rows with twice the variance claimed for both kinds
     claimed = dataclasses.replace(data, variances=4.0 * data.variances)
-    wrong = score(claimed, "Wishart", seed=1)
+    wrong = score(claimed, "wishart, kappa_0 fixed", seed=1)
     assert wrong["variance_ratio"] == pytest.approx(4.0, rel=0.3)
     assert wrong["covered"] == 0.0
     assert not tables.right(wrong)
