@@ -218,7 +218,12 @@ class Folder:
         """The data of the run, as a read-only memory map."""
         source = self.recipe()[1]["data"]
         if source["file"] is None:
-            return np.asarray(np.load(self.path / _DATA, mmap_mode="r", allow_pickle=False))
+            try:
+                return np.asarray(np.load(self.path / _DATA, mmap_mode="r", allow_pickle=False))
+            except OSError:
+                raise
+            except Exception as error:  # a damaged header may fail in any way that Python's own parser does
+                raise ValueError(f"{os.fspath(self.path / _DATA)!r} is damaged: {error}") from error
         path, offset = source["file"]
         try:
             return np.asarray(np.memmap(path, source["dtype"], "r", offset, tuple(source["shape"])))

@@ -13,6 +13,7 @@ _DISTINCT = 0.9  # share of distinct values below which equal values are taken t
 _WINDOW = 0.05  # share of the rows over which the local spread is measured
 _WINDOW_OF_NORMAL = 6.0  # standard deviations of a normal law over the median width of such windows
 _UNEXPLAINED = 0.05  # share of a column's variance, left by the other columns, below which it is a candidate
+_THINNEST = 1e-8  # of a column's variance: an axis with less would lose its digits in the columns' units
 _NOISE = 0.005  # least p-value, of each of four tests, at which what is left passes for noise
 _MOST_PRODUCTS = 4  # principal components whose products the residuals are regressed on
 
@@ -57,7 +58,8 @@ def noise_axes(rows: FloatArray, resolution: FloatArray) -> FloatArray:
     on those that are left where the residual has less than 5% of its variance and passes for noise at the 2% level: it
     is normal (D'Agostino's tests of skewness and kurtosis), not explained by squares and products of their principal
     components (in the manner of Ramsey 1969), and its square is not explained by them (Breusch & Pagan 1979); or where
-    it is within the columns' resolution. The most redundant column goes first.
+    it is within the columns' resolution. The most redundant column goes first. A residual that is tiny
+    beside the column, as outliers may make it, is left alone.
     """
     M, D = rows.shape
     axes = np.eye(D)
@@ -74,8 +76,10 @@ def noise_axes(rows: FloatArray, resolution: FloatArray) -> FloatArray:
         if residual.var() > _UNEXPLAINED:
             break
         left = others
-        within = residual.var() <= (cell[j] ** 2 + slopes**2 @ cell[others] ** 2) / 12.0
-        if within or _is_noise(Z[:, others], residual):
+        within = (cell[j] ** 2 + slopes**2 @ cell[others] ** 2) / 12.0
+        if residual.var() + within < _THINNEST:
+            continue
+        if residual.var() <= within or _is_noise(Z[:, others], residual):
             axes[j, others] = -slopes * scale[j] / scale[others]
     return axes
 

@@ -17,6 +17,7 @@ from gibbs_gmm.kernels import niw as niw_kernels
 from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels._jit import JIT as JIT
 from gibbs_gmm.kernels.assign import LOG2_E as LOG2_E
+from gibbs_gmm.kernels.hyperprior import new_room
 from gibbs_gmm.kernels.state import N_CLUSTERS, N_COMPONENTS, Data
 from gibbs_gmm.kernels.weights import draw_log_weights
 
@@ -197,7 +198,7 @@ class Gibbs:
         kernels.draw_weights(rng, self.model, self.state, scratch)
         n, t = (int(self.state.size[place]) for place in (N_COMPONENTS, N_CLUSTERS))
         assert kernels.draw_components(rng, self.model, self.state, 0, t, mu_n, Psi_n) == 0
-        assert kernels.draw_hyperparameters(rng, self.model, self.state, Psi_n) == 0
+        assert kernels.draw_hyperparameters(rng, self.model, self.state, new_room(self.D)) == 0
         assert kernels.draw_components(rng, self.model, self.state, t, n, mu_n, Psi_n) == 0
 
     def label_pass(self, key: int | None = None) -> float:

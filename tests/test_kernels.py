@@ -164,7 +164,7 @@ def test_update_posterior_with_any_centre(D: int, n: int, about: str) -> None:
 def test_draw_component(D: int) -> None:
     # Few degrees of freedom, so that giving them to the wrong rows (nu for nu - D + 1) moves a variance by a quarter.
     niw_n, rng = some_niw(D, D + 4.5), np.random.default_rng([20, D])
-    mu_n, kappa, nu, Psi = niw_n
+    mu_n, kappa, nu, Psi, _ = niw_n
     mu, W = np.empty(D), np.zeros((D, D))
 
     def draw() -> Floats:

@@ -166,7 +166,7 @@ def test_posterior_updates_in_steps(D: int) -> None:
     X, niw = some_data(9, D), some_niw(D)
     at_once = oracle.niw_posterior(X, niw)
     in_steps = oracle.niw_posterior(X[4:], oracle.niw_posterior(X[:4], niw))
-    assert_close(np.hstack([np.ravel(a) for a in in_steps]), np.hstack([np.ravel(a) for a in at_once]))
+    assert_close(np.hstack([np.ravel(a) for a in in_steps[:4]]), np.hstack([np.ravel(a) for a in at_once[:4]]))
 
 
 @pytest.mark.parametrize("D", [1, 2, 3])

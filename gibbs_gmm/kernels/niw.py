@@ -13,6 +13,9 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.linalg import cholesky, divide_lower, log_diagonal, solve_lower
 from gibbs_gmm.kernels.types import FloatArray
 
+_ROUNDING = 2.0**-46
+"""More than the relative rounding errors of a Cholesky factorisation, 2^-53 times a small multiple of D."""
+
 
 class Prior(NamedTuple):
     """mu_0 (D,), kappa_0, nu_0, Psi_0 (D, D), its lower Cholesky factor, the density's log normalising constant, and
@@ -40,6 +43,17 @@ def log_normaliser(D: int, kappa_0: float, nu_0: float, log_det_Psi_0: float) ->
     return (
         0.5 * nu_0 * (log_det_Psi_0 - D * math.log(2.0)) - log_gamma_D + 0.5 * D * math.log(kappa_0 / (2.0 * math.pi))
     )
+
+
+@kernel
+def blur(prior: Prior, n: float, i: int, scatter: float) -> float:
+    """Diagonal entry i of a scatter matrix of n rows, with what their resolution adds.
+
+    Where values are not exact, that is at least what rounding of the entry itself may have taken: the matrix stays
+    positive definite although a gross outlier, or two columns that are equal, leave some direction no digit.
+    """
+    noise = prior.noise[i]
+    return scatter + (n * noise + _ROUNDING * scatter if noise > 0.0 else 0.0)
 
 
 @kernel
@@ -72,7 +86,7 @@ def update_posterior(
         for j in range(i + 1):
             offset_j = centre[j] + s[j] / n - prior.mu_0[j]
             Psi_n[i, j] = prior.Psi_0[i, j] + (S[i, j] - s[i] * s[j] / n) + shrink * offset_i * offset_j
-        Psi_n[i, i] += n * prior.noise[i]
+        Psi_n[i, i] = blur(prior, n, i, Psi_n[i, i])
 
 
 @kernel

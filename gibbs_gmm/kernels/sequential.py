@@ -27,7 +27,7 @@ from gibbs_gmm.kernels.moves import (
     may_split,
     n_step,
 )
-from gibbs_gmm.kernels.niw import Prior, log_marginal, log_marginal_of, merge_statistics
+from gibbs_gmm.kernels.niw import Prior, blur, log_marginal, log_marginal_of, merge_statistics
 from gibbs_gmm.kernels.partition import PROCESS, component_concentration
 from gibbs_gmm.kernels.state import ALPHA, N_CLUSTERS, N_COMPONENTS, Data, Model, State, current_prior
 from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
@@ -184,7 +184,7 @@ def _log_marginal_side(prior: Prior, sides: Sides, k: int, Psi_n: FloatArray) ->
     """Log marginal of the rows of side k, Psi_n = LL' + nR: rows are allocated by L, without the resolution."""
     outer_lower(sides.L[k], Psi_n)
     for d in range(len(sides.x)):
-        Psi_n[d, d] += sides.n[k] * prior.noise[d]
+        Psi_n[d, d] = blur(prior, sides.n[k], d, Psi_n[d, d])
     if cholesky(Psi_n, Psi_n) != 0:
         return np.nan
     return log_marginal_of(prior, len(sides.x), sides.n[k], log_diagonal(Psi_n))
