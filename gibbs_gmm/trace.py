@@ -54,7 +54,8 @@ class Trace:
         Component probabilities. Each draw of a known number of components sums to 1; of an unknown one,
         ``1 - weights.sum(-1)`` is what components without observations hold.
     means : (C, T, K, D) float64
-        Component means, in the units of X.
+        Component means, in the units of X. Where values are rounded by a width that matters, means and covariances are
+        those of the values before, given the clusters of the rounded ones.
     covariances : (C, T, K, D, D) float64
         Component covariance matrices, in the squared units of X.
     assignments : (C, T, N) unsigned integers, or None
@@ -64,7 +65,8 @@ class Trace:
         process the mixture has infinitely many, and n_components counts those that the sampler had to look at: it
         means nothing.
     log_likelihood : (C, T) float64
-        sum_i log sum_k w_k N(x_i | mu_k, Sigma_k): the density of the data, in units of X, labels summed out.
+        sum_i log sum_k w_k N(x_i | mu_k, Sigma_k): the density of the data, in units of X, labels summed out; each N
+        averaged over the cell of the value, as ``prior.resolution`` has it.
     log_posterior : (C, T) float64
         log_likelihood + log prior density of weights, means and covariances (the posterior density up to a constant).
         Of different numbers of components, and so of different dimensions, these densities cannot be compared.
@@ -277,9 +279,9 @@ class Trace:
         """Log density of each row under each draw: for WAIC and LOO, and for bands about a density.
 
         Averaged over draws (its exponential, not itself) it is :meth:`log_density`. Of the rows of the fit it is the
-        pointwise log likelihood. For a known number of components its sum over them is ``log_likelihood``; for an
-        unknown one it differs a little, since ``log_likelihood`` has the components without observations as they were
-        drawn, and here they are integrated out.
+        pointwise log likelihood. For exact values (``resolution=0``) and a known number of components its sum over them
+        is ``log_likelihood``; for an unknown one it differs a little, since ``log_likelihood`` has the components
+        without observations as they were drawn, and here they are integrated out.
 
         Parameters
         ----------
