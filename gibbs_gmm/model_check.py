@@ -172,7 +172,7 @@ def check_components(components: Components, X: AnyArray) -> Check:
     sample, draws = X[rows].astype(np.float64), some_draws_of(components, rows)
     smooth = unrounded(sample, draws[0])
     found = shape_tests(smooth, draws) | tie_tests(sample, draws[:: math.ceil(len(draws) / _TIE_DRAWS)])
-    most = found.pop("most")
+    most = np.where((sample == sample[0]).all(0), 0.0, found.pop("most"))  # a constant column tells no cluster apart
     adjusted = holm(np.stack([found[f"p_{test}"] for test in _TESTS]))
     found |= dict(zip((f"adjusted_{test}" for test in _TESTS), adjusted, strict=True))
     size = np.stack([draw.size for draw in draws]).mean(0)
