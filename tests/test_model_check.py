@@ -77,7 +77,10 @@ def test_a_constant_column_is_no_failure_of_a_cluster() -> None:
     X = np.column_stack([two(N=200)[1], np.full(200, 7.0)])
     with pytest.warns(UserWarning, match="X has constant columns: 'x2'"):
         trace = gg.fit(X, 2, draws=20, warmup=50, chains=1, rng=1)
-    assert not any("x2" in message for message in trace.check(X).messages)
+    check = trace.check(X)
+    assert not any("x2" in message for message in check.messages)
+    assert np.isnan(adjusted(check)[..., 2]).all()
+    assert np.isfinite(adjusted(check)[..., :2]).all()
 
 
 # --- Power ---
