@@ -376,6 +376,8 @@ class Chain:
         rows = np.flatnonzero(self.state.z == k) if k >= 0 else _equal_rows(self.data.X)
         if len(rows) == 0:
             return ""
+        if len(rows) == 1:
+            return f": it has one row, {rows[0]}, counted from 0"
         equal = np.flatnonzero(np.ptp(np.asarray(self.data.X[rows]), axis=0) == 0.0)
         some = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
         what = f"are equal in columns {', '.join(map(str, equal))}" if len(equal) else "do not vary in some direction"

@@ -21,6 +21,7 @@ _CLOSE = 0.1  # of a column's standard deviation: a residual that is worth a sec
 _SAME = 1e-6  # of a column's standard deviation: a residual of arithmetic, in float32 too
 _ROUNDING_EXCESS = 1.5  # a residual of rounding alone is 1 on average
 _LEAST_FREEDOM = 10  # with fewer any column may seem to be a combination of the others
+_COPIES, _COPIED = 0.2, 5  # share of rows that are copies of others, and of how many, at least
 _LAST_DIGITS = 2e-15  # of the largest value: a spread that is rounding
 _LARGEST_COUNT = 2.0**53  # beyond which every double is an integer
 _NAMED = 8
@@ -35,11 +36,14 @@ def warn(X: AnyArray, columns: tuple[str, ...], stacklevel: int = 3) -> None:
 def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
     """What is said of the data, at most one message of each kind; empty for ordinary continuous data.
 
-    - *Discrete* columns have at most 12 distinct values, and at least 5 rows for each.
+    - *Constant* columns have one value.
+    - *Discrete* columns have at most 12 distinct values, at least two, and at least 5 rows for each.
     - *Tied* columns have a value that at least 5% of the rows share, and five times as many as share the value of a
       typical row, and one more (typical: the median, the two most frequent values left out). Rounding repeats all
       values alike; zero inflation, clipping and repeated rows repeat one or two.
     - *Columns that count rows* hold integers, all distinct and in order. (Of one column alone it is not said.)
+    - *Repeated rows* are equal in all of two or more columns, and at least one of these is not on a grid, so that
+      rounding does not explain it. At least 5 rows have copies, and at least 20% of the rows are copies.
     - *Redundant* columns are linear combinations of columns before them: the standard deviation of the residual is at
       most a millionth of the column's, or 1.5 times what rounding explains. A column with resolution r and coefficients
       b_k of columns with resolutions r_k has a residual of variance (r^2 + sum_k b_k^2 r_k^2) / 12 if nothing but
@@ -70,16 +74,24 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     sample = np.asarray(X[drawn_rows(N, _ROWS)], np.float64)
     values = [np.unique(column, return_counts=True) for column in sample.T]
-    discrete = [d for d in range(D) if _is_discrete(values[d][1])]
+    constant = [d for d in range(D) if len(values[d][0]) == 1]
+    discrete = [d for d in range(D) if d not in constant and _is_discrete(values[d][1])]
     counting = [d for d in range(D) if D > 1 and _counts_rows(sample[:, d])]
-    tied = {d: spikes for d in range(D) if d not in discrete and len(spikes := _spikes(*values[d])) > 0}
+    tied = {d: spikes for d in range(D) if d not in constant + discrete and len(spikes := _spikes(*values[d])) > 0}
     steps = np.array([resolution_of(distinct) for distinct, _ in values])
     redundant = _redundant(sample, columns, steps)
+    exact = any(steps[d] == 0.0 for d in range(D) if d not in constant + discrete)
+    different = _different_rows(sample) if D > 1 and exact else 0
 
     def some(found: Sequence[int], text: Callable[[int], str]) -> str:
         return _some([text(d) for d in found])
 
     kinds = (
+        (
+            constant,
+            f"X has constant columns: {some(constant, lambda d: repr(columns[d]))}. They say nothing about clusters: "
+            "leave them out.",
+        ),
         (
             discrete,
             "X has columns of few distinct values: "
@@ -91,6 +103,12 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
             "X has columns in which one value is shared by many rows: "
             f"{some(list(tied), lambda d: f'{columns[d]!r} ({_shares(tied[d], len(sample))})')}. These rows may become "
             "clusters of their own. Are they zeros, values clipped at a limit, fill-ins or repeated rows?",
+        ),
+        (
+            different,
+            f"X has repeated rows: {len(sample)} rows are copies of {different} different ones. Copies may become "
+            "clusters of their own, and count as evidence each. If they stand for weights or are there by mistake, "
+            "fit one of each.",
         ),
         (
             counting,
@@ -119,6 +137,13 @@ def drawn_rows(N: int, most: int) -> IntArray:
 
 def _is_discrete(counts: AnyArray) -> bool:
     return len(counts) <= _FEW_VALUES and len(counts) * _ROWS_A_VALUE <= int(counts.sum())
+
+
+def _different_rows(X: FloatArray) -> int:
+    """How many rows are different, if many are copies; else 0."""
+    counts = np.unique(X, axis=0, return_counts=True)[1]
+    many = len(counts) <= (1.0 - _COPIES) * len(X) and np.count_nonzero(counts > 1) >= _COPIED
+    return len(counts) if many else 0
 
 
 def _counts_rows(column: FloatArray) -> bool:

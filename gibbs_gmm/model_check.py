@@ -49,7 +49,7 @@ class Check:
         above 0 for heavy tails, below for light ones. Skewness: m_3 / m_2^1.5, above 0 for a long tail to the right.
         Ties: the share of rows whose value another row of the cluster has too.
     p_tails, p_skewness, p_ties : (K, D) float64
-        p-value of each test alone; NaN for clusters of fewer than 8 rows.
+        p-value of each test alone; NaN for clusters of fewer than 8 rows and for constant columns.
     adjusted_tails, adjusted_skewness, adjusted_ties : (K, D) float64
         The same adjusted for the number of tests (Holm 1979): if all clusters are normal, the probability that any is
         below 0.01 is at most 0.01.
@@ -173,6 +173,9 @@ def check_components(components: Components, X: AnyArray) -> Check:
     smooth = unrounded(sample, draws[0])
     found = shape_tests(smooth, draws) | tie_tests(sample, draws[:: math.ceil(len(draws) / _TIE_DRAWS)])
     most = found.pop("most")
+    constant = (sample == sample[0]).all(0)  # has no shape, and tells no cluster apart
+    for values in (most, *(found[f"p_{test}"] for test in _TESTS)):
+        values[:, constant] = np.nan
     adjusted = holm(np.stack([found[f"p_{test}"] for test in _TESTS]))
     found |= dict(zip((f"adjusted_{test}" for test in _TESTS), adjusted, strict=True))
     size = np.stack([draw.size for draw in draws]).mean(0)

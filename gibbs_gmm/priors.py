@@ -16,6 +16,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
 _SHARE = 0.25  # the default's mean of Psi_0 / (nu_0 + 2), as a share of the variances
+_MOST_WIDTHS = 8  # resolutions that describe() lists
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -261,8 +262,14 @@ class NormalInverseWishart:
             if self.Psi_0_shrinkage is not None:
                 scale += f" and its correlations shrunk by {self.Psi_0_shrinkage:g}"
         if self.axes is not None:
-            scale += f", {int((self.axes != np.eye(D)).any(1).sum())} columns as noise about others"
-        return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}"
+            turned = int((self.axes != np.eye(D)).any(1).sum())
+            scale += f", {turned} column{'s'[: turned > 1]} as noise about others"
+        known = "exact values"
+        if self.resolution.any():
+            widths = [f"{width:g}" for width in self.resolution[:_MOST_WIDTHS]]
+            more = ["..."] if D > _MOST_WIDTHS else []
+            known = f"values known to {', '.join(widths + more)}"
+        return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
 
 
 def checked_resolution(resolution: Any, D: int) -> FloatArray:

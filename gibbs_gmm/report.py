@@ -299,7 +299,6 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
         "its values": f"{prior.describe()}; mu_0 = {_vector(prior.mu_0)}; Psi_0 "
         f"{'=' if prior.Psi_0_df is None else 'has the mean'} "
         f"{'diag' if _is_diagonal(prior.Psi_0) else 'a matrix with diagonal '}{_vector(np.diagonal(prior.Psi_0))}",
-        "values are known to": _vector(prior.resolution),
         "columns used": ", ".join(trace.columns),
         "columns left out": "; ".join(f"{name}: {why}" for name, why in command.left_out.items()) or "none",
         "sweeps": f"{settings.get('warmup', '?')} of warm-up, then one in {settings.get('thin', 1)} is kept",

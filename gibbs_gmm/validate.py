@@ -79,7 +79,8 @@ def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[st
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold real numbers of shape (N, D), got dtype {array.dtype}")
+        advice = "; convert booleans to 0 and 1 if meant" if array.dtype.kind == "b" else ""
+        raise TypeError(f"{name} must hold real numbers of shape (N, D), got dtype {array.dtype}{advice}")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:

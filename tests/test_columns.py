@@ -122,3 +122,12 @@ def test_scale_and_resolution_are_checked() -> None:
         gg.fit(NORMAL, 2, resolution=[1.0, 2.0])
     settings = {"draws": 2, "warmup": 2, "chains": 1, "rng": 1, "progress": False}
     assert gg.fit(NORMAL, 2, resolution=0.5, **settings).prior.resolution.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_a_prior_describes_its_resolution() -> None:
+    def described(D: int, resolution: object) -> str:
+        return gg.NormalInverseWishart(np.zeros(D), 0.1, D + 2.0, np.eye(D), resolution=resolution).describe()
+
+    assert described(2, 0.0).endswith(", Psi_0 fixed, exact values")
+    assert described(2, [0.5, 0.0]).endswith(", values known to 0.5, 0")
+    assert described(9, 1.0).endswith("1, 1, ...")

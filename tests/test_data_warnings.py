@@ -96,7 +96,25 @@ def test_no_scale_is_too_large_or_small() -> None:
     for scale in (1e-300, 1e300):
         assert "'c' is a linear combination of 'a' and 'b'" in said(scale * X)
     assert "'c' is a linear combination" in said(X * [1e-150, 1e150, 1.0])
-    assert "'c' (1)" in said(np.column_stack([PLAIN, np.full(200, 1e8)]))
+    assert said(np.column_stack([PLAIN, np.full(200, 1e8)])).startswith("X has constant columns: 'c'. They")
+
+
+def test_repeated_rows() -> None:
+    """Rows repeated as weights, also beside a column of few values; but not rounding, zeros or one filled-in row."""
+    weights = np.random.default_rng(1).integers(1, 15, 30)
+    rows = np.column_stack([PLAIN[:30], np.arange(30) % 3])
+    for X in (rows[:, :2], rows):
+        assert f"X has repeated rows: {weights.sum()} rows are copies of 30 different ones." in said(
+            X.repeat(weights, 0)
+        )
+    for X in (
+        PLAIN.round(0),
+        np.column_stack([PLAIN[:, 0].round(0), 2.54 * PLAIN[:, 0].round(0)]),
+        np.vstack([PLAIN, PLAIN[:1].repeat(100, 0)]),
+        np.where(PLAIN < 0.0, 0.0, PLAIN),
+        PLAIN[:, :1].repeat(2, 0),
+    ):
+        assert "repeated rows:" not in said(X)
 
 
 def test_a_sample_of_many_rows_is_enough() -> None:

@@ -73,6 +73,16 @@ def test_steps_wider_than_a_cluster_are_no_rounding() -> None:
     assert "Cluster 1 is made of repeated values in x1: it may be no kind of its own." in trace.check(X).messages
 
 
+def test_a_constant_column_is_no_failure_of_a_cluster() -> None:
+    X = np.column_stack([two(N=200)[1], np.full(200, 7.0)])
+    with pytest.warns(UserWarning, match="X has constant columns: 'x2'"):
+        trace = gg.fit(X, 2, draws=20, warmup=50, chains=1, rng=1)
+    check = trace.check(X)
+    assert not any("x2" in message for message in check.messages)
+    assert np.isnan(adjusted(check)[..., 2]).all()
+    assert np.isfinite(adjusted(check)[..., :2]).all()
+
+
 # --- Power ---
 
 

@@ -446,6 +446,14 @@ def test_merged_draws_the_entropy_of_every_step() -> None:
     assert ax.texts[0].get_text() == "1+2"
 
 
+def test_pictures_of_a_check_and_a_merging_refuse_the_trace() -> None:
+    trace, _ = simulate(C=1, T=2, K=2)
+    with pytest.raises(TypeError, match=r"what trace\.check\(X\) gave, got an object of type Trace"):
+        check(trace)
+    with pytest.raises(TypeError, match=r"what trace\.merged\(\) gave, got an object of type Trace"):
+        merged(trace)
+
+
 def test_names_are_plain_text() -> None:
     trace, X = simulate(T=5)
     trace = dataclasses.replace(trace, columns=("$\\frac{$", "a column with a very long name"))

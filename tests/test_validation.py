@@ -65,7 +65,7 @@ BAD_X = {
     "complex objects": ((X + 0j).astype(object), TypeError, "X must hold real numbers"),
     "dates": (X.astype("datetime64[s]"), TypeError, r"X must hold real numbers.* got dtype datetime64\[s\]"),
     "records": (np.zeros(5, [("a", float)]), TypeError, "X must hold real numbers"),
-    "mask": (X > 0, TypeError, "X must hold real numbers of shape .* got dtype bool"),
+    "mask": (X > 0, TypeError, "X must hold real numbers .* got dtype bool; convert booleans to 0 and 1"),
     "mask of objects": ((X > 0).astype(object), TypeError, "X must hold real numbers .* got booleans"),
     "masked array": (np.ma.masked_less(X, 0), TypeError, "X must not be a masked array"),
     "list of masked rows": (list(np.ma.masked_less(X, 0)), TypeError, "X must not be a masked array"),
@@ -366,7 +366,7 @@ def test_unusual_data_under_the_default_prior(kind: str) -> None:
     assert (np.linalg.eigvalsh(correlations) > -D * EPS * D).all()
 
 
-@pytest.mark.filterwarnings("ignore:X has columns of few distinct values")
+@pytest.mark.filterwarnings("ignore:X has constant columns")
 @pytest.mark.parametrize("constant", [1.0, 0.0, -3e7])
 def test_constant_columns_work_with_a_prior_of_ones_own(constant: float) -> None:
     data = np.column_stack([X, np.full(30, constant)])

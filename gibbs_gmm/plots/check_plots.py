@@ -38,9 +38,13 @@ def check(check: Check, axes: AnyArray | None = None) -> AnyArray:
     ------
     ImportError
         matplotlib is not installed.
+    TypeError
+        It is not a check, but the trace, say.
     ValueError
         The number of axes is not three.
     """
+    if not isinstance(check, Check):
+        raise TypeError(f"check must be what trace.check(X) gave, got an object of type {type(check).__name__}")
     K, D = check.tails.shape
     height = float(np.clip(1.4 + 0.25 * K, 2.2, 9.0))
     width = float(np.clip(4.0 + 0.75 * D, 6.0, 14.0))
@@ -85,7 +89,11 @@ def merged(merged: Merged, axes: Axes | None = None) -> Any:
     ------
     ImportError
         matplotlib is not installed.
+    TypeError
+        It is not a merging, but the trace, say.
     """
+    if not isinstance(merged, Merged):
+        raise TypeError(f"merged must be what trace.merged() gave, got an object of type {type(merged).__name__}")
     ax = on_axes(axes, (1, 1), (5.6, 3.6), "entropy")[0, 0]
     n, entropy = merged.n_clusters, merged.entropy
     ax.plot(n, entropy, color=PALETTE[0], lw=1.2, zorder=2)
