@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import textwrap
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from arviz_stats.base import array_stats
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 from tqdm import tqdm
 
 from gibbs_gmm import validate
-from gibbs_gmm.chains import Chain, NumericalError, Plan, initial_state, seed_sequence
+from gibbs_gmm.chains import Chain, Plan, initial_state, seed_sequence
 from gibbs_gmm.fitting import _cores, _plain
 from gibbs_gmm.kernels.moves import Moves
 from gibbs_gmm.kernels.niw import log_marginal
-from gibbs_gmm.kernels.partition import STATIC, Weights
-from gibbs_gmm.kernels.state import N_CLUSTERS, Data, Model, State
+from gibbs_gmm.kernels.state import KAPPA, LOG_NORM, N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.sweep import GREEDY, RECALLS
-from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.one_cluster import REPLICATES, log_one_cluster
 from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.tilt import Tilt
 from gibbs_gmm.tuning import Tuner
+from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
 
 _STARTS = (1, 20, 4, 10)  # clusters that chains start from
 _ROUND = 25  # sweeps of each chain between two changes of the tilt
@@ -34,15 +35,16 @@ _PATIENCE = 20  # rounds without that, at first, after which they are doubled
 _LEAST_STEP = 0.02
 _RECALLS = 4.0  # moves from the library for each that a fit would make: moves between n are what matters here
 _FEW_TRIPS = 10
+_WIDTH = 80  # of the printed table's notes
 _MOST = (1 << 16) - 2  # labels are held as uint16
-_ROWS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Evidence:
     """log p(X | n) with Monte-Carlo standard errors, as :func:`log_evidence` gives them.
 
-    A difference of two is a log Bayes factor; its standard error is at most the sum of theirs.
+    A difference of two is a log Bayes factor; its standard error is at most the sum of theirs. Both depend on the prior
+    of the components, which the table names.
 
     Attributes
     ----------
@@ -51,7 +53,8 @@ class Evidence:
     log_evidence : (R,) float64
         log p(X | n): natural logarithm of a density in the units of X.
     standard_error : (R,) float64
-        Its Monte-Carlo standard error; 0 for n = 1, which has a closed form.
+        Its Monte-Carlo standard error. That of n = 1, which is 0 where all hyperparameters are fixed, is part of every
+        other.
     messages : tuple of str
         What a reader must know before using the numbers; empty when nothing is wrong.
     settings : dict
@@ -70,10 +73,39 @@ class Evidence:
 
     def __repr__(self) -> str:
         finite = self.log_evidence[np.isfinite(self.log_evidence)]
-        lines = [f"{'n':>6}  {'log p(X | n)':>14}  {'s.e.':>7}  {'- highest':>10}"]
-        for n, value, error in zip(self.n_components, self.log_evidence, self.standard_error, strict=True):
-            lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {value - finite.max(initial=-np.inf):>10.3f}")
-        return "\n".join([*lines, *(f"\n{message}" for message in self.messages)])
+        lines = [f"{'n':>6}  {'log p(X | n)':>14}  {'s.e.':>7}  {'- highest':>10}  {'p(n | X)':>8}"]
+        rows = zip(self.n_components, self.log_evidence, self.standard_error, self.posterior(), strict=True)
+        for n, value, error, p in rows:
+            gap = value - finite.max(initial=-np.inf)
+            lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {gap:>10.3f}  {p:>8.4f}")
+        prior = NormalInverseWishart.from_dict(self.settings["prior"]).describe()
+        notes = (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
+        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
+
+    def posterior(self, n_prior: Any = None) -> FloatArray:
+        """p(n | X) of each n in ``n_components`` (R,), given that n is one of these.
+
+        It is that of :func:`gibbs_gmm.fit` with ``MixtureOfFiniteMixtures(n_prior, concentration, dynamic=False)`` and
+        the same prior of the components, where ``n_components`` holds all n that matter.
+
+        Parameters
+        ----------
+        n_prior : frozen discrete scipy.stats distribution on 1, 2, ..., optional
+            The prior p(n); by default all of ``n_components`` are equally likely.
+
+        Returns
+        -------
+        (R,) float64
+            NaN, all of them, where an evidence that counts is not known.
+        """
+        log_p = np.zeros(len(self))
+        if n_prior is not None:
+            log_p = np.asarray(MixtureOfFiniteMixtures(n_prior).n_prior.logpmf(self.n_components), np.float64)
+            if not np.isfinite(log_p).any():
+                raise ValueError(f"n_prior must give some of n = {self.n_components.tolist()} a probability above 0")
+        log_joint = np.where(np.isfinite(log_p), log_p + self.log_evidence, -np.inf)
+        p: FloatArray = np.exp(log_joint - logsumexp(log_joint))
+        return p
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by n_components."""
@@ -81,10 +113,12 @@ class Evidence:
             import pandas as pd
         except ImportError as error:
             raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
-        return pd.DataFrame(
-            {"log_evidence": self.log_evidence, "standard_error": self.standard_error},
-            index=pd.Index(self.n_components, name="n_components"),
-        )
+        columns = {
+            "log_evidence": self.log_evidence,
+            "standard_error": self.standard_error,
+            "posterior": self.posterior(),
+        }
+        return pd.DataFrame(columns, index=pd.Index(self.n_components, name="n_components"))
 
 
 def log_evidence(
@@ -108,7 +142,9 @@ def log_evidence(
 
         log p(X | n) = log p(X | 1) + log [P(n) / P(1)] - log [p(n) / p(1)],
 
-    with P(n) the mean over draws of p(n | partition), which depends on the number of clusters only, and log p(X | 1) in
+    with P(n) the mean over draws of p(n | partition), which depends on the number of clusters only. Psi_0 and kappa_0,
+    where the prior of the components learns them, are integrated out: they are drawn with the rest, and log p(X | 1)
+    comes from stepping-stone sampling over them (Xie, Lewis, Fan, Kuo & Chen 2011); where they are fixed, from its
     closed form.
 
     Parameters
@@ -118,8 +154,8 @@ def log_evidence(
     n_components : int or iterable of int
         The numbers of components asked for, in any order, each at least 1. They may exceed N.
     prior : NormalInverseWishart, optional
-        Prior of the component means and covariances, with fixed hyperparameters. Evidences depend on it far more than a
-        posterior does: prefer your own to the default, ``NormalInverseWishart.from_data(X)`` without its hyperpriors.
+        Prior of the component means and covariances; by default ``NormalInverseWishart.from_data(X)``, as for
+        :func:`gibbs_gmm.fit`. Evidences depend on it far more than the clusters of a posterior do.
     concentration : float > 0
         Dirichlet parameter of *each* component.
     draws : int, optional
@@ -147,8 +183,9 @@ def log_evidence(
 
     Notes
     -----
-    A standard error is the larger of two: from the spread of the chains' own estimates, and from the effective sample
-    size over all chains. The chains have to go back and forth between one cluster and many. How often they did is in
+    A standard error of log p(X | n) - log p(X | 1) is the larger of two: from the spread of the chains' own estimates,
+    and from the effective sample size over all chains. That of log p(X | 1), from the spread of independent replicates,
+    is added in quadrature. The chains have to go back and forth between one cluster and many. How often they did is in
     ``settings["round_trips"]``; in many dimensions, or with many rows, it can be too seldom, and a message says so.
 
     Examples
@@ -173,18 +210,17 @@ def log_evidence(
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     root = seed_sequence(rng)
     loc, scale = validate.location_scale(array, columns)
-    prior = _fixed_prior(prior, X, columns)
+    prior = _checked_prior(prior, array, columns)
 
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
-    tilt = _Tilt(N, n_max, gamma)
+    tilt = Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(loc), prior.hyper_as_kernel())
-    first = _log_one_cluster(data, model)
-    if not math.isfinite(first):
-        raise NumericalError("the posterior scale matrix of all data as one cluster is not positive definite")
+    seeds = root.spawn(n_chains + REPLICATES)
+    first, first_error = log_one_cluster(data, prior, seeds[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
     if n_max > 1:
         runs = []
-        for c, seed in enumerate(root.spawn(n_chains)):
+        for c, seed in enumerate(seeds[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
             state = initial_state(generator, data, model, gamma, start, n_max + 1)
@@ -204,7 +240,7 @@ def log_evidence(
     return Evidence(
         n_components=wanted,
         log_evidence=estimate[wanted - 1],
-        standard_error=error[wanted - 1],
+        standard_error=np.hypot(error, first_error)[wanted - 1],
         messages=tuple(messages),
         settings={
             "n_observations": N,
@@ -218,77 +254,6 @@ def log_evidence(
             "round_trips": trips,
         },
     )
-
-
-# --- The tilted prior ---
-
-
-class _Tilt:
-    """A prior p(n) of n = 1..n_max, and what follows from it and the number of clusters t alone.
-
-    p(C, n) = p(n) v_n(t) prod_c Gamma(gamma + n_c)/Gamma(gamma), where v_n(t) = n!/(n - t)! Gamma(n gamma)/Gamma(n
-    gamma + N). ``weights`` is this prior as the kernels take it; its tables change when p(n) does. ``log_p`` (n_max,)
-    is log p(n), and ``given`` (n_max, n_max) is p(n | t), with a row for each t.
-    """
-
-    def __init__(self, N: int, n_max: int, gamma: float) -> None:
-        self.N, self.gamma = N, gamma
-        n, t = np.arange(1, n_max + 1)[:, None], np.arange(1, n_max + 1)
-        log_v = gammaln(n + 1.0) - gammaln(np.maximum(n - t, 0) + 1.0) + gammaln(n * gamma) - gammaln(n * gamma + N)
-        self.log_v = np.where(t <= n, log_v, -np.inf)
-        none = np.zeros(0)
-        self.weights = Weights(STATIC, False, 0.0, np.full(n_max + 1, -np.inf), np.zeros(n_max + 1), none, none)
-        self.set(np.zeros(n_max))
-
-    def set(self, log_p: FloatArray) -> None:
-        """Replace log p(n), given up to a constant."""
-        self.log_p = log_p - logsumexp(log_p)
-        self.weights.log_p[1:] = self.log_p
-        self.weights.log_tail[:-1] = np.logaddexp.accumulate(self.log_p[::-1])[::-1]
-        self.weights.log_tail[-1] = -np.inf
-        joint = self.log_p[:, None] + self.log_v
-        self.given = np.exp(joint - logsumexp(joint, axis=0)).T
-
-    def flatten(self, log_M: FloatArray) -> None:
-        """Make every n equally likely, if summed over partitions into t clusters prod_c m(X_c) Gamma(gamma +
-        n_c)/Gamma(gamma) is exp(log_M[t - 1]).
-        """
-        self.set(-logsumexp(self.log_v + log_M, axis=1))
-
-    def log_product(self, sizes: FloatArray) -> float:
-        """log prod_c Gamma(gamma + n_c)/Gamma(gamma)."""
-        return float((gammaln(self.gamma + sizes) - gammaln(self.gamma)).sum())
-
-    def log_evidence(self, t: IntArray, first: float) -> tuple[FloatArray, FloatArray, int]:
-        """log p(X | n), n = 1..n_max, their standard errors, and the number of round trips, from t (chains, draws).
-
-        ``first`` is log p(X | 1). NaN where n or n = 1 was never visited. Errors are infinite there, and without
-        round trips.
-        """
-        C, T = t.shape
-        visits = np.stack([np.bincount(row, minlength=len(self.log_p) + 1)[1:] for row in t]) / T
-        P = visits.mean(0) @ self.given
-        estimate, error = np.full(len(P), np.nan), np.full(len(P), np.inf)
-        seen = (P > 0.0) & (P[0] > 0.0)
-        estimate[seen] = first + np.log(P[seen] / P[0]) - self.log_p[seen] + self.log_p[0]
-        # Its linear part is the mean over draws of y[t - 1, n - 1].
-        y = self.given[:, seen] / P[seen] - self.given[:, :1] / P[0] if seen.any() else np.zeros((len(P), 0))
-        spread = (visits @ y).std(0, ddof=1) / math.sqrt(C)
-        error[seen] = np.maximum(spread, [_standard_error(column[t - 1]) for column in y.T])
-        many = max(2, math.ceil(t.mean()))
-        ends = [row[(row == 1) | (row >= many)] == 1 for row in t]
-        trips = sum(int((end[1:] > end[:-1]).sum()) for end in ends)
-        if trips == 0:
-            error[:] = np.inf
-        estimate[0], error[0] = first, 0.0
-        return estimate, error, trips
-
-
-def _standard_error(x: FloatArray) -> float:
-    """Standard error of the mean of draws (chains, draws), by their effective sample size (Vehtari et al. 2021)."""
-    if x.min() == x.max():
-        return 0.0
-    return float(x.std(ddof=1) / math.sqrt(float(array_stats.ess(x, method="mean"))))
 
 
 # --- The run ---
@@ -335,10 +300,12 @@ class _Run:
         self._done += count
         return np.asarray(chain.arrays["n_clusters"][:count]).copy()
 
-    def log_weight(self, tilt: _Tilt) -> tuple[int, float]:
-        """t and log prod_c m(X_c) Gamma(gamma + n_c)/Gamma(gamma) of the partition as it stands."""
+    def log_weight(self, tilt: Tilt) -> tuple[int, float]:
+        """t and log prod_c m(X_c) Gamma(gamma + n_c)/Gamma(gamma) of the partition and hyperparameters of now."""
         state, prior = self._chain.state, self._chain.model.components
         total, t, D = state.total, int(state.size[N_CLUSTERS]), len(prior.mu_0)
+        kappa_0, log_norm = float(state.hyper[KAPPA]), float(state.hyper[LOG_NORM])
+        prior = prior._replace(kappa_0=kappa_0, Psi_0=state.Psi_0, L_0=state.L_0, log_norm=log_norm)
         mu_n, Psi_n = np.empty(D), np.empty((D, D))
         result = tilt.log_product(total.n[:t])
         for k in range(t):
@@ -347,7 +314,7 @@ class _Run:
 
 
 def _sample(
-    runs: list[_Run], tilt: _Tilt, first: float, warmup: int, draws: int, threads: int, progress: bool | None
+    runs: list[_Run], tilt: Tilt, first: float, warmup: int, draws: int, threads: int, progress: bool | None
 ) -> IntArray:
     """Adapt the tilt, then draw with it as it is: the numbers of clusters (chains, draws)."""
     bar = tqdm(
@@ -376,7 +343,7 @@ def _sample(
             stop.set()  # after an error or Ctrl-C, the chains end within a batch
 
 
-def _adapt(tilt: _Tilt, together: Callable[[int], IntArray], runs: list[_Run], warmup: int, first: float) -> None:
+def _adapt(tilt: Tilt, together: Callable[[int], IntArray], runs: list[_Run], warmup: int, first: float) -> None:
     """Find the tilt, in rounds between which it changes and within which it does not.
 
     While moves are greedy, it is set from the best partitions seen, which is right but for their multitude. Then log
@@ -422,31 +389,12 @@ def _wanted(n_components: Any) -> IntArray:
     return np.array(wanted, np.int64)
 
 
-def _fixed_prior(prior: Any, X: Any, columns: tuple[str, ...]) -> NormalInverseWishart:
-    """The prior of the components, which must have no hyperpriors; the default loses its own."""
+def _checked_prior(prior: Any, X: AnyArray, columns: tuple[str, ...]) -> NormalInverseWishart:
+    """The prior of the components: the default of the data X, or one for as many columns."""
     if prior is None:
-        default = NormalInverseWishart.from_data(X)
-        return NormalInverseWishart(
-            default.mu_0, default.kappa_0, default.nu_0, default.Psi_0, resolution=default.resolution
-        )
+        return NormalInverseWishart.from_rows(X, columns)
     if not isinstance(prior, NormalInverseWishart):
         raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
     if prior.n_features != len(columns):
         raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
-    if prior.Psi_0_df is not None or prior.kappa_0_shape is not None:
-        raise ValueError(
-            "prior must have fixed hyperparameters, got one with a hyperprior (Psi_0_df or kappa_0_shape), for which "
-            "log p(X | 1) has no closed form; take NormalInverseWishart(p.mu_0, p.kappa_0, p.nu_0, p.Psi_0) of that p"
-        )
     return prior
-
-
-def _log_one_cluster(data: Data, model: Model) -> float:
-    """log p(X | n = 1), in closed form; NaN where the posterior scale matrix is not positive definite."""
-    N, D = data.X.shape
-    s, S = np.zeros(D), np.zeros((D, D))
-    for start in range(0, N, _ROWS):  # about data.loc, the mean of X
-        rows = data.X[start : start + _ROWS] - data.loc
-        s += rows.sum(0)
-        S += rows.T @ rows
-    return float(log_marginal(model.components, float(N), s, S, np.zeros(D), np.empty(D), np.empty((D, D))))

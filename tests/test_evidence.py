@@ -1,5 +1,6 @@
 """`log_evidence` against enumeration, published numbers, and identities; its standard errors against its own spread."""
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -8,7 +9,8 @@ import oracle
 import pytest
 from harness import EPS, estimate, package_prior, some_niw
 from oracle import NIW, Finite, Floats
-from scipy.special import gammaln
+from scipy import stats
+from scipy.special import gammaln, logsumexp, roots_genlaguerre, roots_legendre
 
 import gibbs_gmm as gg
 from gibbs_gmm import chains
@@ -74,6 +76,70 @@ def test_standard_errors_are_honest() -> None:
     z = np.array([(found.log_evidence - EXACT)[1:] / found.standard_error[1:] for found in runs])
     assert (z**2).mean(0).max() < 2.7
     assert (z**2).mean(0).min() > 0.25  # nor are they far too large: probability 1e-5
+
+
+# --- Learned hyperparameters ---
+
+
+def integrated(X: Floats, niw: NIW, n_max: int, df: float, shape: float) -> Floats:
+    """log p(X | n), n = 1..n_max, of N x 1 data, over Psi_0 ~ Gamma(df / 2) of niw's mean and kappa_0 up to niw's.
+
+    Gauss-Laguerre nodes for Psi_0; for kappa_0, Gauss-Legendre nodes of the uniform (kappa_0 / niw.kappa_0)^shape.
+    """
+    x, w_x = roots_genlaguerre(14, df / 2.0 - 1.0)
+    u, w_u = roots_legendre(10)
+    uniform, terms, weights = np.full(n_max, 1.0 / n_max), [], []
+    for scale, a in zip(x / (df / 2.0), w_x / w_x.sum(), strict=True):
+        for share, b in zip((0.5 * (u + 1.0)) ** (1.0 / shape), w_u / 2.0, strict=True):
+            now = niw._replace(kappa_0=share * niw.kappa_0, Psi_0=scale * niw.Psi_0)
+            exact = oracle.enumerate_posterior(X, now, oracle.StaticMFM(1.0, uniform))
+            assert exact.n_components is not None
+            terms.append(exact.log_evidence + np.log(exact.n_components / uniform))
+            weights.append(a * b)
+    return np.asarray(logsumexp(np.array(terms), axis=0, b=np.array(weights)[:, None]))
+
+
+LEARNED = NEAL_NIW._replace(kappa_0=0.8, noise=np.array([0.02]))
+LEARNED_DF, LEARNED_SHAPE = 5.0, 0.7
+
+
+@pytest.mark.parametrize("shrinkage", [None, 0.5])
+def test_learned_hyperparameters_are_integrated_out(shrinkage: float | None) -> None:
+    X = NEAL[1:8]
+    truth = integrated(X, LEARNED, 3, LEARNED_DF, LEARNED_SHAPE)
+    prior = dataclasses.replace(
+        package_prior(LEARNED), Psi_0_df=LEARNED_DF, Psi_0_shrinkage=shrinkage, kappa_0_shape=LEARNED_SHAPE
+    )
+    found = log_evidence(X, range(1, 4), prior=prior, draws=30_000, warmup=2_000, rng=1, threads=1, progress=False)
+    assert found.messages == ()
+    assert ((found.standard_error > 0.0) & (found.standard_error < 0.03)).all()
+    assert (np.abs(found.log_evidence - truth) <= 4 * found.standard_error).all(), (found, truth)
+    # It would be seen if one law or the other were another: both have a hold on p(X | n).
+    for df, shape in ((LEARNED_DF + 2.0, LEARNED_SHAPE), (LEARNED_DF, LEARNED_SHAPE + 0.5)):
+        other = integrated(X, LEARNED, 3, df, shape)
+        assert (np.abs(found.log_evidence - other) > 4 * found.standard_error).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "columns"), [("iris", 4), ("galaxies", 1), ("acidity", 1)])
+def test_posterior_of_n_is_that_of_a_fit(name: str, columns: int) -> None:
+    """Both with the default prior of the components. Ten runs give the standard errors of differences between n."""
+    X, n_prior = read(name, columns), stats.randint(1, 7)
+    settings: dict[str, Any] = {"draws": 5_000, "warmup": 3_000, "progress": False}
+    runs = [log_evidence(X, range(1, 7), rng=seed, **settings) for seed in range(10)]
+    assert [found.messages for found in runs] == [()] * 10
+    p = np.array([found.posterior(n_prior) for found in runs])
+    weights = gg.MixtureOfFiniteMixtures(n_prior, concentration=1.0, dynamic=False)
+    trace = gg.fit(X, weights, draws=25_000, warmup=5_000, rng=2, progress=False, save_assignments=False)
+    compared = 0
+    for n in range(1, 7):
+        mean, se, ess = estimate(trace.n_components == n)
+        if ess > 400:
+            joint = np.hypot(se, p[:, n - 1].std(ddof=1) / np.sqrt(10))
+            assert joint < 0.02
+            assert abs(mean - p[:, n - 1].mean()) <= 4 * joint, (n, mean, se, p)
+            compared += 1
+    assert compared >= 3
 
 
 # --- Identities ---
@@ -178,13 +244,42 @@ def test_component_slots_that_grow_change_nothing(monkeypatch: pytest.MonkeyPatc
 def test_table_and_data_frame() -> None:
     found = run(NEAL, [1, 3], NEAL_NIW, draws=200, warmup=100)
     header, one, three = repr(found).split("\n")[:3]
-    assert header.split() == ["n", "log", "p(X", "|", "n)", "s.e.", "-", "highest"]
+    assert header.split() == ["n", "log", "p(X", "|", "n)", "s.e.", "-", "highest", "p(n", "|", "X)"]
     assert one.split()[:3] == ["1", "-15.2212", "0.0000"]
     assert three.split()[0] == "3"
+    assert [float(one.split()[-1]), float(three.split()[-1])] == [round(p, 4) for p in found.posterior()]
+    assert "p(n | X) under a uniform prior on these n." in repr(found)
+    assert package_prior(NEAL_NIW).describe() in " ".join(repr(found).split())
+    assert max(map(len, repr(found).split("\n"))) <= 80
     frame = found.to_dataframe()
-    assert list(frame.columns) == ["log_evidence", "standard_error"]
+    assert list(frame.columns) == ["log_evidence", "standard_error", "posterior"]
     assert frame.index.name == "n_components"
     np.testing.assert_array_equal(frame.loc[3, "log_evidence"], found.log_evidence[1])
+
+
+def made(log_evidence: list[float]) -> Evidence:
+    settings = {"prior": PRIOR.to_dict()}
+    return Evidence(np.array([1, 2, 4]), np.array(log_evidence), np.zeros(3), (), settings)
+
+
+def test_posterior_under_a_prior_of_n() -> None:
+    found = made([-1000.0, -1000.0 + np.log(3.0), -1000.0 + np.log(4.0)])
+    np.testing.assert_allclose(found.posterior(), [1 / 8, 3 / 8, 4 / 8], rtol=1e-12)
+    np.testing.assert_allclose(found.posterior(stats.randint(1, 3)), [1 / 4, 3 / 4, 0.0], rtol=1e-12)
+    np.testing.assert_allclose(found.posterior(stats.geom(0.5)), np.array([4, 6, 2]) / 12, rtol=1e-12)
+    with pytest.raises(TypeError, match="n_prior must be a frozen discrete"):
+        found.posterior([0.5, 0.5])
+    with pytest.raises(ValueError, match=r"n_prior must be a distribution on 1, 2, \.\.\., got probability"):
+        found.posterior(stats.poisson(1.0))
+    with pytest.raises(ValueError, match=r"n_prior must give some of n = \[1, 2, 4\] a probability above 0"):
+        found.posterior(stats.randint(5, 7))
+
+
+def test_an_evidence_that_is_not_known_leaves_none_where_it_counts() -> None:
+    found = made([-5.0, -4.0, np.nan])
+    assert np.isnan(found.posterior()).all()
+    np.testing.assert_allclose(found.posterior(stats.randint(1, 3)).sum(), 1.0, rtol=1e-12)
+    assert "nan" in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -212,18 +307,18 @@ def test_few_round_trips_are_said(
         assert message in found.messages[0]
 
 
-def test_default_prior() -> None:
+def test_default_prior_is_that_of_a_fit() -> None:
     X = np.random.default_rng(1).standard_normal((40, 2))
     found = log_evidence(X, 1)
     prior = gg.NormalInverseWishart.from_dict(found.settings["prior"])
-    default = gg.NormalInverseWishart.from_data(X)
-    assert prior == gg.NormalInverseWishart(default.mu_0, default.kappa_0, default.nu_0, default.Psi_0)
+    assert prior == gg.NormalInverseWishart.from_data(X)
+    assert found.standard_error[0] > 0.0
+    assert prior.describe() in " ".join(repr(found).split())
 
 
 # --- Bad input ---
 
 PRIOR = package_prior(NEAL_NIW)
-HYPER = gg.NormalInverseWishart(0.0, 0.1, 4.0, 1.0, Psi_0_df=3.0)
 BAD = {
     "no n": ({"n_components": []}, ValueError, "n_components must hold at least one number, got none"),
     "n = 0": ({"n_components": [1, 0]}, ValueError, "n_components must be at least 1, got 0"),
@@ -237,7 +332,6 @@ BAD = {
         ValueError,
         "prior must be for the 1 columns of X, got mu_0 with 2 entries",
     ),
-    "hyperprior": ({"prior": HYPER}, ValueError, "prior must have fixed hyperparameters, got one with a hyperprior"),
     "concentration": ({"concentration": 0.0}, ValueError, "concentration must be positive, got 0.0"),
     "learned": ({"concentration": None}, TypeError, "concentration must be a number, got None"),
     "draws": ({"draws": 99}, ValueError, "draws must be at least 100, got 99"),
