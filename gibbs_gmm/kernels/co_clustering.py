@@ -3,7 +3,6 @@
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
-from gibbs_gmm.kernels.partition_search import Draws, Table
 from gibbs_gmm.kernels.random import mix
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
@@ -80,28 +79,3 @@ def pairs_together(z: LabelArray, count: IntArray, pairs: IntArray, start: int, 
         for s in range(len(count)):
             together += count[s] if a[s] == b[s] else 0
         p[m] = together / total
-
-
-@kernel
-def uncertainty(draws: Draws, table: Table, out: FloatArray) -> None:
-    """One minus the mean probability of being together with another member of one's cluster, into ``out`` (U,).
-
-    The pairs need no matrix: the members of cluster k that row i is with in a draw are n[j, k] - 1, j its cluster
-    there. For a cluster of one observation, the probability that it is together with any other.
-
-    Parameters
-    ----------
-    table : Table
-        That of a whole partition, as :func:`gibbs_gmm.kernels.partition_search.load` leaves it.
-    """
-    for i in range(len(out)):
-        k = table.label[i]
-        others = table.size[k] - 1
-        p = 0.0
-        for s in range(len(draws.share)):
-            j = draws.first[s] + draws.z[i, s]
-            if others > 0:
-                p += draws.share[s] * (table.n[j, k] - 1) / others
-            elif table.m[j] == 1:
-                p += draws.share[s]
-        out[i] = min(max(1.0 - p, 0.0), 1.0)
