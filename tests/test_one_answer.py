@@ -50,11 +50,11 @@ TRIANGLE = 2.5 * np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])
 APART: dict[str, Any] = {"draws": 12, "warmup": 0, "thin": 1, "chains": 2}
 CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "known, clear": (lambda: mixture([[-6, 0], [0, 6], [6, 0]], 50, 1)[0], 3, {}),
-    "known, overlapping": (lambda: mixture(TRIANGLE[:2], 150, 2)[0], 2, {"thin": 20}),
+    "known, overlapping": (lambda: mixture(TRIANGLE[:2], 400, 2)[0], 2, {"thin": 20}),
     "known, too many": (lambda: mixture([[-6, 0], [6, 0]], 40, 3)[0], gg.FiniteMixture(5, 0.1), {}),
     "unknown, clear": (lambda: mixture([[-6, 0], [0, 6], [6, 0]], 50, 4)[0], None, {"thin": 5}),
     "unknown, overlapping": (lambda: data_set("iris")[0], None, {"thin": 20}),
-    "one column": (lambda: data_set("galaxies")[0], None, {"thin": 10}),
+    "one column": (lambda: data_set("galaxies")[0], None, {"thin": 50}),
     "one cluster": (lambda: mixture([[0, 0]], 80, 5)[0], 1, {}),
     "process": (lambda: mixture([[-6, 0], [6, 0]], 40, 6)[0], gg.DirichletProcess(1.0), {"thin": 5}),
     "chains apart": (
@@ -262,7 +262,7 @@ SEEDED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "iris, 3": (lambda: data_set("iris")[0], 3, {"draws": 1000, "thin": 50}),
     "iris": (lambda: data_set("iris")[0], None, {"draws": 500}),
     "equal weights": (lambda: mixture([[-6, 0], [0, 6], [6, 0], [0, -6], [0, 0]], 40, 8)[0], None, {"thin": 5}),
-    "overlapping": (lambda: mixture(TRIANGLE[[0, 0, 1]], 400, 9)[0], 2, {"thin": 10}),
+    "overlapping": (lambda: mixture(TRIANGLE[[0, 0, 1]], 400, 9)[0], 2, {"thin": 40}),
 }
 
 

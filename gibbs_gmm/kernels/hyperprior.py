@@ -213,7 +213,7 @@ def draw_scale(
     """Psi_0 given the covariances of t components. Overwrites Psi_0 and its lower Cholesky factor L_0 (D, D).
 
     WISHART, and in one dimension SHRUNK too: Wishart(df + t nu_0, (S^-1 + M)^-1) (in the spirit of Richardson & Green
-    1997). SHRUNK: a Metropolis-Hastings step, in the axes. Returns 0, or the number of a pivot that is not positive.
+    1997). SHRUNK: Metropolis-Hastings steps, in the axes. Returns 0, or the number of a pivot that is not positive.
     """
     D, M = Psi_0.shape[0], room.M
     _sum_precisions(W, t, M)
@@ -223,16 +223,21 @@ def draw_scale(
                 M[i, j] += hyper.rate[i, j]
         status = _draw_wishart(rng, hyper.df + t * nu_0, room, Psi_0)
         return cholesky(Psi_0, L_0) if status == 0 else status
+    steps, status = 1 + D // 8, 0  # more entries want more of them, and cost little beside the rows
     if hyper.axes.shape[0] == 0:
-        return _walk(rng, hyper, t * nu_0, room, Psi_0, L_0)
+        for _ in range(steps):
+            if status == 0:
+                status = _walk(rng, hyper, t * nu_0, room, Psi_0, L_0)
+        return status
     _congruence(hyper.inverse_axes, M, room.R, room.G, True)
     for i in range(D):
         for j in range(i + 1):
             M[i, j] = room.G[i, j]
     _congruence(hyper.axes, Psi_0, room.R, room.Psi, False)
     status = cholesky(room.Psi, room.L)
-    if status == 0:
-        status = _walk(rng, hyper, t * nu_0, room, room.Psi, room.L)
+    for _ in range(steps):
+        if status == 0:
+            status = _walk(rng, hyper, t * nu_0, room, room.Psi, room.L)
     if status != 0:
         return status
     _congruence(hyper.inverse_axes, room.Psi, room.R, Psi_0, False)
