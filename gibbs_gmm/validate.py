@@ -207,12 +207,3 @@ def location_scale(X: AnyArray, columns: tuple[str, ...]) -> tuple[FloatArray, F
                 f"{_SMALLEST:.0e}); multiply it so that its standard deviation is above {_SMALLEST:.0e}"
             )
     return mean, scale
-
-
-def correlation(X: AnyArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
-    """Correlation matrix (D, D) of the columns of X, by chunks, given their means and standard deviations (ddof=1)."""
-    result = np.zeros((X.shape[1], X.shape[1]))
-    for start in range(0, len(X), _CHUNK):
-        standard = (X[start : start + _CHUNK] - mean) / scale
-        result += standard.T @ standard
-    return result / (len(X) - 1)
