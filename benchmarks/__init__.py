@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 _ROOT = Path(__file__).parent
-_SOURCES = sorted((*(_ROOT.parent / "gibbs_gmm" / "kernels").glob("*.py"), *_ROOT.glob("*.py")))
+_SOURCES = sorted((*(_ROOT.parent / "gibbs_gmm" / "kernels").rglob("*.py"), *_ROOT.glob("*.py")))
 _HASH = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:16]
 
 os.environ.setdefault("NUMBA_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"gibbs-gmm-benchmarks-{_HASH}"))

@@ -24,8 +24,8 @@ import numpy.typing as npt
 import threadpoolctl
 
 import gibbs_gmm
-from gibbs_gmm.chains import _BATCH_SECONDS, Chain, run
-from gibbs_gmm.kernels import sweep as kernels
+from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain, run
 
 FloatArray = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]

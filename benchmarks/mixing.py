@@ -24,9 +24,9 @@ import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import AnyArray, Figure, FloatArray, say
 from benchmarks.prior_study.sets import simulate
-from gibbs_gmm.agreement import r_hat as r_hat_of
-from gibbs_gmm.chains import _BATCH_SECONDS, Chain
-from gibbs_gmm.kernels.state import N_CLUSTERS
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS
+from gibbs_gmm.posterior.agreement import r_hat as r_hat_of
+from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
-from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.model.component_prior import NormalInverseWishart
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -29,7 +29,7 @@ from benchmarks import common
 from benchmarks.common import say
 from benchmarks.prior_study.scores import adjusted_rand
 from benchmarks.prior_study.sets import Data, labelled, simulate
-from gibbs_gmm.numbering import like
+from gibbs_gmm.posterior.numbering import like
 
 LOSSES = ("vi", "binder", "omari")
 FORMS = ("matched components", *LOSSES, *(f"{loss}, at most n+" for loss in LOSSES))

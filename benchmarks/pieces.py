@@ -10,9 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.common import interleave, sweep, without_moves
-from gibbs_gmm.chains import Chain
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.assign import (
+from gibbs_gmm.kernels.sampler.label_pass import (
     TILE,
     Statistics,
     Workspace,
@@ -24,10 +23,11 @@ from gibbs_gmm.kernels.assign import (
     log_weights,
     new_workspace,
 )
-from gibbs_gmm.kernels.moves import Moves
-from gibbs_gmm.kernels.state import N_COMPONENTS, Data, Draws, Model, State
-from gibbs_gmm.kernels.sweep import Calls, compact, reduce_shards
+from gibbs_gmm.kernels.sampler.split_merge import Moves
+from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, Draws, Model, State
+from gibbs_gmm.kernels.sampler.sweep import Calls, compact, reduce_shards
 from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.sampler.chain import Chain
 
 STEPS = ("load tile", "log weights", "draw labels", "store labels", "log likelihood", "statistics")
 LABELS_ALONE = 5

@@ -11,39 +11,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
-    from gibbs_gmm.chains import NumericalError as NumericalError
-    from gibbs_gmm.clustering import Partition as Partition
     from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.evidence import Evidence as Evidence
     from gibbs_gmm.evidence import log_evidence as log_evidence
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.fitting import resume as resume
-    from gibbs_gmm.partitions import CredibleBall as CredibleBall
-    from gibbs_gmm.partitions import partition_distance as partition_distance
-    from gibbs_gmm.priors import NormalInverseWishart as NormalInverseWishart
+    from gibbs_gmm.model.component_prior import NormalInverseWishart as NormalInverseWishart
+    from gibbs_gmm.model.weight_priors import DirichletProcess as DirichletProcess
+    from gibbs_gmm.model.weight_priors import FiniteMixture as FiniteMixture
+    from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures as MixtureOfFiniteMixtures
+    from gibbs_gmm.model.weight_priors import PitmanYorProcess as PitmanYorProcess
+    from gibbs_gmm.posterior.clustering import Partition as Partition
+    from gibbs_gmm.posterior.partitions import CredibleBall as CredibleBall
+    from gibbs_gmm.posterior.partitions import partition_distance as partition_distance
+    from gibbs_gmm.sampler.chain import NumericalError as NumericalError
+    from gibbs_gmm.storage.trace_file import load as load
     from gibbs_gmm.trace import Trace as Trace
-    from gibbs_gmm.trace_file import load as load
-    from gibbs_gmm.weight_priors import DirichletProcess as DirichletProcess
-    from gibbs_gmm.weight_priors import FiniteMixture as FiniteMixture
-    from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures as MixtureOfFiniteMixtures
-    from gibbs_gmm.weight_priors import PitmanYorProcess as PitmanYorProcess
 
 _HOME = {
-    "CredibleBall": "partitions",
-    "DirichletProcess": "weight_priors",
+    "CredibleBall": "posterior.partitions",
+    "DirichletProcess": "model.weight_priors",
     "Evidence": "evidence",
     "GibbsGaussianMixture": "estimator",
-    "FiniteMixture": "weight_priors",
-    "MixtureOfFiniteMixtures": "weight_priors",
-    "NormalInverseWishart": "priors",
-    "NumericalError": "chains",
-    "Partition": "clustering",
-    "PitmanYorProcess": "weight_priors",
+    "FiniteMixture": "model.weight_priors",
+    "MixtureOfFiniteMixtures": "model.weight_priors",
+    "NormalInverseWishart": "model.component_prior",
+    "NumericalError": "sampler.chain",
+    "Partition": "posterior.clustering",
+    "PitmanYorProcess": "model.weight_priors",
     "Trace": "trace",
     "fit": "fitting",
-    "load": "trace_file",
+    "load": "storage.trace_file",
     "log_evidence": "evidence",
-    "partition_distance": "partitions",
+    "partition_distance": "posterior.partitions",
     "resume": "fitting",
 }
 

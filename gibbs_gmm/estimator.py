@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm import predict, validate
-from gibbs_gmm.components import matched_components
+from gibbs_gmm import checks
 from gibbs_gmm.fitting import fit
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.priors import NormalInverseWishart
+from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.weight_priors import WeightPrior
+from gibbs_gmm.posterior import predict
+from gibbs_gmm.posterior.matched import matched_components
 from gibbs_gmm.trace import Trace
-from gibbs_gmm.weight_priors import WeightPrior
 
 try:
     from sklearn.base import BaseEstimator, DensityMixin
@@ -109,7 +110,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
 
     def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
         """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
-        validate.column_names(X)
+        checks.column_names(X)
         array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         trace = fit(
             array,
@@ -192,7 +193,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
 
     def _rows(self, X: Any) -> AnyArray:
         check_is_fitted(self)
-        names, wanted = validate.column_names(X), getattr(self, "feature_names_in_", None)
+        names, wanted = checks.column_names(X), getattr(self, "feature_names_in_", None)
         if names is not None and wanted is not None and names != tuple(wanted) and set(names) == set(wanted):
             X = X[list(wanted)]
         array: AnyArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)

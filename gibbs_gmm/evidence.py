@@ -13,19 +13,19 @@ import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-from gibbs_gmm import validate
-from gibbs_gmm.chains import Chain, Plan, initial_state, seed_sequence
+from gibbs_gmm import checks
 from gibbs_gmm.fitting import _cores, _plain
-from gibbs_gmm.kernels.moves import Moves
-from gibbs_gmm.kernels.niw import log_marginal
-from gibbs_gmm.kernels.state import KAPPA, LOG_NORM, N_CLUSTERS, Data, Model, State
-from gibbs_gmm.kernels.sweep import GREEDY, RECALLS
+from gibbs_gmm.kernels.families.full import log_marginal
+from gibbs_gmm.kernels.sampler.split_merge import Moves
+from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Data, Model, State
+from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.one_cluster import REPLICATES, log_one_cluster
-from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.tilt import Tilt
-from gibbs_gmm.tuning import Tuner
-from gibbs_gmm.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.sampler.chain import Chain, Plan, initial_state, seed_sequence
+from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
+from gibbs_gmm.sampler.tilt import Tilt
+from gibbs_gmm.sampler.tuning import Tuner
 
 _STARTS = (1, 20, 4, 10)  # clusters that chains start from
 _ROUND = 25  # sweeps of each chain between two changes of the tilt
@@ -197,19 +197,19 @@ def log_evidence(
     >>> int(evidence.n_components[evidence.log_evidence.argmax()])
     2
     """
-    array, columns = validate.data(X)
+    array, columns = checks.data(X)
     N = len(array)
     wanted = _wanted(n_components)
     n_max = int(wanted[-1])
-    gamma = validate.positive("concentration", concentration)
-    draws = max(5_000, min(100_000, 10_000_000 // N)) if draws is None else validate.integer("draws", draws, 100)
-    warmup = validate.integer("warmup", warmup, 100)
-    n_chains = validate.integer("chains", chains, 2)
-    n_threads = _cores() if threads is None else validate.integer("threads", threads, 1)
+    gamma = checks.positive("concentration", concentration)
+    draws = max(5_000, min(100_000, 10_000_000 // N)) if draws is None else checks.integer("draws", draws, 100)
+    warmup = checks.integer("warmup", warmup, 100)
+    n_chains = checks.integer("chains", chains, 2)
+    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
     if progress is not None and not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     root = seed_sequence(rng)
-    loc, scale = validate.location_scale(array, columns)
+    loc, scale = checks.location_scale(array, columns)
     prior = _checked_prior(prior, array, columns)
 
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
@@ -381,7 +381,7 @@ def _adapt(tilt: Tilt, together: Callable[[int], IntArray], runs: list[_Run], wa
 def _wanted(n_components: Any) -> IntArray:
     """The distinct n asked for, in ascending order."""
     several = isinstance(n_components, Iterable) and not isinstance(n_components, str)
-    wanted = sorted({validate.integer("n_components", n, 1) for n in (n_components if several else [n_components])})
+    wanted = sorted({checks.integer("n_components", n, 1) for n in (n_components if several else [n_components])})
     if not wanted:
         raise ValueError("n_components must hold at least one number, got none")
     if wanted[-1] > _MOST:

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import data_warnings, validate
-from gibbs_gmm.agreement import warn_if_apart
-from gibbs_gmm.chains import Chain, NumericalError, Plan, initial_state, run, seed_sequence, stack, trace_arrays
-from gibbs_gmm.checkpoint import Folder, Keeper, Recipe, read_trace, versions
-from gibbs_gmm.kernels.hyperprior import FIXED
-from gibbs_gmm.kernels.partition import PROCESS
-from gibbs_gmm.kernels.state import Data, Model
+from gibbs_gmm import checks, data_warnings
+from gibbs_gmm.kernels.families.hyperprior import FIXED
+from gibbs_gmm.kernels.sampler.partition_prior import PROCESS
+from gibbs_gmm.kernels.sampler.state import Data, Model
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.priors import NormalInverseWishart, checked_resolution
-from gibbs_gmm.storage import require_disk, require_memory, trace_bytes
+from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
+from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
+from gibbs_gmm.posterior.agreement import warn_if_apart
+from gibbs_gmm.sampler.chain import Chain, NumericalError, Plan, initial_state, run, seed_sequence, stack, trace_arrays
+from gibbs_gmm.storage.draw_files import require_disk, require_memory, trace_bytes
+from gibbs_gmm.storage.run_folder import Folder, Keeper, Recipe, read_trace, versions
 from gibbs_gmm.trace import Trace
-from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 
 if TYPE_CHECKING:
-    from gibbs_gmm.distributed import Cluster
+    from gibbs_gmm.sampler.machines import Cluster
 
 _PROCESS_CAPACITY = 4096
 _WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
@@ -143,17 +143,17 @@ def fit(
     if warmup is None:
         warmup = 1000 if isinstance(weight_prior, FiniteMixture) else 1000 + 200 * thin
     plan = Plan(
-        warmup=validate.integer("warmup", warmup, 0),
-        draws=validate.integer("draws", draws, 1),
-        thin=validate.integer("thin", thin, 1),
+        warmup=checks.integer("warmup", warmup, 0),
+        draws=checks.integer("draws", draws, 1),
+        thin=checks.integer("thin", thin, 1),
     )
-    n_chains = validate.integer("chains", chains, 1)
-    n_threads = _cores() if threads is None else validate.integer("threads", threads, 1)
+    n_chains = checks.integer("chains", chains, 1)
+    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
     for name, value in (("progress", progress), ("save_assignments", save_assignments)):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seed_sequence(rng)
-    loc, scale = validate.location_scale(array, columns)
+    loc, scale = checks.location_scale(array, columns)
     if prior is None:
         prior = NormalInverseWishart.from_rows(array, columns)
     if not isinstance(prior, NormalInverseWishart):
@@ -217,13 +217,13 @@ def resume(
     folder = Folder(path)
     recipe, _ = folder.recipe()
     if draws is not None:
-        more = validate.integer("draws", draws, recipe.plan.draws)
+        more = checks.integer("draws", draws, recipe.plan.draws)
         recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, draws=more))
-    n_threads = _cores() if threads is None else validate.integer("threads", threads, 1)
+    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
-        loc, scale = validate.location_scale(array, recipe.columns)
+        loc, scale = checks.location_scale(array, recipe.columns)
         data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
         return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "resume")
 
@@ -231,11 +231,11 @@ def resume(
 def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
     """Checked data, the names of their columns, and the cluster that they are on, if any."""
     if client is None and not type(X).__module__.startswith("dask."):
-        return *validate.data(X), None
-    from gibbs_gmm.distributed import Cluster
+        return *checks.data(X), None
+    from gibbs_gmm.sampler.machines import Cluster
 
     cluster = Cluster(X, client)
-    validate.finite(cluster.X, cluster.columns)
+    checks.finite(cluster.X, cluster.columns)
     return cluster.X, cluster.columns, cluster
 
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm.agreement import warn_if_apart, why_apart
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.priors import NormalInverseWishart
-from gibbs_gmm.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
+from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
+from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
 if TYPE_CHECKING:
-    from gibbs_gmm.clustering import Partition
-    from gibbs_gmm.merging import Merged
-    from gibbs_gmm.model_check import Check
-    from gibbs_gmm.n_posterior import NPosterior
-    from gibbs_gmm.partitions import CredibleBall
-    from gibbs_gmm.relabel import Relabelling
-    from gibbs_gmm.summary import Summary
+    from gibbs_gmm.posterior.clustering import Partition
+    from gibbs_gmm.posterior.merging import Merged
+    from gibbs_gmm.posterior.model_check import Check
+    from gibbs_gmm.posterior.n_posterior import NPosterior
+    from gibbs_gmm.posterior.partitions import CredibleBall
+    from gibbs_gmm.posterior.relabel import Relabelling
+    from gibbs_gmm.posterior.summary import Summary
 
 ARRAYS = (
     "weights",
@@ -116,7 +116,7 @@ class Trace:
     @functools.cached_property
     def headline(self) -> str:
         """How many clusters, in one sentence: those that hold 90% of the probability, and which of them is shown."""
-        from gibbs_gmm.headline import headline
+        from gibbs_gmm.posterior.headline import headline
 
         return headline(self)
 
@@ -146,9 +146,9 @@ class Trace:
         """How many components and clusters there are: a table of p(n) and p(n+), beside their priors.
 
         With Monte-Carlo standard errors, and p(n+) of each chain, so that it shows where chains disagree. See
-        :class:`gibbs_gmm.n_posterior.NPosterior`.
+        :class:`gibbs_gmm.posterior.n_posterior.NPosterior`.
         """
-        from gibbs_gmm.n_posterior import tabulate
+        from gibbs_gmm.posterior.n_posterior import tabulate
 
         return tabulate(self)
 
@@ -156,9 +156,9 @@ class Trace:
         """Table of weights, means and covariances per component, with R-hat and effective sample sizes.
 
         Components are matched across draws and chains first; label-invariant quantities come with it, and a plain
-        warning where the chains disagree. See :class:`gibbs_gmm.summary.Summary`.
+        warning where the chains disagree. See :class:`gibbs_gmm.posterior.summary.Summary`.
         """
-        from gibbs_gmm.summary import summarize
+        from gibbs_gmm.posterior.summary import summarize
 
         return summarize(self)
 
@@ -167,9 +167,9 @@ class Trace:
 
         By equivalence classes representatives ("ecr", the default), by Stephens' (2000) Kullback-Leibler algorithm
         ("kl", which needs the data X) or, without assignments, by the divergence of Gaussians ("divergence"). See
-        :func:`gibbs_gmm.relabel.relabel`.
+        :func:`gibbs_gmm.posterior.relabel.relabel`.
         """
-        from gibbs_gmm.relabel import relabel
+        from gibbs_gmm.posterior.relabel import relabel
 
         if method is None and X is None:
             return dataclasses.replace(self._relabelling)  # the copy may hold a relabelled trace, and goes with it
@@ -177,7 +177,7 @@ class Trace:
 
     @functools.cached_property
     def _relabelling(self) -> Relabelling:
-        from gibbs_gmm.relabel import relabel
+        from gibbs_gmm.posterior.relabel import relabel
 
         return relabel(self)
 
@@ -197,7 +197,7 @@ class Trace:
         Returns
         -------
         Check
-            See :class:`gibbs_gmm.model_check.Check`; its ``messages`` are in plain words.
+            See :class:`gibbs_gmm.posterior.model_check.Check`; its ``messages`` are in plain words.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class Trace:
         >>> gg.fit(X, 1, draws=50, warmup=50, rng=1).check(X).messages[0]
         'Cluster 0 has heavier tails than a normal in x0.'
         """
-        from gibbs_gmm.model_check import check
+        from gibbs_gmm.posterior.model_check import check
 
         return check(self, X)
 
@@ -226,7 +226,7 @@ class Trace:
         Returns
         -------
         Merged
-            ``merged.labels(k)`` is the partition with k clusters. See :class:`gibbs_gmm.merging.Merged`.
+            ``merged.labels(k)`` is the partition with k clusters. See :class:`gibbs_gmm.posterior.merging.Merged`.
 
         Raises
         ------
@@ -243,7 +243,7 @@ class Trace:
         >>> np.bincount(merged.labels(2))[np.unique(merged.labels(2))]
         array([100, 100])
         """
-        from gibbs_gmm.merging import merged
+        from gibbs_gmm.posterior.merging import merged
 
         return merged(self)
 
@@ -271,7 +271,7 @@ class Trace:
         TypeError, ValueError
             Bad input; the message names the argument, what was seen and what is wanted.
         """
-        from gibbs_gmm.predict import log_density
+        from gibbs_gmm.posterior.predict import log_density
 
         return log_density(self, X_new, threads)
 
@@ -292,7 +292,7 @@ class Trace:
         (C, T, N) float64
             8 C T N bytes: pass some of the rows where that is too much.
         """
-        from gibbs_gmm.predict import pointwise_log_density
+        from gibbs_gmm.posterior.predict import pointwise_log_density
 
         return pointwise_log_density(self, X, threads)
 
@@ -318,7 +318,7 @@ class Trace:
         (N_new, J + 1) float64
             Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
         """
-        from gibbs_gmm.predict import predict_proba
+        from gibbs_gmm.posterior.predict import predict_proba
 
         warn_if_apart(self, "predict")
         return predict_proba(self, X_new, reference, threads)
@@ -333,7 +333,7 @@ class Trace:
         (N_new,) int64
             The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
         """
-        from gibbs_gmm.predict import predict
+        from gibbs_gmm.posterior.predict import predict
 
         warn_if_apart(self, "predict")
         return predict(self, X_new, reference, threads)
@@ -354,7 +354,7 @@ class Trace:
         -------
         (n, D) float64
         """
-        from gibbs_gmm.predict import sample
+        from gibbs_gmm.posterior.predict import sample
 
         warn_if_apart(self, "sample")
         return sample(self, n, rng)[0]
@@ -385,7 +385,7 @@ class Trace:
         ImportError
             ``arviz-base`` is missing: ``pip install 'gibbs-gmm[arviz]'``.
         """
-        from gibbs_gmm.export import to_arviz
+        from gibbs_gmm.posterior.export import to_arviz
 
         return to_arviz(self, X)
 
@@ -401,7 +401,7 @@ class Trace:
         ImportError
             pandas is missing: ``pip install 'gibbs-gmm[arviz]'``.
         """
-        from gibbs_gmm.export import to_dataframe
+        from gibbs_gmm.posterior.export import to_dataframe
 
         return to_dataframe(self)
 
@@ -422,7 +422,7 @@ class Trace:
         (N, N), (R, R) or (P,) float64
             Without ``rows`` and ``pairs`` the matrix of all observations, of which there may be 10,000 (800 MB).
         """
-        from gibbs_gmm.partitions import similarity
+        from gibbs_gmm.posterior.partitions import similarity
 
         return similarity(self, rows, pairs, threads=threads)
 
@@ -467,21 +467,22 @@ class Trace:
         -------
         Partition
             With ``labels``, the membership ``probabilities`` and ``uncertainty`` of each row, the ``second`` cluster
-            that it may be of, and how far each cluster holds together. See :class:`gibbs_gmm.clustering.Partition`.
+            that it may be of, and how far each cluster holds together
+            (:class:`gibbs_gmm.posterior.clustering.Partition`).
 
         Warns
         -----
         UserWarning
             The chains have not met; or the number of clusters has a posterior probability below 0.05.
         """
-        from gibbs_gmm.partitions import partition
+        from gibbs_gmm.posterior.partitions import partition
 
         warn_if_apart(self, "partition")
         return partition(self, loss, runs=runs, max_clusters=max_clusters, rng=rng, threads=threads)
 
     @functools.cached_property
     def _partition(self) -> Partition:
-        from gibbs_gmm.clustering import by_components
+        from gibbs_gmm.posterior.clustering import by_components
 
         return by_components(self)
 
@@ -503,9 +504,9 @@ class Trace:
         Returns
         -------
         CredibleBall
-            See :class:`gibbs_gmm.partitions.CredibleBall`.
+            See :class:`gibbs_gmm.posterior.partitions.CredibleBall`.
         """
-        from gibbs_gmm.partitions import credible_ball
+        from gibbs_gmm.posterior.partitions import credible_ball
 
         warn_if_apart(self, "credible_ball")
         return credible_ball(self, level, partition)
@@ -515,6 +516,6 @@ class Trace:
 
         The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
         """
-        from gibbs_gmm.trace_file import save
+        from gibbs_gmm.storage.trace_file import save
 
         save(self, path)

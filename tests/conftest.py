@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def _fingerprint() -> str:
     """A hash of all kernel sources: numba's own cache does not see an edit in another module (numba issue 1833)."""
     digest = hashlib.sha256()
-    for source in sorted((ROOT / "gibbs_gmm" / "kernels").glob("*.py")):
+    for source in sorted((ROOT / "gibbs_gmm" / "kernels").rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -12,14 +12,14 @@ from oracle import NIW, Floats, Ints
 from scipy import stats
 
 from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace, fit
-from gibbs_gmm.chains import Chain, Plan, initial_state
-from gibbs_gmm.kernels import niw as niw_kernels
-from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels._jit import JIT as JIT
-from gibbs_gmm.kernels.assign import LOG2_E as LOG2_E
-from gibbs_gmm.kernels.hyperprior import new_room
-from gibbs_gmm.kernels.state import N_CLUSTERS, N_COMPONENTS, Data
-from gibbs_gmm.kernels.weights import draw_log_weights
+from gibbs_gmm.kernels.families import full as niw_kernels
+from gibbs_gmm.kernels.families.hyperprior import new_room
+from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.kernels.sampler.label_pass import LOG2_E as LOG2_E
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, N_COMPONENTS, Data
+from gibbs_gmm.kernels.sampler.weights import draw_log_weights
+from gibbs_gmm.sampler.chain import Chain, Plan, initial_state
 
 EPS = float(np.finfo(float).eps)
 as_model = sys.modules[fit.__module__].as_model  # `gibbs_gmm.fit` is the function

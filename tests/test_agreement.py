@@ -10,7 +10,7 @@ from arviz_stats.base import array_stats
 from test_relabel import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
-from gibbs_gmm.agreement import limit, r_hat, run_longer
+from gibbs_gmm.posterior.agreement import limit, r_hat, run_longer
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "counts", "one chain apart", "scales differ"])

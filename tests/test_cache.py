@@ -8,7 +8,7 @@ from harness import JIT
 from numba.core.caching import IndexDataCacheFile
 
 from gibbs_gmm.kernels import _jit
-from gibbs_gmm.kernels.sweep import run_sweeps
+from gibbs_gmm.kernels.sampler.sweep import run_sweeps
 
 
 def save_at_once(kind: type[IndexDataCacheFile], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -49,3 +49,15 @@ def test_names_are_kept_and_never_shared(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.skipif(not JIT, reason="nothing is compiled")
 def test_kernels_use_it() -> None:
     assert type(run_sweeps._cache._cache_file) is _jit._CacheFile
+
+
+def test_a_change_of_any_kernel_empties_the_cache_of_all(tmp_path: Path) -> None:
+    kernels = Path(_jit.__file__).parent
+    for source in kernels.rglob("*.py"):
+        copy = tmp_path / source.relative_to(kernels)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(source.read_bytes())
+    assert _jit.stamp_of(tmp_path) == _jit.stamp_of(kernels)
+    with (tmp_path / "families" / "full.py").open("a") as file:
+        file.write("# an edit\n")
+    assert _jit.stamp_of(tmp_path) != _jit.stamp_of(kernels)

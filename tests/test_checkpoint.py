@@ -23,8 +23,11 @@ from harness import assert_same_draws
 from scipy import stats
 
 import gibbs_gmm as gg
-from gibbs_gmm import chains, checkpoint, states, storage
-from gibbs_gmm.weight_priors import to_dict
+from gibbs_gmm.model.weight_priors import to_dict
+from gibbs_gmm.sampler import chain as chains
+from gibbs_gmm.storage import chain_state as states
+from gibbs_gmm.storage import draw_files as storage
+from gibbs_gmm.storage import run_folder as checkpoint
 
 X = np.random.default_rng(1).standard_normal((60, 2)) + np.array([-3.0, 0.0, 3.0])[np.arange(60) % 3, None]
 SETTINGS: dict[str, Any] = {"draws": 30, "warmup": 40, "thin": 2, "chains": 2, "rng": 1, "threads": 2}
@@ -221,7 +224,8 @@ SCRIPT = """
 import sys
 import numpy as np
 import gibbs_gmm as gg
-from gibbs_gmm import chains, checkpoint
+from gibbs_gmm.sampler import chain as chains
+from gibbs_gmm.storage import run_folder as checkpoint
 chains._BATCH_SECONDS = 0.001
 checkpoint._SECONDS = checkpoint._SHARE = 0.0
 n = {"known": 3, "unknown": None, "process": gg.DirichletProcess()}[sys.argv[2]]

@@ -16,10 +16,10 @@ from harness import assert_same_draws
 from test_relabel import select, simulate_unknown_n
 
 import gibbs_gmm
-from gibbs_gmm import chains
-from gibbs_gmm.cli import main
-from gibbs_gmm.console import bar_chart
-from gibbs_gmm.n_posterior import tabulate
+from gibbs_gmm.command_line.cli import main
+from gibbs_gmm.command_line.console import bar_chart
+from gibbs_gmm.posterior.n_posterior import tabulate
+from gibbs_gmm.sampler import chain as chains
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 FIXED = gibbs_gmm.MixtureOfFiniteMixtures(concentration=1.0)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 import gibbs_gmm as gg
-from gibbs_gmm import columns
+from gibbs_gmm.model import columns
 
 RNG = np.random.default_rng(12)
 NORMAL = RNG.standard_normal((400, 3))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gibbs_gmm as gg
+from gibbs_gmm.command_line.csv_table import read_csv
 from gibbs_gmm.data_warnings import messages, warn
-from gibbs_gmm.table import read_csv
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 NAMES = tuple("abcdefghijklmnop")

@@ -12,8 +12,8 @@ import pytest
 from harness import assert_same_draws
 
 import gibbs_gmm as gg
-from gibbs_gmm import chains
-from gibbs_gmm.kernels import sweep
+from gibbs_gmm.kernels.sampler import sweep
+from gibbs_gmm.sampler import chain as chains
 
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
@@ -84,7 +84,7 @@ def many() -> Any:
 
 def at_command(number: int, act: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Do something right after the ``number``-th command has gone out to the first part."""
-    from gibbs_gmm.distributed import Cluster
+    from gibbs_gmm.sampler.machines import Cluster
 
     send, sent = Cluster._send, []
 
@@ -123,7 +123,7 @@ def test_a_worker_killed_in_mid_sweep(prior: Any, monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_workers_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gibbs_gmm import distributed as ours
+    from gibbs_gmm.sampler import machines as ours
 
     expected = gg.fit(X, None, **SETTINGS)
     monkeypatch.setattr(ours, "_PATIENCE", 0.5)

@@ -13,8 +13,8 @@ from scipy import stats
 from scipy.special import gammaln, logsumexp, roots_genlaguerre, roots_legendre
 
 import gibbs_gmm as gg
-from gibbs_gmm import chains
 from gibbs_gmm.evidence import Evidence, log_evidence
+from gibbs_gmm.sampler import chain as chains
 
 # Nine observations of Neal (2000): fixture A, with numbers that two programs without common code agree on.
 NEAL = np.array([-1.48, -1.40, -1.16, -1.08, -1.02, 0.14, 0.51, 0.53, 0.78])[:, None]

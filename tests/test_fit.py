@@ -184,8 +184,8 @@ from gibbs_gmm.kernels import _jit
 
 def count():
     result = {}
-    for info in pkgutil.iter_modules(gibbs_gmm.kernels.__path__):
-        module = importlib.import_module("gibbs_gmm.kernels." + info.name)
+    for info in pkgutil.walk_packages(gibbs_gmm.kernels.__path__, "gibbs_gmm.kernels."):
+        module = importlib.import_module(info.name)
         for name, value in vars(module).items():
             if hasattr(value, "signatures"):
                 result[value.py_func.__module__ + "." + name] = len(value.signatures)
@@ -221,9 +221,9 @@ singles = run(kinds(X.astype(np.float32)))
 print(json.dumps([doubles, singles]))
 """
     doubles, singles = in_a_fresh_process(COUNT_SIGNATURES + code)
-    assert doubles["gibbs_gmm.kernels.sweep.run_sweeps"] == 1
+    assert doubles["gibbs_gmm.kernels.sampler.sweep.run_sweeps"] == 1
     assert max(doubles.values()) == 1, {name: n for name, n in doubles.items() if n > 1}
-    assert singles["gibbs_gmm.kernels.sweep.run_sweeps"] == 2
+    assert singles["gibbs_gmm.kernels.sampler.sweep.run_sweeps"] == 2
     assert max(singles.values()) == 2, {name: n for name, n in singles.items() if n > 2}
 
 

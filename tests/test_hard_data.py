@@ -15,7 +15,7 @@ from benchmarks import common
 from benchmarks.prior_study import cases, kinds, sets, tables
 from benchmarks.prior_study.scores import Result, score
 from benchmarks.quality.labels import FULL
-from gibbs_gmm import one_cluster
+from gibbs_gmm.sampler import one_cluster
 
 Floats = NDArray[np.float64]
 

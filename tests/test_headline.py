@@ -9,7 +9,7 @@ import pytest
 from test_relabel import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
-from gibbs_gmm.headline import credible_set
+from gibbs_gmm.posterior.headline import credible_set
 
 
 def unknown(n_clusters: Any) -> gg.Trace:

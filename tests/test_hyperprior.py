@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import gammainc
 
 import gibbs_gmm as gg
-from gibbs_gmm.kernels import hyperprior as kernels
+from gibbs_gmm.kernels.families import hyperprior as kernels
 
 RATE = 1e-3
 REPLICATES = 4000

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from oracle import Floats
 from scipy import special, stats
 
-from gibbs_gmm.kernels import linalg, niw, random, weights
+from gibbs_gmm.kernels import linalg, random
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.assign import exp2
+from gibbs_gmm.kernels.families import full as niw
+from gibbs_gmm.kernels.sampler import weights
+from gibbs_gmm.kernels.sampler.label_pass import exp2
 from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
 
 RATE = 1e-4

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from oracle import Floats, Ints
 from scipy import stats
 
-from gibbs_gmm.kernels import sweep as kernels
 from gibbs_gmm.kernels.random import uniform
+from gibbs_gmm.kernels.sampler import sweep as kernels
 
 RATE = 1e-4
 # Below, at and beyond the blocks of 4 rows, the vectors of 8 and both.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gibbs_gmm as gg
-from gibbs_gmm import validate
+from gibbs_gmm import checks
 
 LIMIT = 40 << 20  # bytes that a run may take beyond what the process held before
 ROWS, D = 5 * LIMIT // 32, 4  # 5 times as much, in float64
@@ -69,4 +69,4 @@ def test_memory_maps_are_read_in_place(dtype: type, tmp_path: Path) -> None:
     rows = np.random.default_rng(2).standard_normal((300, 3)).astype(dtype)
     np.save(tmp_path / "X.npy", rows)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    assert np.shares_memory(validate.data(mapped)[0], mapped)
+    assert np.shares_memory(checks.data(mapped)[0], mapped)

@@ -11,7 +11,7 @@ from test_relabel import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm import Trace
-from gibbs_gmm.merging import dip_between
+from gibbs_gmm.posterior.merging import dip_between
 
 
 def unsure(seed: int = 0, K: int = 5, N: int = 60) -> tuple[Trace, np.ndarray]:

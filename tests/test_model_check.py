@@ -10,8 +10,9 @@ from scipy import stats
 from test_relabel import shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
-from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace, model_check
-from gibbs_gmm.model_check import Check, sentences
+from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace
+from gibbs_gmm.posterior import model_check
+from gibbs_gmm.posterior.model_check import Check, sentences
 
 FIXED = MixtureOfFiniteMixtures(concentration=1.0)
 

@@ -15,7 +15,7 @@ from scipy import stats
 from test_relabel import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
-from gibbs_gmm.n_posterior import NPosterior, tabulate
+from gibbs_gmm.posterior.n_posterior import NPosterior, tabulate
 
 PRIOR = gg.MixtureOfFiniteMixtures(stats.randint(1, 31), concentration=1.0, dynamic=False)
 COLUMNS = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gibbs_gmm.normality import combine, combine_valid, excess_tails, holm, z_skewness, z_tails
+from gibbs_gmm.posterior.normality import combine, combine_valid, excess_tails, holm, z_skewness, z_tails
 
 DRAWS = 40_000
 

@@ -18,12 +18,12 @@ from sklearn.mixture import GaussianMixture
 
 import gibbs_gmm as gg
 from gibbs_gmm import plots
-from gibbs_gmm.cli import main
-from gibbs_gmm.findings import clusters_csv, find
-from gibbs_gmm.numbering import like
+from gibbs_gmm.command_line.cli import main
+from gibbs_gmm.command_line.findings import clusters_csv, find
+from gibbs_gmm.command_line.output_folder import Command
+from gibbs_gmm.command_line.report import render
 from gibbs_gmm.plots.style import distinct
-from gibbs_gmm.report import render
-from gibbs_gmm.run_folder import Command
+from gibbs_gmm.posterior.numbering import like
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 QUICK: dict[str, Any] = {"draws": 250, "rng": 1, "chains": 4, "threads": 1, "progress": False}

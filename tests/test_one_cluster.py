@@ -10,9 +10,9 @@ from oracle import Floats
 from scipy.special import logsumexp, multigammaln, roots_legendre
 
 import gibbs_gmm as gg
-from gibbs_gmm import one_cluster
-from gibbs_gmm.kernels.state import Data
-from gibbs_gmm.one_cluster import log_one_cluster
+from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.sampler import one_cluster
+from gibbs_gmm.sampler.one_cluster import log_one_cluster
 
 N, KAPPA, SHAPE, RESOLUTION = 12, 0.4, 0.7, 0.3
 LAWS = [(1, "wishart"), (1, "shrunk"), *((D, law) for D in (2, 3) for law in ("wishart", "shrunk", "turned"))]

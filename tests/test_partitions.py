@@ -19,9 +19,9 @@ from scipy.special import xlogy
 from test_relabel import shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
-from gibbs_gmm.kernels import partition_search
-from gibbs_gmm.partition_draws import collect
-from gibbs_gmm.partitions import _new_table
+from gibbs_gmm.kernels.posterior import partition_search
+from gibbs_gmm.posterior.partition_draws import collect
+from gibbs_gmm.posterior.partitions import _new_table
 
 # Made-up draws have any number of clusters.
 pytestmark = pytest.mark.filterwarnings("ignore:partition.*The rows fall into")

@@ -18,9 +18,9 @@ from scipy import stats
 from test_relabel import shuffled, simulate, simulate_unknown_n
 
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, load
-from gibbs_gmm.n_posterior import tabulate
 from gibbs_gmm.plots import chains, check, density, merged, n_posterior, pairs, save, similarity
 from gibbs_gmm.plots.style import PALETTE
+from gibbs_gmm.posterior.n_posterior import tabulate
 
 
 @pytest.fixture(autouse=True)
@@ -492,7 +492,8 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
 
 def test_heavy_packages_are_imported_only_when_used() -> None:
     code = (
-        "import sys, gibbs_gmm.plots, gibbs_gmm.summary, gibbs_gmm.n_posterior, gibbs_gmm.cli, gibbs_gmm.table\n"
+        "import sys, gibbs_gmm.plots, gibbs_gmm.posterior.summary, gibbs_gmm.posterior.n_posterior\n"
+        "import gibbs_gmm.command_line.cli, gibbs_gmm.command_line.csv_table\n"
         "print([m for m in ('matplotlib', 'arviz_stats', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,9 +17,9 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import gibbs_gmm as gg
-from gibbs_gmm import predict
-from gibbs_gmm.components import checked_data
-from gibbs_gmm.kernels.predictive import log2_above_one
+from gibbs_gmm.kernels.posterior.predictive import log2_above_one
+from gibbs_gmm.posterior import predict
+from gibbs_gmm.posterior.matched import checked_data
 
 RATE = 1e-4
 QUICK: dict[str, Any] = {"draws": 12, "warmup": 50, "thin": 1, "chains": 2, "rng": 1, "threads": 1, "progress": False}

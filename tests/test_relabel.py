@@ -13,8 +13,8 @@ import pytest
 from scipy import integrate, stats
 
 from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace, load
-from gibbs_gmm.numbering import by_weight, like
-from gibbs_gmm.relabel import METHODS, _Candidates, _divergences, _pivot, _stephens, most_probable_n_clusters
+from gibbs_gmm.posterior.numbering import by_weight, like
+from gibbs_gmm.posterior.relabel import METHODS, _Candidates, _divergences, _pivot, _stephens, most_probable_n_clusters
 
 BY_DRAW = (
     "weights",
@@ -403,7 +403,7 @@ def test_a_poor_pivot_is_left_behind() -> None:
 def test_rows_may_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     trace, _ = noisy()
     whole = trace.relabel()
-    monkeypatch.setattr("gibbs_gmm.partition_draws._BLOCK", 50)
+    monkeypatch.setattr("gibbs_gmm.posterior.partition_draws._BLOCK", 50)
     pieces = dataclasses.replace(trace).relabel()
     np.testing.assert_array_equal(pieces.permutation, whole.permutation)
     np.testing.assert_array_equal(pieces.ambiguous_places, whole.ambiguous_places)

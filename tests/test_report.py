@@ -15,10 +15,10 @@ from test_relabel import select, shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, Trace
-from gibbs_gmm.components import marginal, some_draws
-from gibbs_gmm.findings import Findings, clusters_csv, find
-from gibbs_gmm.report import _UNSURE, _interval, _number, _ranges, pictures, render
-from gibbs_gmm.run_folder import Command
+from gibbs_gmm.command_line.findings import Findings, clusters_csv, find
+from gibbs_gmm.command_line.output_folder import Command
+from gibbs_gmm.command_line.report import _UNSURE, _interval, _number, _ranges, pictures, render
+from gibbs_gmm.posterior.matched import marginal, some_draws
 
 FIXED = MixtureOfFiniteMixtures(concentration=1.0)
 COMMAND = Command("some.csv", ("fit", "some.csv", "--seed", "1"), {"name": "text ('x', ...)"})

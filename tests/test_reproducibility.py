@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracle import Floats
 
 import gibbs_gmm as gg
-from gibbs_gmm import chains
+from gibbs_gmm.sampler import chain as chains
 
 EVERY = slice(None)
 

@@ -9,8 +9,8 @@ from oracle import NIW, Floats, draw_niw
 from scipy import integrate, stats
 
 import gibbs_gmm as gg
-from gibbs_gmm.kernels import hyperprior
-from gibbs_gmm.kernels.rounding import draw_unrounded
+from gibbs_gmm.kernels.families import hyperprior
+from gibbs_gmm.kernels.families.rounding import draw_unrounded
 
 RATE = 1e-3
 REPLICATES = 3000

@@ -12,7 +12,7 @@ import pytest
 from harness import assert_same_draws
 
 import gibbs_gmm as gg
-from gibbs_gmm import chains
+from gibbs_gmm.sampler import chain as chains
 
 X = np.random.default_rng(1).standard_normal((40, 2)) + np.where(np.arange(40) % 2, 2.0, -2.0)[:, None]
 SETTINGS: dict[str, Any] = {"draws": 50, "warmup": 20, "chains": 2, "rng": 1, "threads": 2}

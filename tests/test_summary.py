@@ -14,7 +14,7 @@ from test_relabel import shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm import DirichletProcess, PitmanYorProcess
-from gibbs_gmm.summary import Summary, summarize
+from gibbs_gmm.posterior.summary import Summary, summarize
 
 STATISTICS = ("mean", "sd", "q05", "q95", "r_hat", "ess_bulk", "ess_tail")
 

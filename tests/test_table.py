@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gibbs_gmm.table import Table, read_csv
-from gibbs_gmm.validate import data
+from gibbs_gmm.checks import data
+from gibbs_gmm.command_line.csv_table import Table, read_csv
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -157,7 +157,7 @@ def test_bad_files(path: Path, text: str, message: str) -> None:
 
 
 def test_lines_are_counted_across_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gibbs_gmm.table._CHUNK", 7)
+    monkeypatch.setattr("gibbs_gmm.command_line.csv_table._CHUNK", 7)
     rows = [str(i) for i in range(30)]
     np.testing.assert_array_equal(read(path, "\n".join(rows)).X[:, 0], np.arange(30))
     rows[20] = ""

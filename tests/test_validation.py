@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import gibbs_gmm as gg
-from gibbs_gmm import validate
+from gibbs_gmm import checks
 
 X = np.random.default_rng(1).standard_normal((30, 2)) + np.where(np.arange(30) % 2, 2.0, -2.0)[:, None]
 PRIOR = gg.NormalInverseWishart(np.zeros(2), 0.01, 4.0, np.eye(2))
@@ -138,12 +138,12 @@ def test_missing_values_are_counted_over_all_of_a_large_array() -> None:
     large = np.zeros((200_000, 2))
     large[[70_000, 150_000, 199_999], [1, 0, 1]] = np.nan
     with pytest.raises(ValueError, match=r"got 3 missing values .*, the first in row 70000, column 'x1'"):
-        validate.data(large)
+        checks.data(large)
 
 
 def test_numbers_of_other_kinds_are_numbers() -> None:
     objects = [[Decimal("1.5"), 2], [np.float32(3.0), 4.0], [5, 6.5]]
-    array, _ = validate.data(np.array(objects, dtype=object))
+    array, _ = checks.data(np.array(objects, dtype=object))
     np.testing.assert_array_equal(array, [[1.5, 2.0], [3.0, 4.0], [5.0, 6.5]])
 
 
@@ -207,30 +207,30 @@ def test_numpy_integers_are_integers(name: str) -> None:
 @given(st.integers(-(2**70), 2**70), st.integers(-5, 5))
 def test_integer(value: int, minimum: int) -> None:
     if value >= minimum:
-        assert validate.integer("n", value, minimum) == value
+        assert checks.integer("n", value, minimum) == value
     else:
         with pytest.raises(ValueError, match=f"n must be at least {minimum}, got {value}"):
-            validate.integer("n", value, minimum)
+            checks.integer("n", value, minimum)
 
 
 @given(st.floats() | st.integers(-(2**2000), 2**2000))
 def test_positive(value: float) -> None:
     if 0 < value < 2**1023:
-        assert validate.positive("a", value) == float(value)
+        assert checks.positive("a", value) == float(value)
     elif 0 < value < math.inf:
         with contextlib.suppress(ValueError):  # too large for a float, or just not
-            assert validate.positive("a", value) == float(value)
+            assert checks.positive("a", value) == float(value)
     else:
         with pytest.raises(ValueError, match=r"a must be (positive|finite), got"):
-            validate.positive("a", value)
+            checks.positive("a", value)
 
 
 @given(st.none() | st.text() | st.booleans() | st.complex_numbers() | st.lists(st.floats()) | st.binary())
 def test_what_is_not_a_number_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError, match="a must be a number, got"):
-        validate.real("a", value)
+        checks.real("a", value)
     with pytest.raises(TypeError, match="a must be an integer, got"):
-        validate.integer("a", value, 0)
+        checks.integer("a", value, 0)
 
 
 # --- Priors ---

@@ -11,8 +11,8 @@ from oracle import DP, PY, DynamicMFM, Finite, Floats, StaticMFM
 from scipy import special, stats
 
 import gibbs_gmm as gg
-from gibbs_gmm import partition_prior
-from gibbs_gmm.weight_priors import WeightPrior
+from gibbs_gmm.model import n_clusters_prior as partition_prior
+from gibbs_gmm.model.weight_priors import WeightPrior
 
 BNB = stats.betanbinom(1, 4, 3, loc=1)
 UP_TO_6 = stats.randint(1, 7)

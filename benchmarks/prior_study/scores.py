@@ -14,7 +14,7 @@ import gibbs_gmm as gg
 from benchmarks.common import FloatArray
 from benchmarks.prior_study.candidates import keywords
 from benchmarks.prior_study.sets import Data, IntArray
-from gibbs_gmm.agreement import r_hat as r_hat_of
+from gibbs_gmm.posterior.agreement import r_hat as r_hat_of
 
 Result = dict[str, Any]
 

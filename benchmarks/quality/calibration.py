@@ -14,7 +14,7 @@ import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import AnyArray, Figure, FloatArray
 from benchmarks.quality.shared import niw, simulate, spread, variational
-from gibbs_gmm.agreement import r_hat as r_hat_of
+from gibbs_gmm.posterior.agreement import r_hat as r_hat_of
 
 MOST = 6  # n is uniform on 1 .. MOST
 KAPPA_0 = 0.05

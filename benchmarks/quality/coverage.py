@@ -19,7 +19,7 @@ import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import Figure, FloatArray, say
 from benchmarks.quality.shared import SE, D, niw, simulate, spread, variational
-from gibbs_gmm.agreement import r_hat as r_hat_of
+from gibbs_gmm.posterior.agreement import r_hat as r_hat_of
 
 _LEVEL = 0.9
 _R_SCRIPT = common.ROOT / "peers" / "systems" / "bayesm_coverage.R"

@@ -14,7 +14,7 @@ import gibbs_gmm as gg
 from benchmarks import common
 from benchmarks.common import Figure, FloatArray
 from benchmarks.quality.shared import spread, variational
-from gibbs_gmm.agreement import r_hat as r_hat_of
+from gibbs_gmm.posterior.agreement import r_hat as r_hat_of
 
 FOLDS = 5
 OURS, EM, VB, VB_T = "gibbs_gmm", "EM, BIC", "VB score_samples", "VB predictive"

@@ -1,8 +1,10 @@
 """Every compiler option of the package, in one place. Nothing outside ``kernels/`` imports numba."""
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -37,6 +39,15 @@ def _can_cache() -> bool:
 _CACHE = _can_cache()
 
 
+@functools.cache
+def stamp_of(folder: Path) -> str:
+    """A digest of all kernels' source and of the options: compiled code contains copies of kernels from other files."""
+    digest = hashlib.sha256(repr(sorted(_OPTIONS.items())).encode())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
     """A kernel's files on disk; that of a specialisation is named after it.
 
@@ -58,12 +69,14 @@ class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """A kernel's cache on disk that several processes may write to."""
+    """A kernel's cache on disk that several processes may write to, and that any change of any kernel empties.
+
+    numba's own stamp is that of one file, so that a kernel with a copy of another would outlive a change of the latter.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp_of(Path(__file__).parent))
 
 
 def _compiled(function: F, **options: Any) -> F:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm.agreement import invariants
-from gibbs_gmm.components import spread
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.plots.style import GREY, INK, PALE, distinct, frame, matplotlib, on_axes
+from gibbs_gmm.posterior.agreement import invariants
+from gibbs_gmm.posterior.matched import spread
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.merging import SHALLOW, Merged
-from gibbs_gmm.model_check import LEVEL, Check
 from gibbs_gmm.plots.style import INK, PALETTE, frame, on_axes, short
+from gibbs_gmm.posterior.merging import SHALLOW, Merged
+from gibbs_gmm.posterior.model_check import LEVEL, Check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

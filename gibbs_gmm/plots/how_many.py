@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.n_posterior import NPosterior, tabulate
 from gibbs_gmm.plots.style import GREY, INK, PALE, PALETTE, frame, matplotlib, on_axes
+from gibbs_gmm.posterior.n_posterior import NPosterior, tabulate
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import validate
-from gibbs_gmm.components import Components, checked_columns, checked_data, matched_components, spread
+from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.predictive import GREYS, MASSES, contours, curve
 from gibbs_gmm.plots.style import GREY, INK, distinct, frame, limits, matplotlib, on_axes, point_size, short
+from gibbs_gmm.posterior.matched import Components, checked_columns, checked_data, matched_components, spread
+from gibbs_gmm.posterior.wording import percent
 from gibbs_gmm.trace import Trace
-from gibbs_gmm.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def pairs(
     ValueError
         X, axes or columns do not fit the trace.
     """
-    max_draws = validate.integer("max_draws", max_draws, 1)
+    max_draws = checks.integer("max_draws", max_draws, 1)
     array = checked_data(trace, X)
     chosen = None if columns is None else checked_columns(trace, columns)
     kinds = matched_components(trace)

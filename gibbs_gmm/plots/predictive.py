@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm.components import checked_columns, checked_data, marginal, some_draws, spread
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.style import INK, PALE, PALETTE, frame, limits, matplotlib, on_axes, point_size, short
+from gibbs_gmm.posterior.matched import checked_columns, checked_data, marginal, some_draws, spread
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from gibbs_gmm import validate
-from gibbs_gmm.components import spread
+from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.style import GREY, INK, frame, on_axes
+from gibbs_gmm.posterior.matched import spread
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
     ValueError
         The trace has no assignments, or the partition is of other observations.
     """
-    max_rows = validate.integer("max_rows", max_rows, 2)
+    max_rows = checks.integer("max_rows", max_rows, 2)
     ax = on_axes(axes, (1, 1), (6.0, 5.2), "a similarity matrix")[0, 0]
     labels = np.asarray(getattr(trace._partition if partition is None else partition, "labels", partition))
     N = trace.settings["n_observations"]

@@ -1,0 +1,1 @@
+"""The command ``gibbs-gmm``: arguments, files, the screen and the report."""

@@ -1,0 +1,64 @@
+"""What a run has found, worked out once for tables, pictures and the report."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import io
+import warnings
+from typing import Any
+
+from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.posterior.clustering import Partition
+from gibbs_gmm.posterior.matched import Components, checked_data, matched_components
+from gibbs_gmm.posterior.merging import Merged, merge_components
+from gibbs_gmm.posterior.model_check import Check, check_components, sentences
+from gibbs_gmm.posterior.n_posterior import NPosterior
+from gibbs_gmm.posterior.summary import Summary
+from gibbs_gmm.trace import Trace
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Findings:
+    """A trace, its data, and what is said of them. ``partition`` is None for a trace without assignments."""
+
+    trace: Trace
+    X: AnyArray
+    summary: Summary
+    n_posterior: NPosterior
+    components: Components
+    partition: Partition | None
+
+    @functools.cached_property
+    def check(self) -> Check | None:
+        """Whether the components are normal, or None for a trace without assignments."""
+        return None if self.partition is None else check_components(self.components, self.X)
+
+    @functools.cached_property
+    def merged(self) -> Merged | None:
+        """The components merged, where the check has something to say of them and there are several."""
+        wanted = self.check is not None and sentences(self.check) and self.components.K > 1
+        return merge_components(self.components) if wanted else None
+
+
+def find(trace: Trace, X: Any) -> Findings:
+    """Work out all that tables, pictures and the report say. It does not warn: the messages are in the tables."""
+    array = checked_data(trace, X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        summary, n_posterior = trace.summary(), trace.n_posterior()
+    partition = None if trace.assignments is None else trace._partition
+    return Findings(trace, array, summary, n_posterior, matched_components(trace), partition)
+
+
+def clusters_csv(partition: Partition) -> str:
+    """The cluster of every row (from 0), how uncertain it is, and the second cluster, as the text of a CSV file."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["row", "cluster", "uncertainty", "second", "second_probability"])
+    rows = zip(partition.labels.tolist(), partition.uncertainty.tolist(), partition.second.tolist(), strict=True)
+    for row, (cluster, uncertainty, second) in enumerate(rows):
+        other = ("", "") if second < 0 else (second, float(partition.probabilities[row, second]))
+        writer.writerow([row, cluster, uncertainty, *other])
+    return file.getvalue()

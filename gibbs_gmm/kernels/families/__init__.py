@@ -1,0 +1,1 @@
+"""What the kernels know of a family of components."""

@@ -1,0 +1,141 @@
+"""Components of the values before they were rounded, given the clusters of the rounded ones.
+
+A recorded value is x = v + e, e ~ N(0, R), R = diag(r^2 / 12): rounding to a width r adds r^2 / 12 to a variance
+(Sheppard 1898). Given a cluster's rows, (mu, Sigma) of v has the posterior of N(x | mu, Sigma + R) and the conjugate
+prior. It is reached by data augmentation: v given (mu, Sigma) and x, then (mu, Sigma) given v. Of v only the mean and
+the scatter matter, and these are drawn from those of x, without the rows.
+"""
+
+import math
+
+import numpy as np
+
+from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels.families.full import Prior, draw_component, noise_exponent, update_posterior
+from gibbs_gmm.kernels.families.hyperprior import Room, draw_bartlett, multiply_lower
+from gibbs_gmm.kernels.linalg import cholesky, invert_lower, outer_lower, solve_lower
+from gibbs_gmm.kernels.types import FloatArray
+
+_NEGLIGIBLE = 5e-4
+"""tr(R Sigma^-1) / 2 per column up to which rounding changes nothing that a draw could show."""
+
+_STEPS = 3
+"""Steps of augmentation. Each takes off all but a share R / (Sigma + R) of what the start has too much."""
+
+
+@kernel
+def _cholesky_semidefinite(A: FloatArray) -> None:
+    """A <- its lower Cholesky factor, with columns of zeros where a pivot is not positive."""
+    D = A.shape[0]
+    for j in range(D):
+        for i in range(j, D):
+            total = A[i, j]
+            for m in range(j):
+                total -= A[i, m] * A[j, m]
+            if i == j:
+                A[j, j] = math.sqrt(total) if total > 0.0 else 0.0
+            else:
+                A[i, j] = total / A[j, j] if A[j, j] > 0.0 else 0.0
+
+
+@kernel
+def _add_normal_row(rng: np.random.Generator, root: FloatArray, row: FloatArray) -> None:
+    """row += root g, g (D,) standard normal, root (D, D) lower triangular."""
+    D = row.shape[0]
+    for j in range(D):
+        g = rng.standard_normal()
+        for i in range(j, D):
+            row[i] += root[i, j] * g
+
+
+@kernel
+def draw_unrounded(
+    rng: np.random.Generator,
+    prior: Prior,
+    n: float,
+    s: FloatArray,
+    S: FloatArray,
+    centre: FloatArray,
+    room: Room,
+    mean: FloatArray,
+    mu: FloatArray,
+    W: FloatArray,
+) -> int:
+    """Steps of (mu, Sigma) of the values before rounding, Sigma^-1 = W'W, given statistics about ``centre``.
+
+    A step draws, with T = Sigma + R, A = Sigma T^-1 and C = Sigma - Sigma T^-1 Sigma = R - R T^-1 R: the mean of v,
+    N(mu + A (xbar - mu), C / n); its scatter, (L'A' + G)'(L'A' + G) + H'H, where LL' is the scatter of x, G has D rows
+    and H n - 1 - D rows N(0, C); and (mu, Sigma) from its posterior given these. Leaves the posterior of (mu, Sigma)
+    under N(x | mu, Sigma + R) invariant. Nothing is done where rounding is negligible, or to fewer than D + 2 rows. mu
+    (at least D,) and W (D, D) are overwritten; mean (D,) is scratch. Returns 0, or the number of a pivot that fails.
+    """
+    D = mean.shape[0]
+    if n < D + 2.0 or noise_exponent(prior, W) < _NEGLIGIBLE * D:
+        return 0
+    L, root, T, V, A, scatter = room.M, room.R, room.B, room.G, room.Psi, room.L
+    exact = Prior(prior.mu_0, prior.kappa_0, prior.nu_0, prior.Psi_0, prior.L_0, prior.log_norm, room.zero)
+    for i in range(D):
+        for j in range(i + 1):
+            L[i, j] = S[i, j] - s[i] * s[j] / n
+    _cholesky_semidefinite(L)
+    for _ in range(_STEPS):
+        invert_lower(W, V)
+        outer_lower(V, T)
+        for i in range(D):
+            T[i, i] += prior.noise[i]
+        status = cholesky(T, T)
+        if status != 0:
+            return status
+        for j in range(D):  # V <- (T^-1)', by columns; A = I - R T^-1, root of C = R A'
+            for i in range(D):
+                V[j, i] = 1.0 if i == j else 0.0
+            solve_lower(T, V[j])
+            for i in range(D - 1, -1, -1):
+                total = V[j, i]
+                for m in range(i + 1, D):
+                    total -= T[m, i] * V[j, m]
+                V[j, i] = total / T[i, i]
+        for i in range(D):
+            for j in range(D):
+                A[i, j] = (1.0 if i == j else 0.0) - prior.noise[i] * V[j, i]
+                root[i, j] = A[j, i] * prior.noise[i]
+        _cholesky_semidefinite(root)
+        for i in range(D):
+            for j in range(D):
+                scatter[i, j] = 0.0
+        noise_alone = n - 1.0 - D  # rows of H
+        drawn_at_once = noise_alone >= D
+        for row in range(D if drawn_at_once else int(n) - 1):
+            v = mean
+            for i in range(D):
+                total = 0.0
+                if row < D:
+                    for m in range(row, D):
+                        total += A[i, m] * L[m, row]
+                v[i] = total
+            _add_normal_row(rng, root, v)
+            for i in range(D):
+                for j in range(i + 1):
+                    scatter[i, j] += v[i] * v[j]
+        if drawn_at_once:
+            draw_bartlett(rng, noise_alone, T)
+            multiply_lower(root, T, 1.0, V)
+            for i in range(D):
+                for j in range(i + 1):
+                    for m in range(j + 1):
+                        scatter[i, j] += V[i, m] * V[j, m]
+        for i in range(D):
+            V[0, i] = 0.0
+        _add_normal_row(rng, root, V[0])
+        for i in range(D):
+            total = mu[i] + V[0, i] / math.sqrt(n)
+            for j in range(D):
+                total += A[i, j] * (centre[j] + s[j] / n - mu[j])
+            T[0, i] = total
+        for i in range(D):
+            V[0, i] = 0.0
+        update_posterior(exact, n, V[0], scatter, T[0], mean, A)
+        status = draw_component(rng, mean, prior.kappa_0 + n, prior.nu_0 + n, A, mu, W)
+        if status != 0:
+            return status
+    return 0

@@ -1,0 +1,1 @@
+"""Kernels of questions asked of a trace."""

@@ -1,0 +1,228 @@
+"""Densities of rows under many draws at once: what the label pass computes, with the draws' mixtures read from a trace.
+
+A block of B draws is made ready once (:func:`prepare`) and then meets every tile of rows. Rows do not depend on each
+other or on how they are cut, and each meets the draws in their order, so results do not depend on threads.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
+from gibbs_gmm.kernels.sampler.label_pass import (
+    LOG2_E,
+    TILE,
+    Components,
+    Workspace,
+    exp2,
+    load_tile,
+    log_weights,
+    new_workspace,
+    sum_weights,
+)
+from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+
+TOGETHER = 1 << 15
+"""Numbers in the W of the draws that meet one tile after the other: they should stay in the second-level cache."""
+
+LOWEST = -1e300
+"""Where running maxima of log densities start: below all of them, and finite."""
+
+# atanh s = s (1 + s^2/3 + s^4/5 + ...); on |s| <= 0.172 the remainder is below 3e-17 of the value.
+_A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9 = (1.0 / (2 * i + 1) for i in range(1, 10))
+_ONE, _SQRT_HALF = np.uint64(0x3FF0000000000000), np.uint64(0x3FE6A09E667F3BCD)
+_MANTISSA, _BELOW = np.uint64(52), np.uint64(0x000FFFFFFFFFFFFF)
+_INTEGER = np.uint64(0x4330000000000000)  # 2^52: its low bits are an integer
+_BIAS = 2.0**52 + 1023.0
+
+
+class Mixtures(NamedTuple):
+    """B draws of at most K components in coordinates shifted by ``loc``, as :class:`Components` holds one of them.
+
+    W (B, K + 1, D, D), c (B, K + 1, D), log_c (B, K + 1); n (B,) components in use. In the place after those is the
+    prior predictive, a multivariate t, of the components that own nothing: there |W x + c|^2 is d, and the density
+    times their weight is 2^log_rest[t] (1 + d)^-power, with log_rest (B,) = -inf where there are none. log_c is -inf
+    there, so that the label pass's :func:`log_weights` leaves that place out and its d in ``work.q``.
+    """
+
+    W: FloatArray
+    c: FloatArray
+    log_c: FloatArray
+    n: IntArray
+    log_rest: FloatArray
+    power: float
+
+
+@kernel
+def log2_above_one(x: float) -> float:
+    """log2(x) for x >= 1, to rounding. Unlike a call to libm it vectorises."""
+    bits = float_to_bits(x) + (_ONE - _SQRT_HALF)
+    exponent = bits_to_float((bits >> _MANTISSA) | _INTEGER) - _BIAS
+    m = bits_to_float((bits & _BELOW) + _SQRT_HALF)  # x = m 2^exponent, m between sqrt(1/2) and sqrt(2)
+    s = (m - 1.0) / (m + 1.0)
+    z = s * s
+    p = _A9 * z + _A8
+    p = p * z + _A7
+    p = p * z + _A6
+    p = p * z + _A5
+    p = p * z + _A4
+    p = p * z + _A3
+    p = p * z + _A2
+    p = p * z + _A1
+    p = p * z + 1.0
+    return exponent + 2.0 * LOG2_E * s * p
+
+
+@kernel
+def _factorise(A: FloatArray, mean: FloatArray, loc: FloatArray, scale: float, W: FloatArray, c: FloatArray) -> float:
+    """W <- scale L^-1 for A = L L', and c <- -W (mean - loc). Returns sum_j log L_jj, or NaN if A is not positive."""
+    D = W.shape[0]
+    if cholesky(A, W) != 0:
+        return np.nan
+    log_det = log_diagonal(W)
+    invert_lower(W, W)
+    for i in range(D):
+        y = 0.0
+        for j in range(i + 1):
+            W[i, j] *= scale
+            y -= W[i, j] * (mean[j] - loc[j])
+        c[i] = y
+    return log_det
+
+
+@kernel
+def prepare(
+    mixtures: Mixtures,
+    weights: FloatArray,
+    means: FloatArray,
+    covariances: FloatArray,
+    rest: FloatArray,
+    mu_0: FloatArray,
+    kappa_0: FloatArray,
+    nu_0: float,
+    Psi_0: FloatArray,
+    loc: FloatArray,
+    first: int,
+    last: int,
+) -> int:
+    """Make draws first .. last of a block ready: overwrite them in ``mixtures``, of which n is set already.
+
+    weights (B, K), means (B, K, D), covariances (B, K, D, D): of draw t, the first ``mixtures.n[t]`` components. rest
+    (B,), kappa_0 (B,), Psi_0 (B, D, D): the weight of components that own nothing, and the prior that they have. A new
+    row of theirs is t-distributed with df = nu_0 - D + 1 degrees of freedom about mu_0 with scale matrix
+    Psi_0 (kappa_0 + 1) / (kappa_0 df) (Murphy 2007, section 9; BDA3, 3.6).
+
+    Returns 0, or 1 + t (K + 1) + k when covariance k of draw t, or (k = K) Psi_0, is not positive definite.
+    """
+    K, D = weights.shape[1], means.shape[2]
+    W, c, log_c = mixtures.W, mixtures.c, mixtures.log_c
+    for t in range(first, last):
+        n = mixtures.n[t]
+        for k in range(n):
+            log_det = _factorise(covariances[t, k], means[t, k], loc, math.sqrt(LOG2_E), W[t, k], c[t, k])
+            if math.isnan(log_det):
+                return 1 + t * (K + 1) + k
+            log_c[t, k] = math.log2(weights[t, k]) - LOG2_E * (log_det + 0.5 * D * math.log(2.0 * math.pi))
+        mixtures.log_rest[t] = -np.inf
+        if rest[t] > 0.0:
+            shrink = kappa_0[t] / (kappa_0[t] + 1.0)
+            log_det = _factorise(Psi_0[t], mu_0, loc, math.sqrt(shrink), W[t, n], c[t, n])
+            if math.isnan(log_det):
+                return 1 + t * (K + 1) + K
+            log_t = math.lgamma(0.5 * (nu_0 + 1.0)) - math.lgamma(0.5 * (nu_0 + 1.0 - D)) - log_det
+            log_t += 0.5 * D * math.log(shrink / math.pi)
+            mixtures.log_rest[t] = math.log2(rest[t]) + LOG2_E * log_t
+            log_c[t, n] = -np.inf
+    return 0
+
+
+@kernel
+def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
+    """lw[k, b] and top[b] of the tile as :func:`log_weights` gives them, under draw t; returns how many k there are.
+
+    The last k is all components that own nothing, if they have any weight.
+    """
+    components = Components(mixtures.W[t], mixtures.c[t], mixtures.log_c[t], mixtures.c[t])
+    K = mixtures.n[t]
+    rest = mixtures.log_rest[t]
+    if rest == -np.inf:
+        log_weights(K, components, work)
+        return K
+    log_weights(K + 1, components, work)
+    lw, top, q = work.lw, work.top, work.q
+    for b in range(TILE):
+        value = rest - mixtures.power * log2_above_one(1.0 + q[b])
+        lw[K, b] = value
+        top[b] = value if value > top[b] else top[b]
+    return K + 1
+
+
+@allocating_kernel
+def add_draws(
+    X: AnyArray,
+    loc: FloatArray,
+    mixtures: Mixtures,
+    column: IntArray,
+    top: FloatArray,
+    mass: FloatArray,
+    first: int,
+    last: int,
+) -> None:
+    """Add the densities of rows first .. last under the block's draws to sums over draws, by column.
+
+    mass[j, i] 2^top[i] is the sum over draws t and components k with column[t, k] = j of w_k N(x_i | mu_k, Sigma_k);
+    column (B, K + 1), components that own nothing in the place after the others. top (N,) starts at LOWEST, mass (J, N)
+    at 0.
+    """
+    J, B = mass.shape[0], mixtures.n.shape[0]
+    work = new_workspace(mixtures.c.shape[1], X.shape[1])
+    part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
+    lw, group = work.lw, max(1, TOGETHER // mixtures.W[0].size)
+    for draws in range(0, B, group):
+        for start in range(first, last, TILE):
+            size = min(TILE, last - start)
+            load_tile(X, loc, start, size, work.Xt, work.rows)
+            for b in range(TILE):
+                inside = b < size
+                peak[b] = top[start + b] if inside else LOWEST
+                for j in range(J):
+                    part[j, b] = mass[j, start + b] if inside else 0.0
+            for t in range(draws, min(draws + group, B)):
+                K = _log_weights(t, mixtures, work)
+                for b in range(TILE):
+                    higher = work.top[b] if work.top[b] > peak[b] else peak[b]
+                    shrink[b] = exp2(peak[b] - higher)
+                    peak[b] = higher
+                for j in range(J):
+                    for b in range(TILE):
+                        part[j, b] *= shrink[b]
+                for k in range(K):
+                    own = part[column[t, k]]
+                    for b in range(TILE):
+                        own[b] += exp2(lw[k, b] - peak[b])
+            for b in range(size):
+                top[start + b] = peak[b]
+                for j in range(J):
+                    mass[j, start + b] = part[j, b]
+
+
+@allocating_kernel
+def log_densities(
+    X: AnyArray, loc: FloatArray, mixtures: Mixtures, log_density: FloatArray, first: int, last: int
+) -> None:
+    """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N)."""
+    B, work = mixtures.n.shape[0], new_workspace(mixtures.c.shape[1], X.shape[1])
+    group = max(1, TOGETHER // mixtures.W[0].size)
+    for draws in range(0, B, group):
+        for start in range(first, last, TILE):
+            size = min(TILE, last - start)
+            load_tile(X, loc, start, size, work.Xt, work.rows)
+            for t in range(draws, min(draws + group, B)):
+                sum_weights(_log_weights(t, mixtures, work), work)
+                for b in range(TILE):
+                    work.total[b] = (work.top[b] + log2_above_one(work.total[b])) / LOG2_E
+                for b in range(size):
+                    log_density[t, start + b] = work.total[b]

@@ -1,0 +1,1 @@
+"""The priors, as objects with units and as numbers for the kernels."""

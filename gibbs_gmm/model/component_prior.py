@@ -1,0 +1,302 @@
+"""The prior of the components: Normal-Inverse-Wishart."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import checks
+from gibbs_gmm.kernels.families.full import Prior, log_normaliser
+from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.model import columns as statistics
+
+_SCALES = ("shrunk", "wishart")
+_KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
+_SHARE = 0.25  # the default's mean of Psi_0 / (nu_0 + 2), as a share of the variances
+_MOST_WIDTHS = 8  # resolutions that describe() lists
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NormalInverseWishart:
+    """Sigma ~ InverseWishart(nu_0, Psi_0), mu | Sigma ~ N(mu_0, Sigma / kappa_0), for each component.
+
+    E[Sigma] = Psi_0 / (nu_0 - D - 1) where nu_0 > D + 1. In one dimension Sigma is a variance with density
+    InverseGamma(nu_0 / 2, Psi_0 / 2).
+
+    Parameters
+    ----------
+    mu_0 : (D,) array-like
+        Prior mean of the component means, in the units of X.
+    kappa_0 : float > 0
+        How many observations the prior knowledge of a mean is worth.
+    nu_0 : float > D - 1
+        Degrees of freedom: how many observations the prior knowledge of a covariance is worth.
+    Psi_0 : (D, D) array-like, symmetric positive definite
+        Scale matrix, in the squared units of X.
+    Psi_0_df : float, optional
+        Makes the scale itself unknown, with the given Psi_0 as its mean. The fewer degrees of freedom, the less is
+        assumed about it. Alone, for Psi_0_df > D - 1, Psi_0 ~ Wishart(Psi_0_df, Psi_0 / Psi_0_df).
+    Psi_0_shrinkage : float between 0 and 1, optional
+        With Psi_0_df > 0: the diagonal entries of the scale are independent, Gamma with shape Psi_0_df / 2, and its
+        correlation matrix is (1 - Psi_0_shrinkage) C + Psi_0_shrinkage I, C uniform over all correlation matrices
+        (Barnard, McCulloch & Meng 2000; Lewandowski, Kurowicka & Joe 2009, eta = 1). The scale that components share
+        may then be thin in a direction across the columns, but no thinner than this shrinkage allows; a component of
+        its own may be. Near 0 any direction may be thin, as with the Wishart; near 1 the columns are the axes.
+    axes : (D, D) array-like, optional
+        With Psi_0_shrinkage: the rows are axes, linear combinations of the columns, that take the place of the columns
+        in it. Psi_0 must be diagonal in them: axes @ Psi_0 @ axes.T.
+    kappa_0_shape : float > 0, optional
+        Makes kappa_0 unknown: a density proportional to kappa_0^(kappa_0_shape - 1) from 0 up to the given kappa_0, and
+        none beyond. kappa_0_shape = 1 is the uniform one.
+    resolution : float or (D,) array-like
+        To what width the values of each column are known, in the units of X; 0 where they are exact. A row's log
+        density is its average over the cell of that width about it: log N(x | mu, Sigma) - tr(R Sigma^-1) / 2, R =
+        diag(resolution^2 / 12). It is bounded however many rows are equal, and conjugate: n rows add n R to the
+        scatter.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value of the wrong kind, shape or range; the message names it.
+    """
+
+    mu_0: FloatArray
+    kappa_0: float
+    nu_0: float
+    Psi_0: FloatArray
+    Psi_0_df: float | None
+    Psi_0_shrinkage: float | None
+    axes: FloatArray | None
+    kappa_0_shape: float | None
+    resolution: FloatArray
+
+    def __init__(
+        self,
+        mu_0: Any,
+        kappa_0: Any,
+        nu_0: Any,
+        Psi_0: Any,
+        *,
+        Psi_0_df: float | None = None,
+        Psi_0_shrinkage: float | None = None,
+        axes: Any = None,
+        kappa_0_shape: float | None = None,
+        resolution: Any = 0.0,
+    ) -> None:
+        mu_0 = checks.real_array("mu_0", np.atleast_1d(mu_0), "(D,)", 1)
+        Psi_0 = checks.real_array("Psi_0", np.atleast_2d(Psi_0), "(D, D)", 2)
+        kappa_0 = checks.positive("kappa_0", kappa_0)
+        nu_0 = checks.positive("nu_0", nu_0)
+        D = len(mu_0)
+        if D == 0:
+            raise ValueError("mu_0 must have at least one entry, got none")
+        if Psi_0.shape != (D, D):
+            raise ValueError(f"Psi_0 must have shape ({D}, {D}) to match mu_0, got {Psi_0.shape}")
+        if not nu_0 > D - 1:
+            raise ValueError(f"nu_0 must be greater than D - 1 = {D - 1}, got {nu_0}")
+        # Rounding of a computed covariance may leave it this far from symmetric.
+        if not np.allclose(Psi_0, Psi_0.T, rtol=1e-10, atol=1e-12 * np.abs(Psi_0).max()):
+            raise ValueError(
+                f"Psi_0 must be symmetric, got a largest difference of {np.abs(Psi_0 - Psi_0.T).max():.3g}"
+            )
+        try:
+            np.linalg.cholesky(Psi_0)
+        except np.linalg.LinAlgError:
+            least = np.linalg.eigvalsh(Psi_0)[0]
+            raise ValueError(f"Psi_0 must be positive definite, got a least eigenvalue of {least:.3g}") from None
+        if Psi_0_df is not None:
+            Psi_0_df = checks.positive("Psi_0_df", Psi_0_df)
+            if Psi_0_shrinkage is None and not Psi_0_df > D - 1:
+                raise ValueError(f"Psi_0_df must be greater than D - 1 = {D - 1}, got {Psi_0_df}")
+        if Psi_0_shrinkage is not None:
+            Psi_0_shrinkage = checks.positive("Psi_0_shrinkage", Psi_0_shrinkage)
+            if not Psi_0_shrinkage < 1.0:
+                raise ValueError(f"Psi_0_shrinkage must lie between 0 and 1, got {Psi_0_shrinkage}")
+            if Psi_0_df is None:
+                raise ValueError("Psi_0_shrinkage must come with Psi_0_df, which makes Psi_0 unknown, got None")
+        if axes is not None:
+            axes = _checked_axes(axes, Psi_0, Psi_0_shrinkage)
+        if Psi_0_shrinkage is not None and axes is None and not _is_diagonal(Psi_0):
+            raise ValueError("Psi_0 must be diagonal where Psi_0_shrinkage is given without axes")
+        if kappa_0_shape is not None:
+            kappa_0_shape = checks.positive("kappa_0_shape", kappa_0_shape)
+        values = (
+            mu_0,
+            kappa_0,
+            nu_0,
+            Psi_0,
+            Psi_0_df,
+            Psi_0_shrinkage,
+            axes,
+            kappa_0_shape,
+            checked_resolution(resolution, D),
+        )
+        for field, value in zip(dataclasses.fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
+
+    @property
+    def n_features(self) -> int:
+        """D, the dimension of the observations it is a prior for."""
+        return len(self.mu_0)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NormalInverseWishart) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.mu_0.tobytes(), self.kappa_0, self.nu_0, self.Psi_0.tobytes()))
+
+    @classmethod
+    def from_data(cls, X: Any, scale: str = "shrunk") -> NormalInverseWishart:
+        """The default: weak, free of units, not one guess at a scale, and proper whatever the data.
+
+        With V_d the variance of column d: mu_0 is the mean of the data; kappa_0 is uniform on (0, min(1, D/4)^2 /
+        50), so that clusters may lie as far apart as they like without being thought wide, and one more of them is not
+        much cheaper in one dimension than in four; nu_0 = D + 2 + D^2 / N; Psi_0 is learned
+        with mean (nu_0 + 2) / 4 diag(V), one degree of freedom and shrinkage 1/2; and values are known to the
+        resolution that they show (:func:`gibbs_gmm.model.columns.resolutions`), so that equal rows and rounded sums are
+        no clusters of no width. A column that is normal noise about a linear combination of others
+        has that noise as its axis (:func:`gibbs_gmm.model.columns.noise_axes`). ``benchmarks/prior_study`` compares
+        it with others.
+
+        Parameters
+        ----------
+        X : array-like (N, D) or (N,)
+            The observations.
+        scale : "shrunk" or "wishart"
+            How the scale that components share is learned. "wishart": Psi_0 ~ Wishart with D degrees of freedom and the
+            same mean. It lets all components be thin in any one direction, and so finds kinds that differ along one
+            even if they are a hundred times longer than wide, at the price of many clusters where a thin direction
+            is bent.
+
+        Raises
+        ------
+        ValueError
+            All columns are constant, so that there is no scale, or ``scale`` is neither.
+        """
+        return cls.from_rows(*checks.data(X), scale)
+
+    @classmethod
+    def from_rows(cls, array: AnyArray, columns: tuple[str, ...], scale: str = "shrunk") -> NormalInverseWishart:
+        """:meth:`from_data` of data that are checked already."""
+        if scale not in _SCALES:
+            raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
+        mean, spread = checks.location_scale(array, columns)
+        if not (spread > 0.0).any():
+            raise ValueError(
+                f"X has constant columns only, {list(columns)}: they say nothing about clusters and give the default "
+                "prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
+            )
+        rows, D = statistics.sample(array), len(columns)
+        resolution = statistics.resolutions(rows)
+        noise = resolution**2 / 12.0
+        nu_0 = D + 2 + D * D / len(array)
+        variance = spread**2 + noise
+        axes = None
+        if scale == "shrunk":
+            axes = statistics.noise_axes(rows, resolution)
+            residual = (rows - mean) @ axes.T
+            turned = (axes != np.eye(D)).any(1)
+            variance[turned] = (residual.var(0, ddof=1) + axes**2 @ noise)[turned]
+        Psi_0 = np.diag(_SHARE * (nu_0 + 2.0) * variance)
+        if axes is not None and turned.any():
+            back = np.linalg.inv(axes)
+            Psi_0 = back @ Psi_0 @ back.T
+            Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
+        return cls(
+            mean,
+            _KAPPA_MOST * min(1.0, D / 4) ** 2,
+            nu_0,
+            Psi_0,
+            Psi_0_df=1.0 if scale == "shrunk" else D,
+            Psi_0_shrinkage=0.5 if scale == "shrunk" else None,
+            axes=axes if scale == "shrunk" and turned.any() else None,
+            kappa_0_shape=1.0,
+            resolution=resolution,
+        )
+
+    def as_kernel(self, loc: FloatArray) -> Prior:
+        """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
+        L_0 = np.asarray(np.linalg.cholesky(self.Psi_0), np.float64)
+        log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
+        noise = self.resolution**2 / 12.0
+        return Prior(self.mu_0 - loc, self.kappa_0, self.nu_0, self.Psi_0.copy(), L_0, log_norm, noise)
+
+    def hyper_as_kernel(self) -> Hyperprior:
+        """The laws of Psi_0 and kappa_0 as the kernels take them."""
+        D, df, shrinkage = self.n_features, self.Psi_0_df or 0.0, self.Psi_0_shrinkage or 0.0
+        axes = np.zeros((0, 0)) if self.axes is None else self.axes.copy()
+        back, rate = np.zeros((0, 0)), np.zeros((D, D))
+        mean = self.Psi_0
+        if self.axes is not None:
+            back = np.ascontiguousarray(np.linalg.inv(axes))
+            mean = np.diag(np.diagonal(axes @ mean @ axes.T))
+        if df > 0.0:
+            rate = np.ascontiguousarray(np.linalg.inv(mean / df))
+        law = FIXED if self.Psi_0_df is None else (WISHART if self.Psi_0_shrinkage is None else SHRUNK)
+        ridge = shrinkage / (1.0 - shrinkage)
+        return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its parameters as plain lists and numbers, for JSON."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NormalInverseWishart:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**values)
+
+    def describe(self) -> str:
+        """Its laws of kappa_0 and Psi_0, and the resolution, in words."""
+        D = self.n_features
+        kappa = f"kappa_0 = {self.kappa_0:g}"
+        if self.kappa_0_shape is not None:
+            power = "uniform" if self.kappa_0_shape == 1.0 else f"with density ~ kappa_0^{self.kappa_0_shape - 1.0:g}"
+            kappa = f"kappa_0 {power} on (0, {self.kappa_0:g})"
+        scale = "Psi_0 fixed"
+        if self.Psi_0_df is not None:
+            scale = f"Psi_0 learned, with {self.Psi_0_df:g} degrees of freedom"
+            if self.Psi_0_shrinkage is not None:
+                scale += f" and its correlations shrunk by {self.Psi_0_shrinkage:g}"
+        if self.axes is not None:
+            turned = int((self.axes != np.eye(D)).any(1).sum())
+            scale += f", {turned} column{'s'[: turned > 1]} as noise about others"
+        known = "exact values"
+        if self.resolution.any():
+            widths = [f"{width:g}" for width in self.resolution[:_MOST_WIDTHS]]
+            more = ["..."] if D > _MOST_WIDTHS else []
+            known = f"values known to {', '.join(widths + more)}"
+        return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
+
+
+def checked_resolution(resolution: Any, D: int) -> FloatArray:
+    """Widths (D,), from one for all columns or one for each."""
+    array = checks.real_array("resolution", np.atleast_1d(resolution), "(D,)", 1)
+    if len(array) not in (1, D):
+        raise ValueError(f"resolution must be one width or one for each of the {D} columns, got {len(array)}")
+    if not (array >= 0.0).all():
+        raise ValueError(f"resolution must not be negative, got {array.min()}")
+    result: FloatArray = np.array(np.broadcast_to(array, D))
+    result.flags.writeable = False
+    return result
+
+
+def _checked_axes(axes: Any, Psi_0: FloatArray, shrinkage: float | None) -> FloatArray:
+    axes = checks.real_array("axes", axes, "(D, D)", 2)
+    if axes.shape != Psi_0.shape:
+        raise ValueError(f"axes must have the shape of Psi_0, {Psi_0.shape}, got {axes.shape}")
+    if shrinkage is None:
+        raise ValueError("axes must come with Psi_0_shrinkage, got None")
+    if not _is_diagonal(axes @ Psi_0 @ axes.T):
+        raise ValueError("Psi_0 must be diagonal in the axes: axes @ Psi_0 @ axes.T is not")
+    return np.asarray(axes, np.float64)
+
+
+def _is_diagonal(A: FloatArray) -> bool:
+    """Up to rounding, measured against the diagonal."""
+    size = np.sqrt(np.diagonal(A))
+    rest = np.abs(A / np.outer(size, size)) - np.eye(len(A))
+    return bool((rest < 1e-4).all())  # half of the digits are lost where an axis is far shorter than its columns

@@ -1,0 +1,311 @@
+"""Priors of the number of components and their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import checks
+from gibbs_gmm.kernels.sampler.partition_prior import DYNAMIC, PROCESS, STATIC, Weights
+from gibbs_gmm.kernels.types import FloatArray
+
+_MOST = 4096  # values of n that are ever considered
+_NEGLIGIBLE = 1e-9  # prior mass of n that may be left out beyond the largest
+_GRID = 4097  # points of the grid on which a learned concentration's prior density is interpolated
+_TAIL = 1e-10  # mass left out at either end of it
+
+Concentration = Any
+"""A positive number, or a frozen positive continuous ``scipy.stats`` distribution, under which it is learned."""
+
+
+def _concentration(value: Any) -> Any:
+    """A checked concentration: a float, or the distribution itself."""
+    if not hasattr(value, "logpdf"):
+        if hasattr(value, "logpmf"):
+            raise TypeError(f"concentration must be a number or a continuous distribution, got the discrete {value!r}")
+        return checks.positive("concentration", value)
+    low, high = (float(end) for end in value.support())
+    if low < 0.0 or not high > 0.0:
+        raise ValueError(f"concentration must be a distribution of positive numbers, got support ({low}, {high})")
+    return value
+
+
+def _grid(concentration: Any) -> tuple[float, FloatArray, FloatArray]:
+    """A starting value, and for a distribution a grid of log alpha with its log density there."""
+    if isinstance(concentration, float):
+        return concentration, np.zeros(0), np.zeros(0)
+    low, middle, high = (float(concentration.ppf(p)) for p in (_TAIL, 0.5, 1.0 - _TAIL))
+    grid = np.linspace(np.log(max(low, 1e-12)), np.log(min(high, 1e12)), _GRID)
+    return middle, grid, np.asarray(concentration.logpdf(np.exp(grid)), np.float64) + grid
+
+
+def _known_n(n: int) -> tuple[FloatArray, FloatArray]:
+    """log p(n) and log P(> n) for a known number of components."""
+    log_p = np.full(n + 1, -np.inf)
+    log_p[n] = 0.0
+    return log_p, np.where(np.arange(n + 1) < n, 0.0, -np.inf)
+
+
+def _n_clusters_pmf(prior: WeightPrior, N: int) -> FloatArray:
+    """p(n_clusters = 1..N) under any weight prior."""
+    from gibbs_gmm.model.n_clusters_prior import average, finite_pmf, process_pmf
+
+    weights, _ = prior.as_kernel()
+
+    def pmf(N: int, alpha: FloatArray, weight: FloatArray) -> FloatArray:
+        if weights.kind == PROCESS:
+            return process_pmf(N, weights.discount, alpha, weight)
+        return finite_pmf(N, weights.log_p, weights.kind == DYNAMIC, alpha, weight)
+
+    return average(prior.concentration, N, pmf)
+
+
+def _describe(value: Any) -> Any:
+    """A number as it is; a frozen distribution as its name and arguments, for JSON."""
+    if hasattr(value, "dist"):
+        return {"name": value.dist.name, "args": [float(a) for a in value.args], "kwds": dict(value.kwds)}
+    return value
+
+
+def _restore(value: Any) -> Any:
+    """The inverse of :func:`_describe`; only distributions of ``scipy.stats`` are looked up, by name."""
+    if not isinstance(value, dict):
+        return value
+    from scipy import stats
+
+    family = getattr(stats, str(value["name"]), None)
+    if not isinstance(family, (stats.rv_continuous, stats.rv_discrete)):
+        raise ValueError(f"{value['name']!r} is not a distribution of scipy.stats")
+    return family(*value["args"], **value["kwds"])
+
+
+@dataclasses.dataclass(frozen=True)
+class FiniteMixture:
+    """A known number of components, weights ~ Dirichlet(concentration, ..., concentration).
+
+    Parameters
+    ----------
+    n_components : int >= 1
+        How many components there are.
+    concentration : float > 0, or a frozen positive scipy.stats distribution
+        Dirichlet parameter of *each* component (not their sum). 1 is uniform over the simplex; well below 1 expects
+        some components to stay empty (a sparse finite mixture). Under a distribution it is learned.
+    """
+
+    n_components: int
+    concentration: Concentration = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_components", checks.integer("n_components", self.n_components, 1))
+        object.__setattr__(self, "concentration", _concentration(self.concentration))
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters: those of the components that own any of N observations.
+
+        With gamma the concentration, p(n+ = t) = n!/(n - t)! gamma^t Gamma(n gamma)/Gamma(n gamma + N) S_N(t), S a
+        generalised Stirling number (Miller & Harrison 2018; :mod:`gibbs_gmm.model.n_clusters_prior` says how it is
+        computed). Exact up to rounding, some 1e-9; a learned concentration is averaged over its prior, with an error
+        below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
+
+    def as_kernel(self) -> tuple[Weights, float]:
+        """The prior as the kernels take it, and a starting value of the concentration."""
+        alpha, grid, log_prior = _grid(self.concentration)
+        return Weights(STATIC, True, 0.0, *_known_n(self.n_components), grid, log_prior), alpha
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureOfFiniteMixtures:
+    """An unknown number of components n ~ n_prior, weights | n ~ Dirichlet (Miller & Harrison 2018).
+
+    Parameters
+    ----------
+    n_prior : frozen discrete scipy.stats distribution on 1, 2, ...
+        Prior of n; by default n - 1 ~ BNB(1, 4, 3), ``scipy.stats.betanbinom(1, 4, 3, loc=1)`` (Fruehwirth-Schnatter,
+        Malsiner-Walli & Gruen 2021). A tail of less than 1e-9 is cut off.
+    concentration : float > 0, or a frozen positive scipy.stats distribution
+        Learned under F(6, 3) by default.
+    dynamic : bool
+        Dirichlet(concentration / n) for each component if True, Dirichlet(concentration) if False.
+    """
+
+    n_prior: Any = None
+    concentration: Concentration = None
+    dynamic: bool = True
+
+    def __post_init__(self) -> None:
+        from scipy import stats
+
+        if self.n_prior is None:
+            object.__setattr__(self, "n_prior", stats.betanbinom(1, 4, 3, loc=1))
+        if self.concentration is None:
+            object.__setattr__(self, "concentration", stats.f(6, 3))
+        if not isinstance(self.dynamic, (bool, np.bool_)):
+            raise TypeError(f"dynamic must be True or False, got {self.dynamic!r}")
+        object.__setattr__(self, "concentration", _concentration(self.concentration))
+        if not hasattr(self.n_prior, "logpmf"):
+            what = "a continuous distribution" if hasattr(self.n_prior, "logpdf") else repr(self.n_prior)
+            raise TypeError(f"n_prior must be a frozen discrete scipy.stats distribution, got {what}")
+        below = float(self.n_prior.cdf(0))
+        if below > 0.0:
+            raise ValueError(f"n_prior must be a distribution on 1, 2, ..., got probability {below:.3g} below 1")
+        self.log_n_prior()
+
+    def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
+        """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters."""
+        log_p = np.asarray(self.n_prior.logpmf(np.arange(_MOST + 1)), np.float64)
+        log_p[0] = -np.inf
+        p = np.exp(log_p)
+        beyond = np.maximum(0.0, 1.0 - np.cumsum(p))
+        if not p.sum() > 0.5:
+            raise ValueError(f"n_prior must have most of its mass on 1..{_MOST}, got {p.sum():.3g}")
+        end = int(np.argmax(beyond < _NEGLIGIBLE)) if (beyond < _NEGLIGIBLE).any() else _MOST
+        tail = np.append(np.cumsum(p[1 : end + 1][::-1])[::-1], 0.0)
+        with np.errstate(divide="ignore"):
+            return log_p[: end + 1], np.log(tail)
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters n+: the components that own any of N observations.
+
+        The average over n of a finite mixture's p(n+ = t | n) with concentration gamma, or alpha / n if dynamic
+        (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021; computed as in :mod:`gibbs_gmm.model.n_clusters_prior`).
+        n+ is at most n and at most N: with few observations, or a concentration well below 1, much smaller. Exact up
+        to rounding and the tail of p(n) that is cut off, some 1e-9; a learned concentration is averaged over its
+        prior, with an error below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
+
+    def as_kernel(self) -> tuple[Weights, float]:
+        """The prior as the kernels take it, and a starting value of the concentration."""
+        log_p, log_tail = self.log_n_prior()
+        alpha, grid, log_prior = _grid(self.concentration)
+        known = bool(np.isfinite(log_p).sum() == 1)
+        return Weights(DYNAMIC if self.dynamic else STATIC, known, 0.0, log_p, log_tail, grid, log_prior), alpha
+
+
+@dataclasses.dataclass(frozen=True)
+class DirichletProcess:
+    """A Dirichlet process mixture: infinitely many components, of which the data occupy some (Ferguson 1973).
+
+    Parameters
+    ----------
+    concentration : float > 0, or a frozen positive scipy.stats distribution
+        Total concentration alpha: about alpha log N clusters are expected. Under a distribution it is learned.
+    """
+
+    concentration: Concentration = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "concentration", _concentration(self.concentration))
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters in N observations.
+
+        p(n+ = t) = alpha^t Gamma(alpha)/Gamma(alpha + N) |s(N, t)|, s a Stirling number of the first kind (Antoniak
+        1974; computed as in :mod:`gibbs_gmm.model.n_clusters_prior`). Exact up to rounding, some 1e-9; a learned
+        concentration is averaged over its prior, with an error below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
+
+    def as_kernel(self) -> tuple[Weights, float]:
+        """The prior as the kernels take it, and a starting value of the concentration."""
+        alpha, grid, log_prior = _grid(self.concentration)
+        return Weights(PROCESS, False, 0.0, np.zeros(0), np.zeros(0), grid, log_prior), alpha
+
+
+@dataclasses.dataclass(frozen=True)
+class PitmanYorProcess:
+    """A Pitman-Yor process mixture: like a Dirichlet process, with more and smaller clusters (Pitman & Yor 1997).
+
+    Parameters
+    ----------
+    concentration : float > 0, or a frozen positive scipy.stats distribution
+        Under a distribution it is learned.
+    discount : float in [0, 1)
+        0 is the Dirichlet process. The number of clusters grows like N^discount; above about 0.5 the conditional
+        sampler needs very many components.
+    """
+
+    concentration: Concentration = 1.0
+    discount: float = 0.25
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "concentration", _concentration(self.concentration))
+        discount = checks.real("discount", self.discount)
+        if not 0.0 <= discount < 1.0:
+            raise ValueError(f"discount must be at least 0 and less than 1, got {discount}")
+        object.__setattr__(self, "discount", discount)
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters in N observations.
+
+        p(n+ = t) = prod_{i=1}^{t-1} (alpha + i d) Gamma(1 + alpha)/Gamma(alpha + N) S_d(N, t), S_d a generalised
+        Stirling number (Pitman 2006; computed as in :mod:`gibbs_gmm.model.n_clusters_prior`). Exact up to rounding,
+        some 1e-9 (1e-7 as the discount nears 1); a learned concentration is averaged over its prior, with an error
+        below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        return _n_clusters_pmf(self, N)
+
+    def as_kernel(self) -> tuple[Weights, float]:
+        """The prior as the kernels take it, and a starting value of the concentration."""
+        alpha, grid, log_prior = _grid(self.concentration)
+        return Weights(PROCESS, False, self.discount, np.zeros(0), np.zeros(0), grid, log_prior), alpha
+
+
+WeightPrior = FiniteMixture | MixtureOfFiniteMixtures | DirichletProcess | PitmanYorProcess
+_KINDS = {kind.__name__: kind for kind in (FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess)}
+
+
+def to_dict(prior: WeightPrior) -> dict[str, Any]:
+    """A weight prior as plain values, for JSON."""
+    fields = {field.name: _describe(getattr(prior, field.name)) for field in dataclasses.fields(prior)}
+    return {"kind": type(prior).__name__, **fields}
+
+
+def from_dict(values: dict[str, Any]) -> WeightPrior:
+    """The inverse of :func:`to_dict`."""
+    values = {name: _restore(value) for name, value in values.items()}
+    return _KINDS[values.pop("kind")](**values)

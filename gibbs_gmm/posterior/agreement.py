@@ -1,0 +1,182 @@
+"""Do the chains agree? Decided here, and said by whatever takes their draws together."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import fdtri, ndtri
+from scipy.stats import rankdata
+
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
+
+if TYPE_CHECKING:
+    from gibbs_gmm.trace import Trace
+
+R_HAT_LIMIT = 1.05
+MIN_DRAWS = 4  # per chain, for R-hat and effective sample sizes
+LISTED = 8  # chains and components that are named one by one
+_MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
+_RARE = 0.05  # share of draws below which the j-th largest weight is mostly zeros, and R-hat says nothing of it
+_CHANCE = 1e-5  # that independent draws of very short chains are taken for chains that have not met
+_LONGER = 4  # times as many draws, where the chains have not met
+
+
+def invariants(trace: Trace) -> dict[str, FloatArray]:
+    """The quantities (C, T) that do not depend on labels, log_likelihood first."""
+    rows: dict[str, AnyArray] = {"log_likelihood": trace.log_likelihood}
+    shown = trace.weights.shape[-1]
+    if trace.n_is_known:
+        rows["log_posterior"] = trace.log_posterior
+    else:
+        shown = sum(int(np.mean(trace.n_clusters > j) >= _RARE) for j in range(shown))
+    descending = np.sort(trace.weights, axis=-1)[..., ::-1]
+    rows |= {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
+    rows["n_clusters"] = trace.n_clusters.astype(np.float64)
+    if not trace.n_is_known and isinstance(trace.weight_prior, MixtureOfFiniteMixtures):
+        rows["n_components"] = trace.n_components.astype(np.float64)
+    learned = {"concentration": trace.concentration, "kappa_0": trace.kappa_0}
+    return rows | {name: values for name, values in learned.items() if values is not None}
+
+
+def varies(values: FloatArray) -> AnyArray:
+    """(R,) whether quantities (R, C, T) vary. One component's weight is 1 up to rounding, and rounding has no R-hat."""
+    flat = values.reshape(len(values), -1)
+    return np.asarray(flat.max(1) - flat.min(1) > 4 * np.finfo(float).eps * np.abs(flat).max(1))
+
+
+def r_hat(values: AnyArray) -> FloatArray:
+    """Rank-normalised split R-hat (Vehtari et al. 2021) of quantities in C chains of T draws.
+
+    The larger of the R-hat of the normal scores of the draws and of those of their distances from the median, chains
+    cut in halves.
+
+    Parameters
+    ----------
+    values : (..., C, T) numbers
+
+    Returns
+    -------
+    (...) float64
+        1 where chains agree; NaN for one chain, fewer than 4 draws or a quantity that never changes; infinite where it
+        differs between chains but not within them.
+    """
+    *shape, C, T = values.shape
+    rows = np.asarray(values, np.float64).reshape(-1, C, T)
+    result = np.full(len(rows), np.nan)
+    moving = varies(rows) if C > 1 and T >= MIN_DRAWS else np.zeros(len(rows), dtype=bool)
+    if not moving.any():
+        return result.reshape(shape)
+    x, n = rows[moving], T // 2
+    halves = np.concatenate([x[..., :n], x[..., T - n :]], axis=1)
+    distances = np.abs(halves - np.median(halves, axis=(1, 2), keepdims=True))
+    found = np.fmax(_r_hat_of_scores(halves), _r_hat_of_scores(distances))
+    stuck = (x.min(2) == x.max(2)).all(1)
+    result[moving] = np.where(stuck, np.inf, found)
+    return result.reshape(shape)
+
+
+def _r_hat_of_scores(x: FloatArray) -> FloatArray:
+    """R-hat of the normal scores of the ranks of x (R, C, n), chains as they are."""
+    R, C, n = x.shape
+    z = ndtri((rankdata(x.reshape(R, C * n), axis=1) - 0.375) / (C * n + 0.25)).reshape(x.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):  # half a chain of counts is often constant
+        between, within = z.mean(2).var(1, ddof=1), z.var(2, ddof=1).mean(1)
+        return np.asarray(np.sqrt((n - 1) / n + between / within))
+
+
+def limit(C: int, T: int) -> float:
+    """The R-hat from which on C chains of T draws have not met: 1.05, or more where they are very short.
+
+    Were the draws independent, the means and variances of 2C half chains of n draws would be those of an analysis of
+    variance, R-hat^2 = (n - 1 + F) / n; short chains must exceed what F does once in 100,000 times.
+    """
+    n = T // 2
+    if n < 2:
+        return float("inf")
+    F = fdtri(2 * C - 1, 2 * C * (n - 1), 1.0 - _CHANCE)
+    return max(R_HAT_LIMIT, float(np.sqrt((n - 1 + F) / n)))
+
+
+def why_apart(trace: Trace) -> str | None:
+    """Why the chains have not met, for the middle of a sentence; None if nothing shows that they have not."""
+    free = invariants(trace)
+    values = dict(zip(free, r_hat(np.stack(list(free.values()))), strict=True))
+    most = limit(*trace.log_likelihood.shape)
+    apart = {name: value for name, value in values.items() if value > most}
+    if apart:
+        worst = sorted(apart, key=lambda name: -apart[name])
+        if "n_clusters" in apart:  # the question that everything else hangs on
+            worst.insert(0, worst.pop(worst.index("n_clusters")))
+        listed = ", ".join(f"{name} ({_r_hat_text(apart[name])})" for name in worst[:3])
+        more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
+        return f"R-hat is above {most:.2f} for {listed}{more}"
+    separate = [name for name in ("log_likelihood", "n_clusters") if _disjoint(getattr(trace, name))]
+    return f"one chain's {separate[0]} never comes near another's" if separate else None
+
+
+def apart(trace: Trace) -> str | None:
+    """That the chains have not met, and why, in whole sentences with a blank after them; None if they have."""
+    if trace._why_apart is None:
+        return None
+    which, modes = "The chains", different_modes(trace)
+    if not trace.n_is_known and modes:
+        which = "The chains, which start from one cluster, from many and from numbers between,"
+    return f"{which} have not met: {trace._why_apart}. {modes}"
+
+
+def run_longer(trace: Trace) -> str:
+    """What to do about chains that have not met, ready to be pasted."""
+    (C, T), settings = trace.log_likelihood.shape, trace.settings
+    warmup, thin = (settings.get(name, default) for name, default in (("warmup", 1000), ("thin", 1)))
+    return (
+        "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "
+        f"warmup={_LONGER * max(warmup, 1000)}, draws={_LONGER * max(T, 250)}, thin={thin}, chains={max(C, 4)})."
+    )
+
+
+def warn_if_apart(trace: Trace, question: str) -> Trace:
+    """The trace, after a warning, once for each question asked of it, where its chains have not met."""
+    text = apart(trace)
+    if text is not None and question not in trace._warned:
+        trace._warned.add(question)
+        warnings.warn(
+            f"{question}(): {text}The result mixes what they found: do not use it. {run_longer(trace)}",
+            UserWarning,
+            stacklevel=3,  # who asked the question
+        )
+    return trace
+
+
+def different_modes(trace: Trace) -> str:
+    """A sentence, with a blank after it, on chains whose most probable n_clusters differ; empty if they do not."""
+    modes = np.array([np.bincount(chain).argmax() for chain in trace.n_clusters])
+    if modes.min() == modes.max():
+        return ""
+    return f"The most probable n_clusters of each chain {by_chain(modes, 'd')}. "
+
+
+def alike_all_the_same(modes: str) -> str:
+    """What :func:`different_modes` means where R-hat finds nothing."""
+    return f"{modes}As R-hat finds the chains alike, these numbers are about equally probable, or the chains are short."
+
+
+def by_chain(values: AnyArray, form: str) -> str:
+    """What a quantity of each chain is, or between what it lies."""
+    if len(values) <= LISTED:
+        return f"is {', '.join(f'{value:{form}}' for value in values)}"
+    return f"lies between {values.min():{form}} and {values.max():{form}}"
+
+
+def _disjoint(values: AnyArray) -> bool:
+    """Whether the range of some chain (C, T) does not touch that of another."""
+    if values.shape[0] < 2 or values.shape[1] < _MIN_DRAWS_RANGES:
+        return False
+    return bool(values.max(1).min() < values.min(1).max())
+
+
+def _r_hat_text(value: float) -> str:
+    """R-hat for a sentence."""
+    return f"{value:.2f}" if value < 100 else "stuck at different values"

@@ -1,0 +1,121 @@
+"""A trace in the terms of other packages: ArviZ's DataTree and a pandas data frame."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import checks
+from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.posterior.predict import pointwise_log_density
+from gibbs_gmm.posterior.relabel import Relabelling
+from gibbs_gmm.trace import Trace
+
+_DIMS = {
+    "sorted_weights": ["rank"],
+    "weights": ["component"],
+    "means": ["component", "column"],
+    "covariances": ["component", "column", "column_2"],
+    "Psi_0": ["column", "column_2"],
+    "assignments": ["row"],
+    "X": ["row", "column"],
+}
+
+
+def to_arviz(trace: Trace, X: Any = None) -> Any:
+    """The trace as an ArviZ DataTree; see :meth:`gibbs_gmm.trace.Trace.to_arviz`."""
+    arviz_base = _optional("arviz_base", "to_arviz")
+    relabelling = trace.relabel()
+    posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}
+    for name in ("concentration", "kappa_0", "Psi_0"):
+        if getattr(trace, name) is not None:
+            posterior[name] = getattr(trace, name)
+    stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
+    learned = isinstance(trace.weight_prior, MixtureOfFiniteMixtures) and not trace.n_is_known
+    (posterior if learned else stats)["n_components"] = trace.n_components
+    (stats if trace.n_is_known else posterior)["n_clusters"] = trace.n_clusters
+    matched = relabelling.trace.assignments
+    if matched is not None:
+        stats["assignments"] = matched
+    groups = {"posterior": posterior, "sample_stats": stats}
+    components = _components(relabelling)
+    share = {"n_components": relabelling.n_matched, "share_of_draws": float(relabelling.counted.mean())}
+    if components is not None:
+        groups["components"] = components
+    coords: dict[str, Any] = {
+        "component": np.arange(relabelling.n_matched),
+        "rank": np.arange(trace.weights.shape[2]),
+        "column": list(trace.columns),
+        "column_2": list(trace.columns),
+        "row": np.arange(trace.settings["n_observations"]),
+    }
+    if X is not None:
+        array = checks.new_data(X, trace.columns, "X")
+        if len(array) != trace.settings["n_observations"]:
+            raise ValueError(
+                f"X must be the {trace.settings['n_observations']} rows that were fitted, got {len(array)}"
+            )
+        if hasattr(X, "index") and hasattr(X, "columns") and X.index.is_unique:
+            coords["row"] = np.asarray(X.index)
+        groups["log_likelihood"] = {"X": pointwise_log_density(trace, array)}
+        groups["observed_data"] = {"X": np.asarray(array)}
+    return arviz_base.from_dict(
+        groups,
+        coords=coords,
+        dims=_DIMS,
+        attrs={
+            "posterior": {
+                "inference_library": "gibbs_gmm",
+                "inference_library_version": trace.settings["versions"]["gibbs-gmm"],
+                "sampling_time": trace.settings["seconds"],
+                "tuning_steps": trace.settings["warmup"],
+                "thin": trace.settings["thin"],
+            },
+            **({} if components is None else {"components": share}),
+        },
+    )
+
+
+def _components(relabelling: Relabelling) -> dict[str, AnyArray] | None:
+    """Components in the draws that have as many as the reference: of each chain equally many of these, the first."""
+    trace, J = relabelling.source, relabelling.n_matched
+    least = int(np.count_nonzero(relabelling.counted, axis=1).min())
+    if least == 0:  # the chains are apart
+        return None
+    draws = np.stack([np.flatnonzero(chosen)[:least] for chosen in relabelling.counted])
+    chains = np.arange(len(draws))[:, None, None]
+    own = (chains, draws[..., None], relabelling.permutation[chains[..., 0], draws][..., :J])
+    values = {name: getattr(trace, name)[own] for name in ("weights", "means", "covariances")}
+    return {**values, "draw_of_posterior": draws}
+
+
+def to_dataframe(trace: Trace) -> Any:
+    """The trace as a data frame; see :meth:`gibbs_gmm.trace.Trace.to_dataframe`."""
+    pandas = _optional("pandas", "to_dataframe")
+    matched, names, D = trace.relabel().trace, trace.columns, len(trace.columns)
+    chain, draw, component = np.nonzero(~np.isnan(matched.means[..., 0]))
+    own = (chain, draw, component)
+    frame = {"chain": chain, "draw": draw, "component": component, "weight": matched.weights[own]}
+    frame |= {f"mean[{names[i]}]": matched.means[..., i][own] for i in range(D)}
+    frame |= {
+        f"covariance[{names[i]}, {names[j]}]": matched.covariances[..., i, j][own]
+        for i in range(D)
+        for j in range(i, D)
+    }
+    for name in ("n_components", "n_clusters", "log_likelihood", "log_posterior", "concentration", "kappa_0"):
+        if getattr(trace, name) is not None:
+            frame[name] = getattr(trace, name)[chain, draw]
+    return pandas.DataFrame(frame)
+
+
+def _optional(module: str, function: str) -> Any:
+    """An optional package, or a message that names the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"Trace.{function} needs the package {module!r}; install it with: pip install 'gibbs-gmm[arviz]'"
+        ) from error

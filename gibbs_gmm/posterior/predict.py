@@ -1,0 +1,279 @@
+"""New rows under the posterior predictive: their density, the cluster they belong to, and draws of them.
+
+The density of a new row given a draw is that of the draw's mixture. What the components without observations hold is
+not dropped: their parameters are independent of the data given the hyperparameters, so that where a trace does not hold
+them (an unknown number of components) they are integrated out, and their place taken by the prior predictive, a
+multivariate t at the draw's hyperparameters, with weight ``1 - weights.sum(-1)``. Where it holds them they are used.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import checks
+from gibbs_gmm.fitting import _cores
+from gibbs_gmm.kernels.posterior import predictive as kernels
+from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.model.weight_priors import DirichletProcess, PitmanYorProcess
+from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
+from gibbs_gmm.posterior.relabel import Relabelling
+from gibbs_gmm.sampler.chain import NumericalError, seed_sequence
+from gibbs_gmm.trace import Trace
+
+_BLOCK_BYTES = 1 << 20  # factorised draws that are held at a time: they should stay in a cache
+_LEAST_DRAWS = 8  # and at least so many
+_MOST_ROWS = 1 << 14  # rows of one task: Ctrl-C waits for no more than that times the draws of a block
+_SAMPLE_ROWS = 1 << 14
+
+
+class Threads:
+    """Runs a task over ranges of things, on threads or, where there is one, without any."""
+
+    def __init__(self, threads: int | None) -> None:
+        self.count = _cores() if threads is None else checks.integer("threads", threads, 1)
+        self._pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, task: Callable[[int, int], Any], size: int, unit: int, most: int) -> list[Any]:
+        """Results of ``task(first, last)`` over 0..size, in ranges of at most ``most``, cut at multiples of unit."""
+        step = max(unit, min(most, math.ceil(size / (4 * self.count) / unit) * unit))
+        ranges = [(first, min(first + step, size)) for first in range(0, size, step)]
+        if self._pool is None or len(ranges) == 1:
+            return [task(*ends) for ends in ranges]
+        return [part.result() for part in [self._pool.submit(task, *ends) for ends in ranges]]
+
+
+def log_density(trace: Trace, X_new: Any, threads: int | None = None) -> FloatArray:
+    """Log posterior predictive density of rows; see :meth:`gibbs_gmm.trace.Trace.log_density`."""
+    X, (C, T, K) = checks.new_data(X_new, trace.columns), trace.weights.shape
+    top, mass = _sums(trace, X, np.zeros((C * T, K + 1), np.int64), 1, threads)
+    return np.asarray((top + np.log2(mass[0])) / LOG2_E - math.log(C * T), np.float64)
+
+
+def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name: str = "X") -> FloatArray:
+    """Log density of each row under each draw; see :meth:`gibbs_gmm.trace.Trace.pointwise_log_density`."""
+    rows = checks.new_data(X, trace.columns, name)
+    C, T, N = *trace.n_clusters.shape, len(rows)
+    result = np.empty((C * T, N))
+    loc = _location(trace)
+    with Threads(threads) as workers:
+        for start, mixtures in _blocks(trace, loc, workers):
+            out = result[start : start + len(mixtures.n)]
+            workers.run(functools.partial(kernels.log_densities, rows, loc, mixtures, out), N, TILE, _MOST_ROWS)
+    return result.reshape(C, T, N)
+
+
+def predict_proba(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> FloatArray:
+    """Probabilities of clusters for new rows; see :meth:`gibbs_gmm.trace.Trace.predict_proba`."""
+    X = checks.new_data(X_new, trace.columns)
+    cluster, counted, J = clusters_of_components(trace, reference)
+    C, T, K = cluster.shape
+    column = np.full((C * T, K + 1), J, np.int64)
+    column[:, :K] = cluster.reshape(C * T, K)
+    _, mass = _sums(trace, X, column, J + 1, threads, counted.ravel())
+    return np.asarray((mass / mass.sum(0)).T, np.float64, order="C")
+
+
+def predict(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> IntArray:
+    """Most probable clusters of new rows; see :meth:`gibbs_gmm.trace.Trace.predict`."""
+    proba = predict_proba(trace, X_new, reference, threads)
+    labels = proba.argmax(1)
+    return np.where(labels == proba.shape[1] - 1, -1, labels)
+
+
+def clusters_of_components(trace: Trace, reference: Any) -> tuple[IntArray, AnyArray, int]:
+    """What each component of each draw stands for, 0..J-1 or J for none (C, T, K); the draws that count (C, T); J."""
+    if reference is None or (isinstance(reference, Partition) and reference.loss is None):
+        reference = trace.relabel()
+    if isinstance(reference, Relabelling):
+        if reference.permutation.shape != trace.weights.shape:
+            raise ValueError(
+                f"reference must be a relabelling of this trace, {trace.weights.shape}, got one of "
+                f"{reference.permutation.shape}"
+            )
+        return clusters_of(reference), reference.counted, reference.n_matched
+    labels = _labels(trace, reference)
+    if trace.assignments is None:
+        raise ValueError(
+            "a trace without assignments cannot be compared with a partition; fit with save_assignments=True, or leave "
+            "reference out"
+        )
+    return clusters_with_most(trace, labels), np.ones(trace.n_clusters.shape, dtype=bool), int(labels.max()) + 1
+
+
+def _labels(trace: Trace, reference: Any) -> IntArray:
+    """The labels of a partition, or that are one, checked."""
+    labels, N = np.asarray(getattr(reference, "labels", reference)), trace.settings["n_observations"]
+    if labels.shape != (N,) or labels.dtype.kind not in "iu":
+        seen = f"shape {labels.shape} and dtype {labels.dtype}" if labels.dtype.kind != "O" else repr(reference)
+        raise ValueError(
+            f"reference must be a partition, a relabelling or {N} integer labels, one for each fitted row, got {seen}"
+        )
+    if labels.min() < 0:
+        raise ValueError(f"reference must hold labels 0, 1, ..., got {labels.min()}")
+    return labels.astype(np.int64)
+
+
+def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray, IntArray]:
+    """``n`` rows from the posterior predictive, and of each its draw (counted over all chains) and component.
+
+    A draw is chosen uniformly, a component by its weights, and a row from it. Components that own nothing and are not
+    in the trace are number K.
+    """
+    n = checks.integer("n", n, 1)
+    generator = np.random.Generator(np.random.PCG64(seed_sequence(rng)))
+    C, T, K, D = trace.means.shape
+    draw = generator.integers(C * T, size=n)
+    weights = np.hstack([trace.weights.reshape(C * T, K), _rest(trace)[:, None]])
+    component, u = np.empty(n, np.int64), generator.random(n)
+    for start in range(0, n, _SAMPLE_ROWS):
+        own = slice(start, start + _SAMPLE_ROWS)
+        cumulated = np.cumsum(weights[draw[own]], axis=1)
+        # Counted are the components before it; one of weight 0 is never it, since u < 1.
+        component[own] = (cumulated <= u[own, None] * cumulated[:, -1:]).sum(1)
+    X, new = generator.standard_normal((n, D)), component == K
+    X[new] /= np.sqrt(generator.chisquare(trace.prior.nu_0 - D + 1.0, int(new.sum())))[:, None]
+    kappa_0, Psi_0 = _hyperparameters(trace)
+    means, covariances = trace.means.reshape(C * T, K, D), trace.covariances.reshape(C * T, K, D, D)
+    pair = draw * (K + 1) + component
+    order = np.argsort(pair, kind="stable")
+    for start in range(0, n, _SAMPLE_ROWS):
+        rows = order[start : start + _SAMPLE_ROWS]
+        pairs, which = np.unique(pair[rows], return_inverse=True)
+        t, k = np.divmod(pairs, K + 1)
+        prior, inside = k == K, np.minimum(k, K - 1)
+        scale = ((kappa_0[t] + 1.0) / kappa_0[t])[:, None, None]
+        A = np.where(prior[:, None, None], scale * Psi_0[t], covariances[t, inside])
+        centre = np.where(prior[:, None], trace.prior.mu_0, means[t, inside])
+        X[rows] = centre[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(A)[which], X[rows])
+    return X, draw, component
+
+
+def _sums(
+    trace: Trace, X: AnyArray, column: IntArray, J: int, threads: int | None, counted: AnyArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """top (N,) and mass (J, N): mass[j] 2^top is the sum of w_k N(x | mu_k, Sigma_k) over what counts towards j.
+
+    Of the draws that are ``counted`` (C T,), all of them by default.
+    """
+    top, mass, loc = np.full(len(X), kernels.LOWEST), np.zeros((J, len(X))), _location(trace)
+    column = _held_first(trace, column)
+    with Threads(threads) as workers:
+        for start, mixtures in _blocks(trace, loc, workers):
+            own = column[start : start + len(mixtures.n)]
+            if counted is not None and not counted.all():
+                some = counted[start : start + len(own)]
+                own, names = own[some], mixtures._fields[:-1]
+                mixtures = mixtures._replace(**{name: getattr(mixtures, name)[some] for name in names})
+            task = functools.partial(kernels.add_draws, X, loc, mixtures, own, top, mass)
+            workers.run(task, len(X), TILE, _MOST_ROWS)
+    return top, mass
+
+
+def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[int, kernels.Mixtures]]:
+    """Draws ready for the kernels, block by block in their order, with the number of the first; buffers are reused."""
+    C, T, K, D = trace.means.shape
+    weights, means, covariances = (
+        _read_only(_held_first(trace, array.reshape(C * T, *array.shape[2:])))
+        for array in (trace.weights, trace.means, trace.covariances)
+    )
+    rest, n_held, (kappa_0, Psi_0) = _rest(trace), _held(trace).sum(1), _hyperparameters(trace)
+    nu_0, mu_0 = trace.prior.nu_0, _read_only(trace.prior.mu_0)
+    B = min(C * T, max(_LEAST_DRAWS, _BLOCK_BYTES // (8 * (K + 1) * (D * D + D + 1))))
+    buffers = kernels.Mixtures(
+        W=np.empty((B, K + 1, D, D)),
+        c=np.empty((B, K + 1, D)),
+        log_c=np.empty((B, K + 1)),
+        n=np.empty(B, np.int64),
+        log_rest=np.empty(B),
+        power=0.5 * (nu_0 + 1.0),
+    )
+    for start in range(0, C * T, B):
+        own = slice(start, min(start + B, C * T))
+        size = own.stop - start
+        mixtures = buffers._replace(**{name: getattr(buffers, name)[:size] for name in buffers._fields[:-1]})
+        mixtures.n[:] = n_held[own]
+        prepare = functools.partial(
+            kernels.prepare,
+            mixtures,
+            weights[own],
+            means[own],
+            covariances[own],
+            rest[own],
+            mu_0,
+            kappa_0[own].copy(),
+            nu_0,
+            Psi_0[own].copy(),
+            loc,
+        )
+        failed = next(filter(None, workers.run(prepare, size, 1, size)), 0)
+        if failed != 0:
+            t, k = divmod(failed - 1, K + 1)
+            what = "Psi_0" if k == K else f"the covariance matrix of component {k}"
+            c, t = divmod(start + t, T)
+            raise NumericalError(f"chain {c}, draw {t}: {what} is not positive definite")
+        yield start, mixtures
+
+
+def _held(trace: Trace) -> AnyArray:
+    """Which slots of each draw hold a component, (C T, K)."""
+    held: AnyArray = ~np.isnan(trace.means[..., 0].reshape(-1, trace.weights.shape[2]))
+    return held
+
+
+def _held_first(trace: Trace, array: AnyArray) -> AnyArray:
+    """``array`` (C T, K, ...) with the slots of each draw that hold a component put first.
+
+    They are there already unless the trace was relabelled. A place K, if it has one, comes after the last of them.
+    """
+    held = _held(trace)
+    slots, K = array.shape[1], held.shape[1]
+    if slots > K:
+        held = np.hstack([held, np.ones((len(held), 1), bool)])
+    if (held[:, 1:] <= held[:, :-1]).all():
+        return array
+    order = np.argsort(~held, axis=1, kind="stable")
+    return np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), axis=1)
+
+
+def _rest(trace: Trace) -> FloatArray:
+    """The weight of the components that a draw's slots do not hold, (C T,); exactly 0 where there are none."""
+    rest = np.maximum(0.0, 1.0 - trace.weights.sum(-1)).reshape(-1)
+    if not isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
+        rest[trace.n_components.reshape(-1) == _held(trace).sum(1)] = 0.0
+    return np.asarray(rest, np.float64)
+
+
+def _hyperparameters(trace: Trace) -> tuple[FloatArray, FloatArray]:
+    """kappa_0 (C T,) and Psi_0 (C T, D, D) of each draw."""
+    draws, D = trace.n_clusters.size, trace.prior.n_features
+    kappa_0 = np.broadcast_to(trace.prior.kappa_0, draws) if trace.kappa_0 is None else trace.kappa_0.reshape(draws)
+    Psi_0 = trace.prior.Psi_0 if trace.Psi_0 is None else trace.Psi_0.reshape(draws, D, D)
+    return kappa_0, np.broadcast_to(Psi_0, (draws, D, D))
+
+
+def _location(trace: Trace) -> FloatArray:
+    """A point within the data, about which densities lose no digits: the mean of the first draw's mixture."""
+    held = _held(trace)[0]
+    weights, means = trace.weights[0, 0, held], trace.means[0, 0, held]
+    return np.asarray(weights @ means / weights.sum(), np.float64)
+
+
+def _read_only(array: FloatArray) -> FloatArray:
+    """A read-only view in C order, so that the kernels are compiled for one kind of array only."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

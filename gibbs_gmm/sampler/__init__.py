@@ -1,0 +1,1 @@
+"""Carrying a run out: chains, what they start from, threads and machines."""

@@ -1,0 +1,149 @@
+"""What a worker of a cluster holds of a run: some shards of the rows, and each chain's labels of them.
+
+Kernels count rows from the first of all, and a uniform belongs to its row's number: so a part holds arrays of all N
+rows, of which only its own ever take memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import mmap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.kernels.sampler.launch import Pair, restricted_task
+from gibbs_gmm.kernels.sampler.row_by_row import rename
+from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.sampler.chain import empty_state, new_pair
+
+_NORESERVE = 0x4000 if not hasattr(mmap, "MAP_NORESERVE") else mmap.MAP_NORESERVE
+
+
+def phantom(shape: tuple[int, ...], dtype: Any) -> AnyArray:
+    """Zeros that take no memory until they are written to, however many."""
+    size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+    return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+
+
+def row_range(N: int, first: int, last: int) -> tuple[int, int]:
+    """The rows of shards first .. last."""
+    shards = kernels.n_shards(N)
+    return first * N // shards, last * N // shards
+
+
+class _Chain(NamedTuple):
+    """A chain as a part sees it; ``done`` (1,) counts the commands that have changed its labels."""
+
+    state: State
+    pair: Pair
+    done: IntArray
+
+
+class Part:
+    """Shards first .. last of the data, pinned to a worker. One command at a time."""
+
+    def __init__(self, rows: AnyArray, N: int, first: int, last: int, threads: int) -> None:
+        self._shards, self._rows = (first, last), row_range(N, first, last)
+        X = phantom((N, rows.shape[1]), rows.dtype)
+        X[self._rows[0] : self._rows[1]] = rows
+        X.flags.writeable = False
+        self._data = Data(X, np.zeros(X.shape[1]), np.ones(X.shape[1]))
+        self._chains: dict[int, _Chain] = {}
+        self._cuts = np.unique(np.linspace(first, last, max(1, threads) + 1).astype(int)).tolist()
+        self._threads = ThreadPoolExecutor(max(1, threads))
+
+    def run(self, chain: int, done: int, command: str, arguments: tuple[Any, ...]) -> Any:
+        """Carry out a command for a chain; None if the part has lost its labels: it wants ``done`` commands before."""
+        if command == "reset":
+            return self._reset(chain, done, *arguments)
+        if command == "rows":
+            return self._data.X[arguments[0]]
+        if chain not in self._chains or int(self._chains[chain].done[0]) != done:
+            return None
+        own = self._chains[chain]
+        result = getattr(self, f"_{command}")(own, *arguments)
+        own.done[0] += command in CHANGES
+        return result
+
+    def _reset(self, chain: int, done: int, loc: FloatArray, capacity: int) -> bool:
+        """Begin with labels 0."""
+        N, D = self._data.X.shape
+        self._data = self._data._replace(loc=loc)
+        state = empty_state(phantom((N,), np.uint16), D, capacity)
+        pair = new_pair(kernels.n_shards(N), D)
+        self._chains[chain] = _Chain(state, pair, np.array([done]))
+        return True
+
+    def _spread(self, task: Callable[..., None], *arguments: Any) -> None:
+        """Run a task for the part's shards, on its threads."""
+        ranges = itertools.pairwise(self._cuts)
+        for part in [self._threads.submit(task, *arguments, a, b) for a, b in ranges]:
+            part.result()
+
+    def _assign(self, own: _Chain, sliced: bool, components: Any, log_w: FloatArray, key: AnyArray) -> Any:
+        """The label pass: returns the shards' statistics and log likelihoods."""
+        state, K, (a, b) = own.state, len(components[2]), self._shards
+        for array, value in zip(state.components, components, strict=True):
+            array[:K] = value
+        state.log_w[: len(log_w)] = log_w
+        state.key[:] = key
+        state.size[N_COMPONENTS] = K
+        self._spread(kernels.assign_task, self._data, state, sliced)
+        return (*(array[a:b, :K] for array in state.shards), state.shard_log_likelihood[a:b])
+
+    def _pass(self, own: _Chain, components: Any, task: IntArray, key: AnyArray) -> Any:
+        """A pass over two clusters: returns the sides' statistics and log q by shard."""
+        pair, (a, b) = own.pair, self._shards
+        for array, value in zip((*pair.components, pair.task, pair.key), (*components, task, key), strict=True):
+            array[...] = value
+        self._spread(restricted_task, self._data.X, self._data.loc, own.state.z, pair)
+        return (*(array[a:b] for array in pair.groups), pair.log_q[a:b])
+
+    _write_pass = _pass  # one that changes labels
+
+    def _relabel(self, own: _Chain, place: IntArray) -> bool:
+        first, last = self._rows
+        own.state.z[first:last] = place[own.state.z[first:last]]
+        return True
+
+    def _rename(self, own: _Chain, was: int, now: int) -> bool:
+        rename(own.state.z[self._rows[0] : self._rows[1]], was, now)
+        return True
+
+    def _write(self, own: _Chain, rows: IntArray, labels: AnyArray) -> bool:
+        mine = (rows >= self._rows[0]) & (rows < self._rows[1])
+        own.state.z[rows[mine]] = labels[mine]
+        return True
+
+    def _set(self, own: _Chain, labels: AnyArray) -> bool:
+        own.state.z[self._rows[0] : self._rows[1]] = labels[self._rows[0] : self._rows[1]]
+        return True
+
+    def _labels(self, own: _Chain) -> Any:
+        return own.state.z[self._rows[0] : self._rows[1]]
+
+    def _row(self, own: _Chain, i: int) -> Any:
+        """Label and values of a row, if it is here."""
+        here = self._rows[0] <= i < self._rows[1]
+        return (int(own.state.z[i]), self._data.X[i]) if here else ()
+
+    def _members(self, own: _Chain, a: int, b: int) -> Any:
+        """The rows of two clusters, their labels and values."""
+        z = self._labels(own)
+        rows = self._rows[0] + np.flatnonzero((z == a) | (z == b))
+        return rows, own.state.z[rows], self._data.X[rows]
+
+    def _least(self, own: _Chain, w: FloatArray, key: AnyArray) -> float:
+        """The least slice."""
+        return float(kernels.least_slice(own.state.z, w, key[1], *self._rows))
+
+
+CHANGES = ("assign", "write_pass", "relabel", "rename", "write", "set")
+"""Commands that change labels."""

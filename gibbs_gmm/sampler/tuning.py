@@ -1,0 +1,94 @@
+"""How much split-merge each sweep does: learned during warm-up, then frozen.
+
+Costs are counted in rows read, not in seconds, so that the same seed gives the same bytes on a busy machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gibbs_gmm.kernels.sampler.split_merge import Moves
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
+from gibbs_gmm.kernels.types import FloatArray
+
+_SCANS = (1, 3, 6)  # scans of a launch that are tried
+_SHARE = 0.2  # of a sweep's row operations that moves may take where rows are what costs
+_PAIR_ROW = 7.0  # a row of a pass over two clusters, and ...
+_ROW = 6.0  # ... of the label pass beside its components, both in components of the label pass
+_GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
+_FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
+_KNOWN = (0.05, 0.5, 0.1)  # most moves a sweep, with a launch, from the library and row by row, ...
+_UNKNOWN = (0.05, 1.0, 3.0)  # ... where n is known and where it is not
+_MANY_COLUMNS = 12.0  # from so many on, one a sweep is row by row: the parameters of a launch propose the worse
+_ROW_BY_ROW = 2_000.0  # components of the label pass that a move row by row costs, ...
+_ROW_BY_ROW_SHARE = 0.1  # ... the share of a sweep that such moves may take beyond those few, ...
+_MOST_ROW_BY_ROW = 30.0  # ... and how many they may be
+
+
+class Tuner:
+    """The schedule of one chain's moves.
+
+    After the first sweep, which draws the labels, warm-up has five parts: greedy moves, which leave out the proposal's
+    probability and carry the chain to where the posterior lives (these draws are discarded); exact moves with each
+    number of scans on trial, one part each, whose launches fill the library; and all moves together at the number of
+    scans that changed the partition most often for each row read. Kept draws use exact moves only, at frozen rates.
+    """
+
+    def __init__(self, warmup: int, model: Model) -> None:
+        self._bounds = [1, *(1 + (warmup - 1) * part // 5 for part in range(1, 6))] if warmup > 1 else [0] * 6
+        self._warmup = warmup
+        # With n known fewer moves change anything once the components are found: they guard against local modes.
+        self._known = model.weights.known
+        self._before = np.zeros(3)
+        self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
+        self.launches, self.recalls, self.row_by_row = _KNOWN if self._known else _UNKNOWN
+        columns = len(model.components.mu_0)
+        self.row_by_row = max(self.row_by_row, min(1.0, (columns / _MANY_COLUMNS) ** 2))
+        self.scans = _SCANS[1]
+
+    def at(self, sweep: int, moves: Moves, state: State) -> tuple[FloatArray, int]:
+        """The tuning from this sweep on, and for how many sweeps it stays (to the end of the run after warm-up)."""
+        part = int(np.searchsorted(self._bounds, sweep, side="right"))
+        self._learn(part, moves, state)
+        if part == 6 or self._warmup <= 1 <= sweep:
+            return _values(self.launches, self.recalls, self.row_by_row, self.scans, False, False), 1 << 62
+        left = max(self._bounds[part], 1) - sweep
+        if part == 0:
+            return _values(0.0, 0.0, 0.0, 0, False, False), left
+        if part == 1:
+            return _values(1.0, _GREEDY_MERGES, self.row_by_row, self.scans, True, True), left
+        if part <= 4:
+            return _values(1.0, 0.0, self.row_by_row, _SCANS[part - 2], False, True), left
+        return _values(1.0, self.recalls, self.row_by_row, self.scans, False, True), left
+
+    def _learn(self, part: int, moves: Moves, state: State) -> None:
+        """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
+        if part not in range(2, 6) or part in self._trials:
+            return
+        now = np.array([moves.counts[0, :2, 1].sum(), moves.counts[0, :, 0].sum(), moves.rows[0]], np.float64)
+        self._trials[part] = now - self._before
+        self._before = now
+        trials = [self._trials[p] for p in (3, 4, 5) if p in self._trials]  # each holds what the part before it did
+        if part < 5 or len(trials) < len(_SCANS):
+            return  # a very short warm-up has parts without sweeps: it keeps the rates it began with
+        accepted, tried, rows = np.array(trials).T
+        self.scans = _SCANS[int(np.argmax((accepted + 0.5) / (rows + 1.0)))]
+        N = len(state.z)
+        if N > _FEW_ROWS and rows.sum() > 0.0:
+            sweep = N * (state.size[N_CLUSTERS] + _ROW)
+            affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / tried.sum())
+            self.launches = float(min(self.launches, affordable / 2.0))
+            self.recalls = float(min(self.recalls, affordable / 2.0))
+            if not self._known:
+                affordable = _ROW_BY_ROW_SHARE * sweep / _ROW_BY_ROW
+                self.row_by_row = float(min(max(self.row_by_row, affordable), _MOST_ROW_BY_ROW))
+
+    def frozen(self) -> dict[str, float]:
+        """What kept draws use, for the record."""
+        rates = {"launches": self.launches, "recalls": self.recalls, "row_by_row": self.row_by_row}
+        return {**rates, "scans": self.scans}
+
+
+def _values(launches: float, recalls: float, row_by_row: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
+    """The tuning as the kernels take it."""
+    return np.array([launches, recalls, row_by_row, scans, greedy, collect], np.float64)

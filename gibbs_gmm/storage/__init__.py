@@ -1,0 +1,1 @@
+"""A run and a trace on disk: whole or not at all."""
