@@ -1,6 +1,5 @@
 """Every compiler option of the package, in one place. Nothing outside ``kernels/`` imports numba."""
 
-import functools
 import hashlib
 import itertools
 from collections.abc import Callable
@@ -39,13 +38,15 @@ def _can_cache() -> bool:
 _CACHE = _can_cache()
 
 
-@functools.cache
 def stamp_of(folder: Path) -> str:
     """A digest of all kernels' source and of the options: compiled code contains copies of kernels from other files."""
     digest = hashlib.sha256(repr(sorted(_OPTIONS.items())).encode())
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+_STAMP = stamp_of(Path(__file__).parent)
 
 
 class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
@@ -76,7 +77,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp_of(Path(__file__).parent))
+        self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, _STAMP)
 
 
 def _compiled(function: F, **options: Any) -> F:
