@@ -345,11 +345,12 @@ def _chains(
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
         K = known or min(_start(c, len(data.X)), capacity - 1)
-        state = initial_state(generator, data, model, alpha, K, capacity)
+        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity)
         if cluster is not None:
-            state = state._replace(z=cluster.labels(c, data.loc, capacity))
+            cluster.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        chains.append(Chain(c, generator, data, model, state, recipe.plan, recipe.save_assignments, window_bytes, rows))
+        settings = recipe.plan, recipe.save_assignments, window_bytes, rows, cluster
+        chains.append(Chain(c, generator, data, model, recipe.prior.family, state, *settings))
     return chains
 
 

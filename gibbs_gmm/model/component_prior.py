@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks
+from gibbs_gmm.kernels.families import FULL
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.model import columns as statistics
@@ -221,8 +223,13 @@ class NormalInverseWishart:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
         L_0 = np.asarray(np.linalg.cholesky(self.Psi_0), np.float64)
         log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
-        noise = self.resolution**2 / 12.0
-        return Prior(self.mu_0 - loc, self.kappa_0, self.nu_0, self.Psi_0.copy(), L_0, log_norm, noise)
+        scalars = np.array([self.kappa_0, self.nu_0, log_norm])
+        return Prior(self.mu_0 - loc, scalars, self.Psi_0.copy(), L_0, self.resolution**2 / 12.0)
+
+    @property
+    def family(self) -> Family:
+        """How the kernels make room for components of this kind."""
+        return FULL
 
     def hyper_as_kernel(self) -> Hyperprior:
         """The laws of Psi_0 and kappa_0 as the kernels take them."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.fitting import _cores
+from gibbs_gmm.kernels.families.generic import zeros
 from gibbs_gmm.kernels.posterior import co_clustering, partition_search
 from gibbs_gmm.kernels.posterior.partition_search import Draws, Table
 from gibbs_gmm.kernels.simd import LANES
@@ -24,7 +25,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition, assignments_of, contradiction, of_labels
 from gibbs_gmm.posterior.numbering import like
 from gibbs_gmm.posterior.partition_draws import collect
-from gibbs_gmm.sampler.chain import _padded, seed_sequence
+from gibbs_gmm.sampler.chain import seed_sequence
 from gibbs_gmm.trace import Trace
 
 LARGEST_MATRIX = 10_000
@@ -286,14 +287,14 @@ def _new_table(draws: Draws, width: int) -> Table:
     (U, S), L, width = draws.z.shape, int(draws.first[-1]), -(-width // LANES) * LANES
     return Table(
         n=np.zeros((L, width), np.int32),
-        gain=_padded(L, width),
-        less=_padded(L, width),
+        gain=zeros(L, width),
+        less=zeros(L, width),
         size=np.zeros(width, np.int64),
         label=np.full(U, -1),
         m=np.zeros(L, np.int64),
         pairs=np.zeros((2, S)),
         at=np.zeros(S, np.int64),
-        sums=_padded(2, width),
+        sums=zeros(2, width),
         numbers=np.zeros(5),
         now=np.zeros(1),
     )

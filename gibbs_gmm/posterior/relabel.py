@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.posterior.matching import add_responsibilities, count_agreements, count_places
-from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
+from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.numbering import by_weight
 from gibbs_gmm.posterior.partition_draws import label_blocks

@@ -16,15 +16,16 @@ import numpy as np
 from tqdm import tqdm
 
 from gibbs_gmm import checks
-from gibbs_gmm.kernels.families.hyperprior import FIXED, new_room
+from gibbs_gmm.kernels.families.generic import Family, padded
+from gibbs_gmm.kernels.families.hyperprior import FIXED
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.label_pass import Components, Statistics, new_workspace
-from gibbs_gmm.kernels.sampler.launch import Pair, restricted_task
+from gibbs_gmm.kernels.sampler.launch import Pair, pair_task
+from gibbs_gmm.kernels.sampler.moves import Library, Moves
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
-from gibbs_gmm.kernels.sampler.split_merge import Library, Moves, split_merge
+from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
-from gibbs_gmm.kernels.simd import LANES
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.kernels.tile import new_workspace
+from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
 from gibbs_gmm.sampler.starts import kmeans_plus_plus
 from gibbs_gmm.sampler.tuning import Tuner
 from gibbs_gmm.storage.draw_files import with_slots
@@ -80,22 +81,16 @@ def seed_sequence(rng: Any) -> np.random.SeedSequence:
         ) from None
 
 
-def _padded(*shape: int) -> FloatArray:
-    """Zeros of this shape that start on a cache line; the last axis is a multiple of eight."""
-    raw = np.zeros(math.prod(shape) + LANES)
-    skip = (-raw.ctypes.data % 64) // 8
-    return raw[skip : skip + math.prod(shape)].reshape(shape)
-
-
-def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: float, K: int, capacity: int) -> State:
+def initial_state(
+    rng: np.random.Generator, data: Data, model: Model, family: Family, alpha: float, K: int, capacity: int
+) -> State:
     """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
 
     ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
     """
-    D, prior = data.X.shape[1], model.components
-    state = empty_state(np.zeros(len(data.X), np.uint16), D, capacity)
-    state.hyper[:] = alpha, prior.kappa_0, prior.log_norm
-    state.Psi_0[:], state.L_0[:] = prior.Psi_0, prior.L_0
+    D = data.X.shape[1]
+    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity)
+    state.alpha[0] = alpha
     state.size[:] = K, 0
     rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)
     t = 0
@@ -105,81 +100,64 @@ def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: flo
             centre = own.mean(0)
             state.total.n[t] = len(own)
             state.components.centre[t, :D] = centre
-            state.total.S[t, :D, :D] = (own - centre).T @ (own - centre)
+            state.total.block[t] = family.block_of(own - centre)
             t += 1
     state.size[N_CLUSTERS] = t
     return state
 
 
-def empty_state(z: LabelArray, D: int, capacity: int) -> State:
-    """Room for a chain's state, with these labels (N,)."""
-    P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(z))
+def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> State:
+    """Room for a chain's state, with these labels (N,) and a prior of its own, equal to this one."""
+    D, shards = len(prior.mu_0), kernels.n_shards(len(z))
     return State(
         z=z,
-        total=_statistics(capacity, P),
+        total=family.statistics(capacity, D),
         log_w=np.zeros(capacity),
-        W=np.zeros((capacity, D, D)),
-        components=_components(capacity, D),
-        shards=_statistics(shards, capacity, P),
+        parameters=family.parameters(capacity, D),
+        components=family.components(capacity, D),
+        shards=family.statistics(shards, capacity, D),
         shard_log_likelihood=np.zeros(shards),
         key=np.zeros(2, np.uint64),
-        hyper=np.zeros(3),
-        Psi_0=np.zeros((D, D)),
-        L_0=np.zeros((D, D)),
+        alpha=np.zeros(1),
+        prior=type(prior)(*(array.copy() for array in prior)),
         size=np.zeros(2, np.int64),
         report=np.zeros(3, np.int64),
     )
 
 
-def new_moves(data: Data, capacity: int) -> Moves:
+def new_moves(data: Data, family: Family, capacity: int) -> Moves:
     """Buffers of split-merge moves, and an empty library."""
-    D = data.X.shape[1]
-    P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(data.X))
+    N, D = data.X.shape
     library = Library(
-        W=np.zeros((_LIBRARY, 2, D, D)),
-        c=np.zeros((_LIBRARY, 2, D)),
-        log_c=np.zeros((_LIBRARY, 2)),
-        centre=np.zeros((_LIBRARY, 2, P)),
+        components=family.components(2 * _LIBRARY, D),
         mean=np.zeros((_LIBRARY, D)),
+        score=np.zeros(_LIBRARY),
         collected=np.zeros(1, np.int64),
     )
     return Moves(
-        pair=new_pair(shards, D),
-        groups=_statistics(2, P),
-        union=_statistics(1, P),
-        union_centre=np.zeros(P),
+        pair=new_pair(family, kernels.n_shards(N), D),
+        groups=family.statistics(2, D),
+        union=family.statistics(1, D),
+        union_centre=np.zeros(padded(D)),
         sizes=np.zeros(capacity + 1),
-        mu_n=np.zeros(D),
-        Psi_n=np.zeros((D, D)),
-        W=np.zeros((D, D)),
-        room=new_room(D),
-        score=np.zeros(_LIBRARY),
+        mean=np.zeros(D),
+        scratch=family.scratch(D),
         counts=np.zeros((2, 3, 2), np.int64),
-        rows=np.zeros(1, np.int64),
+        rows_read=np.zeros(1, np.int64),
         library=library,
     )
 
 
-def new_pair(shards: int, D: int) -> Pair:
+def new_pair(family: Family, shards: int, D: int) -> Pair:
     """Room for a pass over two clusters."""
     return Pair(
-        components=_components(2, D),
+        components=family.components(2, D),
         task=np.zeros(5, np.int64),
         key=np.zeros(1, np.uint64),
-        groups=_statistics(shards, 2, -(-D // LANES) * LANES),
+        anchors=np.zeros((2, padded(D))),
+        groups=family.statistics(shards, 2, D),
         log_q=np.zeros(shards),
     )
-
-
-def _statistics(*shape: int) -> Statistics:
-    """Empty statistics: shape (..., K, P)."""
-    *lead, P = shape
-    return Statistics(np.zeros(lead), _padded(*lead, P), _padded(*lead, P, P))
-
-
-def _components(K: int, D: int) -> Components:
-    """Room for K components in the label pass's form."""
-    return Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), _padded(K, -(-D // LANES) * LANES))
 
 
 class Shared:
@@ -190,17 +168,15 @@ class Shared:
     def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
         self._helpers, self._tasks = helpers, tasks
 
-    def calls(self, model: Model) -> kernels.Calls:
-        """The pieces of a sweep, those that pass over X spread; pointers would be interpreted when called from here."""
-        return kernels.kernel_calls(model)._replace(
-            split_merge=plain(split_merge), restricted=self._restricted, assign=self._assign
-        )
+    def rows(self, chain: int) -> Rows:
+        """The store of the rows that an interpreted sweep of this chain is handed: its passes over X are spread."""
+        return kernels.kernel_rows()._replace(label_pass=self._label_pass, pair_pass=self._pair_pass)
 
-    def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
-        self._spread(kernels.assign_task, len(state.shard_log_likelihood), data, state, sliced)
+    def _label_pass(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
+        self._spread(kernels.label_task, len(state.shard_log_likelihood), data, state, sliced)
 
-    def _restricted(self, X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, *_: Any) -> None:
-        self._spread(restricted_task, len(pair.log_q), X, loc, z, pair)
+    def _pair_pass(self, data: Data, z: LabelArray, pair: Pair, *_: Any) -> None:
+        self._spread(pair_task, len(pair.log_q), data, z, pair)
 
     def _spread(self, task: Callable[..., None], shards: int, *arguments: Any) -> None:
         """Run ``task(*arguments, first, last)`` for consecutive ranges of shards, and wait for all."""
@@ -219,7 +195,8 @@ class Chain:
     """One chain: a generator, a state, and the part of the trace that it writes.
 
     Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
-    be called. ``arrays`` may be its part of arrays of all chains.
+    be called. ``arrays`` may be its part of arrays of all chains. ``remote`` is where the rows and its labels are, if
+    not here: something that can ``gather`` and ``scatter`` the labels of a chain.
     """
 
     def __init__(
@@ -228,18 +205,21 @@ class Chain:
         rng: np.random.Generator,
         data: Data,
         model: Model,
+        family: Family,
         state: State,
         plan: Plan,
         save_assignments: bool,
         window_bytes: int | None = None,
         arrays: dict[str, AnyArray] | None = None,
+        remote: Any = None,
     ) -> None:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
-        self.moves = new_moves(data, capacity)
+        self.remote = remote
+        self.moves = new_moves(data, family, capacity)
         self.tuner = Tuner(plan.warmup, model)
         self._scratch = kernels.Scratch(
-            sides=new_sides(N, D, model.components.nu_0),
+            sides=new_sides(family, model.prior, N),
             cumulated=np.zeros(len(model.weights.log_p)),
             place=np.zeros(capacity, np.int64),
             work=new_workspace(capacity, D),
@@ -252,7 +232,8 @@ class Chain:
         self.labels = rows.get("assignments")
         self.arrays = {name: array for name, array in rows.items() if name != "assignments"}
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
-        self._calls = kernels.compiled_calls(rng, data, model, state, self.moves, draws)
+        if remote is None:  # otherwise all sweeps are interpreted
+            self._compiled = kernels.compiled_calls(rng, data, model, state, self.moves, draws, self._scratch)
         self.sweeps_done = 0
         self._seconds_per_sweep = math.inf
 
@@ -298,6 +279,16 @@ class Chain:
         self.sweeps_done = sweeps
         self._first = self.draws_done
 
+    def gather_labels(self) -> None:
+        """Have the labels in the state, wherever the rows are."""
+        if self.remote is not None:
+            self.state.z[:] = self.remote.gather(self.number)
+
+    def scatter_labels(self) -> None:
+        """Have the labels of the state where the rows are."""
+        if self.remote is not None:
+            self.remote.scatter(self.number, self.state.z)
+
     def report(self) -> dict[str, Any]:
         """What became of its split-merge moves, for the record."""
         return {"counts": self.moves.counts.tolist(), **self.tuner.frozen()}
@@ -325,9 +316,12 @@ class Chain:
         long = _SHARE_SECONDS < self._seconds_per_sweep < math.inf
         spread = shared is not None and (shared.always or long)
         run_sweeps = plain(kernels.run_sweeps) if spread else kernels.run_sweeps
-        calls = shared.calls(self.model) if shared is not None and spread else self._calls
+        if shared is not None and spread:
+            calls, rows = kernels.kernel_calls(self.model), shared.rows(self.number)
+        else:
+            calls, rows = self._compiled
         total = run_sweeps(
-            self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, sweeps, thin, draws
+            self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, rows, sweeps, thin, draws
         )
         done = int(report[DONE])
         self._check(done)
@@ -339,8 +333,9 @@ class Chain:
                 self.window = max(first + kept, self._room(slots))
             self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
-            record = calls.record if spread else kernels.record  # a pointer would be interpreted
-            record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1)
+            if not spread:
+                rows = kernels.kernel_rows()  # a pointer would be interpreted
+            kernels.record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1, rows)
         if self.labels is not None and kept > 0:
             most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
             self.labels = self.labels.astype(
@@ -357,7 +352,9 @@ class Chain:
 
     def _rows(self, first: int, kept: int, labels: LabelArray) -> Draws:
         """The rows of the trace that the next draws go to."""
-        return Draws(**{name: array[first : first + kept] for name, array in self.arrays.items()}, z=labels)
+        rows = {name: array[first : first + kept] for name, array in self.arrays.items()}
+        scale = rows.pop("Psi_0")
+        return Draws(**rows, scale=scale, z=labels)
 
     def _check(self, done: int) -> None:
         failed = int(self.state.report[FAILED])
@@ -371,7 +368,7 @@ class Chain:
 
     def _why(self, k: int) -> str:
         """The rows and columns in which cluster k, or any if k < 0, does not vary, where that can be seen."""
-        if not isinstance(self.state.z, np.ndarray) or not self.state.key[0]:
+        if self.remote is not None or not self.state.key[0]:
             return ""
         rows = np.flatnonzero(self.state.z == k) if k >= 0 else _equal_rows(self.data.X)
         if len(rows) == 0:
@@ -396,7 +393,7 @@ def trace_arrays(shape: tuple[int, ...], model: Model, capacity: int, N: int) ->
 
     For a known n each has all its components; otherwise as many slots as will do at first, and labels of one byte.
     """
-    known, D = model.weights.known, len(model.components.mu_0)
+    known, D = model.weights.known, len(model.prior.mu_0)
     slots = capacity if known else min(capacity, _SLOTS)
     scale = D if model.hyper.law != FIXED else 0  # a scale that is fixed is not written down for each draw
     arrays: dict[str, AnyArray] = {
