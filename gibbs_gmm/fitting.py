@@ -12,7 +12,6 @@ import numpy as np
 
 from gibbs_gmm import checks, data_warnings
 from gibbs_gmm.kernels.families.hyperprior import FIXED
-from gibbs_gmm.kernels.sampler.partition_prior import PROCESS
 from gibbs_gmm.kernels.sampler.state import Data, Model
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _PROCESS_CAPACITY = 4096
 _WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
-_MAX_COMPONENTS = (1 << 16) - 1  # labels are held as uint16
 
 
 def fit(
@@ -138,10 +136,10 @@ def fit(
     array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))
     if thin is None:
-        rows, most = (5_000, 10) if isinstance(weight_prior, FiniteMixture) else (50_000, 50)
+        rows, most = (50_000, 50) if weight_prior.known_n is None else (5_000, 10)
         thin = max(1, min(most, rows // len(array)))
     if warmup is None:
-        warmup = 1000 if isinstance(weight_prior, FiniteMixture) else 1000 + 200 * thin
+        warmup = 1000 + 200 * thin if weight_prior.known_n is None else 1000
     plan = Plan(
         warmup=checks.integer("warmup", warmup, 0),
         draws=checks.integer("draws", draws, 1),
@@ -307,7 +305,7 @@ def _in_folder(
 
 def _sizes(recipe: Recipe, data: Data) -> dict[str, int]:
     """Bytes of the trace by part; at least so many where n is unknown."""
-    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else 1
+    known = recipe.weight_prior.known_n or 1
     labels = len(data.X) * np.min_scalar_type(known - 1).itemsize if recipe.save_assignments else 0
     return trace_bytes(recipe.chains, recipe.plan.draws, known, data.X.shape[1], labels)
 
@@ -334,11 +332,11 @@ def _chains(
     window_bytes: int | None = None,
 ) -> list[Chain]:
     """All chains, before their first sweep."""
-    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else None
+    known = recipe.weight_prior.known_n
     if known is not None:
         capacity = known
     else:  # memory is touched only where components are in use
-        capacity = _PROCESS_CAPACITY if model.weights.kind == PROCESS else len(model.weights.log_p)
+        capacity = len(model.weights.log_p) if recipe.weight_prior.n_is_finite else _PROCESS_CAPACITY
     shape, N = (recipe.chains, recipe.plan.draws), len(data.X) if recipe.save_assignments else 0
     whole = trace_arrays(shape, model, capacity, N) if model.weights.known and window_bytes is None else None
     chains = []
@@ -358,13 +356,7 @@ def _weight_prior(n_components: Any, N: int) -> WeightPrior:
     if n_components is None:
         n_components = MixtureOfFiniteMixtures()
     weight_prior = n_components if isinstance(n_components, WeightPrior) else FiniteMixture(n_components)
-    limit = min(N, _MAX_COMPONENTS)
-    if isinstance(weight_prior, FiniteMixture) and weight_prior.n_components > limit:
-        raise ValueError(f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}")
-    if isinstance(weight_prior, MixtureOfFiniteMixtures):
-        least = int(np.argmax(np.isfinite(weight_prior.log_n_prior()[0])))
-        if least > N:
-            raise ValueError(f"n_prior must allow n <= {N} for X with {N} rows, got a least n of {least}")
+    weight_prior.require_rows(N)
     return weight_prior
 
 

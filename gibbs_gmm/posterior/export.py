@@ -9,7 +9,6 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.posterior.predict import pointwise_log_density
 from gibbs_gmm.posterior.relabel import Relabelling
 from gibbs_gmm.trace import Trace
@@ -34,8 +33,7 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
         if getattr(trace, name) is not None:
             posterior[name] = getattr(trace, name)
     stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
-    learned = isinstance(trace.weight_prior, MixtureOfFiniteMixtures) and not trace.n_is_known
-    (posterior if learned else stats)["n_components"] = trace.n_components
+    (posterior if trace.weight_prior.learns_n else stats)["n_components"] = trace.n_components
     (stats if trace.n_is_known else posterior)["n_clusters"] = trace.n_clusters
     matched = relabelling.trace.assignments
     if matched is not None:

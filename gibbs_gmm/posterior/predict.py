@@ -21,7 +21,6 @@ from gibbs_gmm.fitting import _cores
 from gibbs_gmm.kernels.posterior import predictive as kernels
 from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.weight_priors import DirichletProcess, PitmanYorProcess
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
 from gibbs_gmm.posterior.relabel import Relabelling
 from gibbs_gmm.sampler.chain import NumericalError, seed_sequence
@@ -252,7 +251,7 @@ def _held_first(trace: Trace, array: AnyArray) -> AnyArray:
 def _rest(trace: Trace) -> FloatArray:
     """The weight of the components that a draw's slots do not hold, (C T,); exactly 0 where there are none."""
     rest = np.maximum(0.0, 1.0 - trace.weights.sum(-1)).reshape(-1)
-    if not isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
+    if trace.weight_prior.n_is_finite:
         rest[trace.n_components.reshape(-1) == _held(trace).sum(1)] = 0.0
     return np.asarray(rest, np.float64)
 
