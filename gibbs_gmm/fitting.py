@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import checks, data_warnings
+from gibbs_gmm import checks, data_warnings, seeds
+from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.hyperprior import FIXED
 from gibbs_gmm.kernels.sampler.state import Data, Model
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
-from gibbs_gmm.sampler.chain import Chain, NumericalError, Plan, initial_state, run, seed_sequence, stack, trace_arrays
+from gibbs_gmm.sampler.chain import Chain, Plan, initial_state, run, stack, trace_arrays
 from gibbs_gmm.storage.draw_files import require_disk, require_memory, trace_bytes
 from gibbs_gmm.storage.run_folder import Folder, Keeper, Recipe, read_trace, versions
+from gibbs_gmm.threads import thread_count
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
@@ -146,11 +148,11 @@ def fit(
         thin=checks.integer("thin", thin, 1),
     )
     n_chains = checks.integer("chains", chains, 1)
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     for name, value in (("progress", progress), ("save_assignments", save_assignments)):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
-    root = seed_sequence(rng)
+    root = seeds.seed_sequence(rng)
     loc, scale = checks.location_scale(array, columns)
     if prior is None:
         prior = NormalInverseWishart.from_rows(array, columns)
@@ -161,7 +163,7 @@ def fit(
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
-    seed = {"entropy": _plain(root.entropy), "spawn_key": _plain(root.spawn_key), "pool_size": root.pool_size}
+    seed = seeds.to_dict(root)
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     if checkpoint is None:
@@ -217,7 +219,7 @@ def resume(
     if draws is not None:
         more = checks.integer("draws", draws, recipe.plan.draws)
         recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, draws=more))
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
@@ -369,15 +371,3 @@ def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatA
 def _start(chain: int, N: int) -> int:
     """How many clusters a chain of unknown n starts from: one, many, and in between."""
     return min(N, (1, 20, 4, 10)[chain % 4])
-
-
-def _plain(entropy: Any) -> int | list[int]:
-    """The entropy of a SeedSequence (an int or a sequence of ints, of NumPy's too) as JSON can hold it."""
-    return int(entropy) if np.ndim(entropy) == 0 else [int(word) for word in entropy]
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -14,6 +14,7 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.n_clusters_prior import LARGEST
+from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.agreement import MIN_DRAWS, alike_all_the_same, apart, different_modes, run_longer
 from gibbs_gmm.posterior.wording import html_table, text_table
 from gibbs_gmm.trace import Trace
@@ -88,10 +89,7 @@ class NPosterior:
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by n."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        pd = needs("pandas", "arviz", "to_dataframe()")
         return pd.DataFrame(self._columns(), index=pd.Index(self.n, name="n"))
 
     def _columns(self) -> dict[str, FloatArray]:
