@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-from gibbs_gmm import checks, seeds
+from gibbs_gmm import checks, seeds, trace_arrays
 from gibbs_gmm.kernels.families.full import log_marginal
 from gibbs_gmm.kernels.sampler.split_merge import Moves
 from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Data, Model, State
@@ -217,12 +217,12 @@ def log_evidence(
     first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
     if n_max > 1:
-        runs = []
+        runs, written = [], trace_arrays.fields(prior, False, False)
         for c, seed in enumerate(spawned[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
             state = initial_state(generator, data, model, gamma, start, n_max + 1)
-            runs.append(_Run(Chain(c, generator, data, model, state, Plan(0, _BATCH, 1), False), warmup))
+            runs.append(_Run(Chain(c, generator, data, model, state, Plan(0, _BATCH, 1), written), warmup))
         t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), progress)
         estimate, error, trips = tilt.log_evidence(t, first)
         if not np.isfinite(estimate).all():

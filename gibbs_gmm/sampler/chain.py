@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from gibbs_gmm.aligned import padded
 from gibbs_gmm.errors import NumericalError
-from gibbs_gmm.kernels.families.hyperprior import FIXED, new_room
+from gibbs_gmm.kernels.families.hyperprior import new_room
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.label_pass import Components, Statistics, new_workspace
 from gibbs_gmm.kernels.sampler.launch import Pair, restricted_task
@@ -28,8 +28,8 @@ from gibbs_gmm.kernels.simd import LANES
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.sampler.starts import kmeans_plus_plus
 from gibbs_gmm.sampler.tuning import Tuner
-from gibbs_gmm.storage.draw_files import with_slots
 from gibbs_gmm.threads import Threads
+from gibbs_gmm.trace_arrays import Field, allocate
 
 _log = logging.getLogger("gibbs_gmm")
 
@@ -181,7 +181,7 @@ class Chain:
     """One chain: a generator, a state, and the part of the trace that it writes.
 
     Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
-    be called. ``arrays`` may be its part of arrays of all chains.
+    be called. ``fields`` are the arrays that it writes; ``arrays`` may be its part of arrays of all chains.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Chain:
         model: Model,
         state: State,
         plan: Plan,
-        save_assignments: bool,
+        fields: Iterable[Field],
         window_bytes: int | None = None,
         arrays: dict[str, AnyArray] | None = None,
     ) -> None:
@@ -207,10 +207,10 @@ class Chain:
             work=new_workspace(capacity, D),
             pair_work=new_workspace(2, D),
         )
+        self.fields, self._window_bytes = {field.name: field for field in fields}, window_bytes
         slots = capacity if model.weights.known else min(capacity, _SLOTS)
-        self._window_bytes, self._label_bytes = window_bytes, 2 * N if save_assignments else 0
         self.window, self._first = self._room(slots), 0  # draws that its arrays hold, and the number of their first
-        rows = trace_arrays((self.window,), model, capacity, N if save_assignments else 0) if arrays is None else arrays
+        rows = allocate(self.fields.values(), (self.window,), slots, D, N) if arrays is None else arrays
         self.labels = rows.get("assignments")
         self.arrays = {name: array for name, array in rows.items() if name != "assignments"}
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
@@ -232,8 +232,8 @@ class Chain:
         """Draws that its arrays have room for if each has this many component slots."""
         if self._window_bytes is None:
             return self.plan.draws
-        D = self.data.X.shape[1]
-        row = 8 * (slots * (1 + D + D * D) + D * D + 6) + self._label_bytes
+        N, D = self.data.X.shape
+        row = sum(field.bytes(slots, D, N) for field in self.fields.values())
         return int(min(self.plan.draws, max(1, self._window_bytes // row)))
 
     @property
@@ -299,7 +299,7 @@ class Chain:
             slots = 2 * max(self.slots, int(state.size[N_CLUSTERS]))
             if self._window_bytes is not None:
                 self.window = max(first + kept, self._room(slots))
-            self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
+            self.arrays = {n: self.fields[n].with_slots(a[: self.window], slots) for n, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             record = calls.record if spread else kernels.record  # a pointer would be interpreted
             record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1)
@@ -318,8 +318,10 @@ class Chain:
         return int(self.arrays["weights"].shape[1])
 
     def _rows(self, first: int, kept: int, labels: LabelArray) -> Draws:
-        """The rows of the trace that the next draws go to."""
-        return Draws(**{name: array[first : first + kept] for name, array in self.arrays.items()}, z=labels)
+        """The rows of the trace that the next draws go to; what is not learned is not kept."""
+        own = {name: array[first : first + kept] for name, array in self.arrays.items()}
+        fixed = {"concentration": np.empty(kept), "kappa_0": np.empty(kept), "Psi_0": np.empty((kept, 0, 0))}
+        return Draws(**{**fixed, **own}, z=labels)
 
     def _check(self, done: int) -> None:
         failed = int(self.state.report[FAILED])
@@ -353,31 +355,6 @@ def _equal_rows(X: AnyArray) -> IntArray:
     return np.flatnonzero(group.ravel() == counts.argmax()) if counts.max() > 1 else np.zeros(0, np.int64)
 
 
-def trace_arrays(shape: tuple[int, ...], model: Model, capacity: int, N: int) -> dict[str, AnyArray]:
-    """Room for draws of this shape, with labels of N rows if N > 0.
-
-    For a known n each has all its components; otherwise as many slots as will do at first, and labels of one byte.
-    """
-    known, D = model.weights.known, len(model.components.mu_0)
-    slots = capacity if known else min(capacity, _SLOTS)
-    scale = D if model.hyper.law != FIXED else 0  # a scale that is fixed is not written down for each draw
-    arrays: dict[str, AnyArray] = {
-        "weights": np.empty((*shape, slots)),
-        "means": np.empty((*shape, slots, D)),
-        "covariances": np.empty((*shape, slots, D, D)),
-        "log_likelihood": np.empty(shape),
-        "log_posterior": np.empty(shape),
-        "n_components": np.empty(shape, np.int64),
-        "n_clusters": np.empty(shape, np.int64),
-        "concentration": np.empty(shape),
-        "kappa_0": np.empty(shape),
-        "Psi_0": np.empty((*shape, scale, scale)),
-    }
-    if N > 0:
-        arrays["assignments"] = np.empty((*shape, N), np.min_scalar_type(capacity - 1) if known else np.uint8)
-    return arrays
-
-
 def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
 
@@ -387,8 +364,9 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
     slots = chains[0].slots if known else max(used)
     whole = {
-        name: _joined([with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
-        for name in chains[0].arrays
+        name: _joined([field.with_slots(chain.arrays[name][:kept], slots) for chain in chains])
+        for name, field in chains[0].fields.items()
+        if name in chains[0].arrays
     }
     labels = [chain.labels[:kept] for chain in chains if chain.labels is not None]
     if labels:
