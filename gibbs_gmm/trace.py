@@ -11,7 +11,7 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
-from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
+from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
 if TYPE_CHECKING:
@@ -23,22 +23,8 @@ if TYPE_CHECKING:
     from gibbs_gmm.posterior.relabel import Relabelling
     from gibbs_gmm.posterior.summary import Summary
 
-ARRAYS = (
-    "weights",
-    "means",
-    "covariances",
-    "assignments",
-    "n_components",
-    "n_clusters",
-    "log_likelihood",
-    "log_posterior",
-    "concentration",
-    "kappa_0",
-    "Psi_0",
-)
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Trace:
     """Draws from the posterior of a Gaussian mixture, for C chains of T draws each, K components in D dimensions.
 
@@ -86,26 +72,29 @@ class Trace:
     weights: FloatArray
     means: FloatArray
     covariances: FloatArray
-    assignments: AnyArray | None
+    assignments: AnyArray | None = None
     n_components: IntArray
     n_clusters: IntArray
     log_likelihood: FloatArray
     log_posterior: FloatArray
-    concentration: FloatArray | None
-    kappa_0: FloatArray | None
-    Psi_0: FloatArray | None
+    concentration: FloatArray | None = None
+    kappa_0: FloatArray | None = None
+    Psi_0: FloatArray | None = None
     columns: tuple[str, ...]
     prior: NormalInverseWishart
     weight_prior: WeightPrior
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
-        for name in ARRAYS:
-            array = getattr(self, name)
-            if array is not None:
-                view = array.view()
-                view.flags.writeable = False
-                object.__setattr__(self, name, view)
+        for name, array in self.arrays().items():
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """Its arrays by name, without those that are None."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def __repr__(self) -> str:
         C, T, _, D = self.means.shape
@@ -135,12 +124,10 @@ class Trace:
         """The questions whose answers were warned about, since the chains have not met."""
         return set()
 
-    @functools.cached_property
+    @property
     def n_is_known(self) -> bool:
         """Whether the number of components was given, so that it is the same in every draw."""
-        if isinstance(self.weight_prior, MixtureOfFiniteMixtures):
-            return int(np.isfinite(self.weight_prior.log_n_prior()[0]).sum()) == 1
-        return isinstance(self.weight_prior, FiniteMixture)
+        return self.weight_prior.known_n is not None
 
     def n_posterior(self) -> NPosterior:
         """How many components and clusters there are: a table of p(n) and p(n+), beside their priors.

@@ -14,6 +14,7 @@ from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.model import columns as statistics
+from gibbs_gmm.trace_arrays import Field
 
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
@@ -245,6 +246,14 @@ class NormalInverseWishart:
         law = FIXED if self.Psi_0_df is None else (WISHART if self.Psi_0_shrinkage is None else SHRUNK)
         ridge = shrinkage / (1.0 - shrinkage)
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
+
+    def fields(self) -> tuple[Field, ...]:
+        """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
+        return (
+            Field("covariances", ("component", "column", "column_2")),
+            *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", ("column", "column_2"), hyper=True)]),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Its parameters as plain lists and numbers, for JSON."""

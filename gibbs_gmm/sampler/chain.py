@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from gibbs_gmm import checks
+from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.generic import Family, padded
-from gibbs_gmm.kernels.families.hyperprior import FIXED
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.launch import Pair, pair_task
 from gibbs_gmm.kernels.sampler.moves import Library, Moves
@@ -28,7 +27,8 @@ from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
 from gibbs_gmm.sampler.starts import kmeans_plus_plus
 from gibbs_gmm.sampler.tuning import Tuner
-from gibbs_gmm.storage.draw_files import with_slots
+from gibbs_gmm.threads import Threads
+from gibbs_gmm.trace_arrays import Field, allocate
 
 _log = logging.getLogger("gibbs_gmm")
 
@@ -38,11 +38,6 @@ _BATCH_LABELS = 1 << 22  # labels that one batch may hold before they are narrow
 _SHARE_SECONDS = 0.004  # a sweep longer than this is worth spreading over idle threads
 _LIBRARY = 128  # learned launches kept
 _SLOTS = 8  # component slots a trace of unknown n begins with
-_TASKS_PER_THREAD = 4  # more tasks than threads even out cores that are busy with something else
-
-
-class NumericalError(ArithmeticError):
-    """A chain met a matrix that is not positive definite; the message names chain, sweep and component."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,28 +52,6 @@ class Plan:
     def sweeps(self) -> int:
         """Sweeps of one chain in all."""
         return self.warmup + self.draws * self.thin
-
-
-def seed_sequence(rng: Any) -> np.random.SeedSequence:
-    """The root of a run's randomness, from what a user may pass as ``rng`` (SPEC 7 of Scientific Python).
-
-    None is fresh entropy; an int, a sequence of ints or a SeedSequence is a seed; a Generator gives 128 bits and is
-    advanced by it, so that the next run with it differs.
-    """
-    if isinstance(rng, np.random.Generator):
-        return np.random.SeedSequence([int(word) for word in rng.integers(0, 2**32, size=4, dtype=np.uint64)])
-    if isinstance(rng, np.random.SeedSequence):  # a copy: spawning must not change the caller's
-        return np.random.SeedSequence(rng.entropy, spawn_key=rng.spawn_key, pool_size=rng.pool_size)
-    if rng is None:
-        return np.random.SeedSequence()
-    if isinstance(rng, (Sequence, np.ndarray)) and not isinstance(rng, (str, bytes)):
-        return np.random.SeedSequence([checks.integer("rng", word, 0) for word in rng])
-    try:
-        return np.random.SeedSequence(checks.integer("rng", rng, 0))
-    except TypeError:
-        raise TypeError(
-            f"rng must be None, an integer, a SeedSequence or a numpy.random.Generator, got {rng!r}"
-        ) from None
 
 
 def initial_state(
@@ -165,25 +138,19 @@ class Shared:
 
     always = False  # whether every sweep is to be spread, however short
 
-    def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
-        self._helpers, self._tasks = helpers, tasks
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
 
     def rows(self, chain: int) -> Rows:
         """The store of the rows that an interpreted sweep of this chain is handed: its passes over X are spread."""
         return kernels.kernel_rows()._replace(label_pass=self._label_pass, pair_pass=self._pair_pass)
 
     def _label_pass(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
-        self._spread(kernels.label_task, len(state.shard_log_likelihood), data, state, sliced)
+        task = functools.partial(kernels.label_task, data, state, sliced)
+        self._threads.run(task, len(state.shard_log_likelihood))
 
     def _pair_pass(self, data: Data, z: LabelArray, pair: Pair, *_: Any) -> None:
-        self._spread(pair_task, len(pair.log_q), data, z, pair)
-
-    def _spread(self, task: Callable[..., None], shards: int, *arguments: Any) -> None:
-        """Run ``task(*arguments, first, last)`` for consecutive ranges of shards, and wait for all."""
-        cuts = np.unique(np.linspace(0, shards, min(self._tasks, shards) + 1).astype(int))
-        parts = [self._helpers.submit(task, *arguments, int(a), int(b)) for a, b in itertools.pairwise(cuts)]
-        for part in parts:
-            part.result()
+        self._threads.run(functools.partial(pair_task, data, z, pair), len(pair.log_q))
 
 
 def plain(kernel: Any) -> Any:
@@ -195,8 +162,8 @@ class Chain:
     """One chain: a generator, a state, and the part of the trace that it writes.
 
     Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
-    be called. ``arrays`` may be its part of arrays of all chains. ``remote`` is where the rows and its labels are, if
-    not here: something that can ``gather`` and ``scatter`` the labels of a chain.
+    be called. ``fields`` are the arrays that it writes; ``arrays`` may be its part of arrays of all chains. ``remote``
+    is where the rows and its labels are, if not here: something that can ``gather`` and ``scatter`` a chain's labels.
     """
 
     def __init__(
@@ -208,7 +175,7 @@ class Chain:
         family: Family,
         state: State,
         plan: Plan,
-        save_assignments: bool,
+        fields: Iterable[Field],
         window_bytes: int | None = None,
         arrays: dict[str, AnyArray] | None = None,
         remote: Any = None,
@@ -225,10 +192,10 @@ class Chain:
             work=new_workspace(capacity, D),
             pair_work=new_workspace(2, D),
         )
+        self.fields, self._window_bytes = {field.name: field for field in fields}, window_bytes
         slots = capacity if model.weights.known else min(capacity, _SLOTS)
-        self._window_bytes, self._label_bytes = window_bytes, 2 * N if save_assignments else 0
         self.window, self._first = self._room(slots), 0  # draws that its arrays hold, and the number of their first
-        rows = trace_arrays((self.window,), model, capacity, N if save_assignments else 0) if arrays is None else arrays
+        rows = allocate(self.fields.values(), (self.window,), slots, D, N) if arrays is None else arrays
         self.labels = rows.get("assignments")
         self.arrays = {name: array for name, array in rows.items() if name != "assignments"}
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
@@ -251,8 +218,8 @@ class Chain:
         """Draws that its arrays have room for if each has this many component slots."""
         if self._window_bytes is None:
             return self.plan.draws
-        D = self.data.X.shape[1]
-        row = 8 * (slots * (1 + D + D * D) + D * D + 6) + self._label_bytes
+        N, D = self.data.X.shape
+        row = sum(field.bytes(slots, D, N) for field in self.fields.values())
         return int(min(self.plan.draws, max(1, self._window_bytes // row)))
 
     @property
@@ -331,7 +298,7 @@ class Chain:
             slots = 2 * max(self.slots, int(state.size[N_CLUSTERS]))
             if self._window_bytes is not None:
                 self.window = max(first + kept, self._room(slots))
-            self.arrays = {name: with_slots(name, a[: self.window], slots) for name, a in self.arrays.items()}
+            self.arrays = {n: self.fields[n].with_slots(a[: self.window], slots) for n, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             if not spread:
                 rows = kernels.kernel_rows()  # a pointer would be interpreted
@@ -351,8 +318,10 @@ class Chain:
         return int(self.arrays["weights"].shape[1])
 
     def _rows(self, first: int, kept: int, labels: LabelArray) -> Draws:
-        """The rows of the trace that the next draws go to."""
-        rows = {name: array[first : first + kept] for name, array in self.arrays.items()}
+        """The rows of the trace that the next draws go to; what is not learned is not kept."""
+        own = {name: array[first : first + kept] for name, array in self.arrays.items()}
+        fixed = {"concentration": np.empty(kept), "kappa_0": np.empty(kept), "Psi_0": np.empty((kept, 0, 0))}
+        rows = {**fixed, **own}
         scale = rows.pop("Psi_0")
         return Draws(**rows, scale=scale, z=labels)
 
@@ -388,31 +357,6 @@ def _equal_rows(X: AnyArray) -> IntArray:
     return np.flatnonzero(group.ravel() == counts.argmax()) if counts.max() > 1 else np.zeros(0, np.int64)
 
 
-def trace_arrays(shape: tuple[int, ...], model: Model, capacity: int, N: int) -> dict[str, AnyArray]:
-    """Room for draws of this shape, with labels of N rows if N > 0.
-
-    For a known n each has all its components; otherwise as many slots as will do at first, and labels of one byte.
-    """
-    known, D = model.weights.known, len(model.prior.mu_0)
-    slots = capacity if known else min(capacity, _SLOTS)
-    scale = D if model.hyper.law != FIXED else 0  # a scale that is fixed is not written down for each draw
-    arrays: dict[str, AnyArray] = {
-        "weights": np.empty((*shape, slots)),
-        "means": np.empty((*shape, slots, D)),
-        "covariances": np.empty((*shape, slots, D, D)),
-        "log_likelihood": np.empty(shape),
-        "log_posterior": np.empty(shape),
-        "n_components": np.empty(shape, np.int64),
-        "n_clusters": np.empty(shape, np.int64),
-        "concentration": np.empty(shape),
-        "kappa_0": np.empty(shape),
-        "Psi_0": np.empty((*shape, scale, scale)),
-    }
-    if N > 0:
-        arrays["assignments"] = np.empty((*shape, N), np.min_scalar_type(capacity - 1) if known else np.uint8)
-    return arrays
-
-
 def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
 
@@ -422,8 +366,9 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
     slots = chains[0].slots if known else max(used)
     whole = {
-        name: _joined([with_slots(name, chain.arrays[name][:kept], slots) for chain in chains])
-        for name in chains[0].arrays
+        name: _joined([field.with_slots(chain.arrays[name][:kept], slots) for chain in chains])
+        for name, field in chains[0].fields.items()
+        if name in chains[0].arrays
     }
     labels = [chain.labels[:kept] for chain in chains if chain.labels is not None]
     if labels:
@@ -457,8 +402,8 @@ def run(
     stop = threading.Event()
     plan = chains[0].plan
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
-    helpers = ThreadPoolExecutor(threads) if spare else None
-    shared = cluster if helpers is None else Shared(helpers, _TASKS_PER_THREAD * threads)
+    helpers = Threads(threads) if spare else None
+    shared = cluster if helpers is None else Shared(helpers)
 
     def step(chain: Chain) -> tuple[Chain, int]:
         sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
@@ -501,6 +446,6 @@ def run(
         stop.set()  # what is queued returns at once; what runs ends its batch
         workers.shutdown(wait=True, cancel_futures=True)
         if helpers is not None:
-            helpers.shutdown(wait=True)
+            helpers.close()
         bar.close()
     return interrupted

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import itertools
 import threading
 import time
@@ -29,6 +28,7 @@ from gibbs_gmm.kernels.sampler.launch import MERGE, MODE, WRITE, Pair
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.chain import Shared
 from gibbs_gmm.sampler.machine import CHANGES, Part, row_range
 
@@ -94,10 +94,7 @@ class Cluster(Shared):
     always = True
 
     def __init__(self, X: Any, client: Any = None) -> None:
-        try:
-            array, distributed = importlib.import_module("dask.array"), importlib.import_module("distributed")
-        except ImportError as error:
-            raise ImportError("Dask arrays and clients need Dask: pip install 'gibbs-gmm[dask]'") from error
+        array, distributed = (needs(name, "dask", "a Dask array or client") for name in ("dask.array", "distributed"))
         self._client = distributed.get_client() if client is None else client
         if not is_dask(X):
             rows, self.columns = checks.data(X)
@@ -122,7 +119,7 @@ class Cluster(Shared):
             self._members.append(_Member((a, b), X[first:last].rechunk((last - first, self._D))))
         for member, address in zip(self._members, addresses, strict=False):
             self._place(member, address)
-        self.X = Remote(self, (self._N, self._D), np.dtype(X.dtype))
+        self.X: Any = Remote(self, (self._N, self._D), np.dtype(X.dtype))
 
     def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
         """Begin with labels 0 of a chain."""

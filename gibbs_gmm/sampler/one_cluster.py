@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.special import logsumexp
 
+from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.full import log_marginal, new_scratch
 from gibbs_gmm.kernels.families.full_pass import block_of_scatter
 from gibbs_gmm.kernels.families.generic import Statistics, padded
@@ -16,7 +17,6 @@ from gibbs_gmm.kernels.families.one_cluster import climb, new_place
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import FloatArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
-from gibbs_gmm.sampler.chain import NumericalError
 
 REPLICATES = 16
 _STONES = 40
