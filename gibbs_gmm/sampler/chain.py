@@ -1,180 +1,30 @@
-"""Chains: their generators and states, the threads that advance them, progress and interruption."""
+"""A chain: its generator, its state, and the draws that it writes."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from gibbs_gmm.aligned import padded
 from gibbs_gmm.errors import NumericalError
-from gibbs_gmm.kernels.families.hyperprior import new_room
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.label_pass import Components, Statistics, new_workspace
-from gibbs_gmm.kernels.sampler.launch import Pair, restricted_task
+from gibbs_gmm.kernels.sampler.label_pass import new_workspace
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
-from gibbs_gmm.kernels.sampler.split_merge import Library, Moves, split_merge
 from gibbs_gmm.kernels.sampler.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
-from gibbs_gmm.kernels.simd import LANES
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
-from gibbs_gmm.sampler.starts import kmeans_plus_plus
+from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
+from gibbs_gmm.sampler.buffers import new_moves
+from gibbs_gmm.sampler.recipe import Plan
+from gibbs_gmm.sampler.threaded import Shared, plain
 from gibbs_gmm.sampler.tuning import Tuner
-from gibbs_gmm.threads import Threads
 from gibbs_gmm.trace_arrays import Field, allocate
 
-_log = logging.getLogger("gibbs_gmm")
-
-_LOG_SECONDS = 10.0  # between two lines of progress in the log
 _BATCH_SECONDS = 0.05  # how long compiled code runs before control returns to Python
 _BATCH_LABELS = 1 << 22  # labels that one batch may hold before they are narrowed into the trace
 _SHARE_SECONDS = 0.004  # a sweep longer than this is worth spreading over idle threads
-_LIBRARY = 128  # learned launches kept
 _SLOTS = 8  # component slots a trace of unknown n begins with
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How long a chain runs: sweeps of warm-up, draws to keep, sweeps per draw."""
-
-    warmup: int
-    draws: int
-    thin: int
-
-    @property
-    def sweeps(self) -> int:
-        """Sweeps of one chain in all."""
-        return self.warmup + self.draws * self.thin
-
-
-def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: float, K: int, capacity: int) -> State:
-    """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
-
-    ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
-    """
-    D, prior = data.X.shape[1], model.components
-    state = empty_state(np.zeros(len(data.X), np.uint16), D, capacity)
-    state.hyper[:] = alpha, prior.kappa_0, prior.log_norm
-    state.Psi_0[:], state.L_0[:] = prior.Psi_0, prior.L_0
-    state.size[:] = K, 0
-    rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)
-    t = 0
-    for k in range(K):
-        own = rows[labels == k]
-        if len(own) > 0:
-            centre = own.mean(0)
-            state.total.n[t] = len(own)
-            state.components.centre[t, :D] = centre
-            state.total.S[t, :D, :D] = (own - centre).T @ (own - centre)
-            t += 1
-    state.size[N_CLUSTERS] = t
-    return state
-
-
-def empty_state(z: LabelArray, D: int, capacity: int) -> State:
-    """Room for a chain's state, with these labels (N,)."""
-    P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(z))
-    return State(
-        z=z,
-        total=_statistics(capacity, P),
-        log_w=np.zeros(capacity),
-        W=np.zeros((capacity, D, D)),
-        components=_components(capacity, D),
-        shards=_statistics(shards, capacity, P),
-        shard_log_likelihood=np.zeros(shards),
-        key=np.zeros(2, np.uint64),
-        hyper=np.zeros(3),
-        Psi_0=np.zeros((D, D)),
-        L_0=np.zeros((D, D)),
-        size=np.zeros(2, np.int64),
-        report=np.zeros(3, np.int64),
-    )
-
-
-def new_moves(data: Data, capacity: int) -> Moves:
-    """Buffers of split-merge moves, and an empty library."""
-    D = data.X.shape[1]
-    P, shards = -(-D // LANES) * LANES, kernels.n_shards(len(data.X))
-    library = Library(
-        W=np.zeros((_LIBRARY, 2, D, D)),
-        c=np.zeros((_LIBRARY, 2, D)),
-        log_c=np.zeros((_LIBRARY, 2)),
-        centre=np.zeros((_LIBRARY, 2, P)),
-        mean=np.zeros((_LIBRARY, D)),
-        collected=np.zeros(1, np.int64),
-    )
-    return Moves(
-        pair=new_pair(shards, D),
-        groups=_statistics(2, P),
-        union=_statistics(1, P),
-        union_centre=np.zeros(P),
-        sizes=np.zeros(capacity + 1),
-        mu_n=np.zeros(D),
-        Psi_n=np.zeros((D, D)),
-        W=np.zeros((D, D)),
-        room=new_room(D),
-        score=np.zeros(_LIBRARY),
-        counts=np.zeros((2, 3, 2), np.int64),
-        rows=np.zeros(1, np.int64),
-        library=library,
-    )
-
-
-def new_pair(shards: int, D: int) -> Pair:
-    """Room for a pass over two clusters."""
-    return Pair(
-        components=_components(2, D),
-        task=np.zeros(5, np.int64),
-        key=np.zeros(1, np.uint64),
-        groups=_statistics(shards, 2, -(-D // LANES) * LANES),
-        log_q=np.zeros(shards),
-    )
-
-
-def _statistics(*shape: int) -> Statistics:
-    """Empty statistics: shape (..., K, P)."""
-    *lead, P = shape
-    return Statistics(np.zeros(lead), padded(*lead, P), padded(*lead, P, P))
-
-
-def _components(K: int, D: int) -> Components:
-    """Room for K components in the label pass's form."""
-    return Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), padded(K, -(-D // LANES) * LANES))
-
-
-class Shared:
-    """The passes of a sweep spread over threads: what an interpreted sweep calls in place of compiled passes."""
-
-    always = False  # whether every sweep is to be spread, however short
-
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
-
-    def calls(self, model: Model) -> kernels.Calls:
-        """The pieces of a sweep, those that pass over X spread; pointers would be interpreted when called from here."""
-        return kernels.kernel_calls(model)._replace(
-            split_merge=plain(split_merge), restricted=self._restricted, assign=self._assign
-        )
-
-    def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
-        task = functools.partial(kernels.assign_task, data, state, sliced)
-        self._threads.run(task, len(state.shard_log_likelihood))
-
-    def _restricted(self, X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, *_: Any) -> None:
-        self._threads.run(functools.partial(restricted_task, X, loc, z, pair), len(pair.log_q))
-
-
-def plain(kernel: Any) -> Any:
-    """The Python function of a kernel, to be interpreted."""
-    return getattr(kernel, "py_func", kernel)
 
 
 class Chain:
@@ -353,97 +203,3 @@ def _equal_rows(X: AnyArray) -> IntArray:
     first = np.asarray(X[:10_000])
     _, group, counts = np.unique(first, axis=0, return_inverse=True, return_counts=True)
     return np.flatnonzero(group.ravel() == counts.argmax()) if counts.max() > 1 else np.zeros(0, np.int64)
-
-
-def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
-    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
-
-    Arrays that are parts of the same are not copied.
-    """
-    known = chains[0].model.weights.known
-    used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
-    slots = chains[0].slots if known else max(used)
-    whole = {
-        name: _joined([field.with_slots(chain.arrays[name][:kept], slots) for chain in chains])
-        for name, field in chains[0].fields.items()
-        if name in chains[0].arrays
-    }
-    labels = [chain.labels[:kept] for chain in chains if chain.labels is not None]
-    if labels:
-        whole["assignments"] = _joined(labels).astype(np.min_scalar_type(slots - 1), copy=False)
-    return whole
-
-
-def _joined(parts: list[AnyArray]) -> AnyArray:
-    """The parts side by side: the array that they are consecutive parts of, or a copy."""
-    whole = parts[0].base
-    if whole is not None and whole.shape == (len(parts), *parts[0].shape):
-        starts = [part.__array_interface__["data"][0] for part in parts]
-        if starts == [row.__array_interface__["data"][0] for row in whole]:
-            return whole
-    return np.stack(parts)
-
-
-def run(
-    chains: list[Chain],
-    threads: int,
-    progress: bool,
-    keep: Callable[[Chain], None] | None = None,
-    cluster: Shared | None = None,
-) -> bool:
-    """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
-
-    Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
-    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here. With
-    ``progress``, a line now and then goes to the log.
-    """
-    stop = threading.Event()
-    plan = chains[0].plan
-    spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
-    helpers = Threads(threads) if spare else None
-    shared = cluster if helpers is None else Shared(helpers)
-
-    def step(chain: Chain) -> tuple[Chain, int]:
-        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
-        if keep is not None and sweeps > 0:
-            keep(chain)
-        return chain, sweeps
-
-    bar = tqdm(
-        total=len(chains) * plan.sweeps,
-        initial=sum(chain.sweeps_done for chain in chains),
-        desc=f"{len(chains)} chain{'s' if len(chains) > 1 else ''}",
-        unit=" draws",
-        unit_scale=1.0 / plan.thin if plan.thin > 1 else False,
-        disable=None if progress else True,  # None: silent unless standard error is a terminal
-        delay=0.5,
-        leave=False,
-    )
-    workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
-    running: set[Future[tuple[Chain, int]]] = set()
-    interrupted = False
-    try:
-        running = {workers.submit(step, chain) for chain in chains}
-        logged = math.inf
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                chain, sweeps = future.result()
-                bar.update(sweeps)
-                if not chain.finished:
-                    running.add(workers.submit(step, chain))
-            now = time.monotonic()
-            if progress and now - logged > _LOG_SECONDS:
-                swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
-                _log.info("%d of %d sweeps (%.0f%%)", swept, total, 100.0 * swept / total)
-            if not 0.0 <= now - logged <= _LOG_SECONDS:  # after the first batch too, which may have had to be compiled
-                logged = now
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        stop.set()  # what is queued returns at once; what runs ends its batch
-        workers.shutdown(wait=True, cancel_futures=True)
-        if helpers is not None:
-            helpers.close()
-        bar.close()
-    return interrupted
