@@ -27,7 +27,7 @@ from gibbs_gmm.model.weight_priors import (
     PitmanYorProcess,
     to_dict,
 )
-from gibbs_gmm.posterior.agreement import R_HAT_LIMIT
+from gibbs_gmm.posterior.agreement import R_HAT_LIMIT, alarms
 from gibbs_gmm.posterior.clustering import Partition, contradiction
 from gibbs_gmm.posterior.headline import LEVEL
 from gibbs_gmm.posterior.relabel import AMBIGUOUS_LIMIT
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _UNSURE = 0.1  # uncertainty of a row from which it is listed
 _MAX_LISTED = 20  # uncertain rows, and numbers of clusters
-_ALARMING = ("interrupted", "have not met", "one chain")
 _LONG_TEXT = 24  # characters of a cell that may be broken into lines
 _MAX_RANGES = 24  # of rows in a cluster
 _LONG = '<td class="text">'
@@ -322,9 +321,7 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
 
 def _alarms(findings: Findings) -> list[str]:
     """What a reader must know before anything else: chains that have not met, runs that were cut short."""
-    messages = (*findings.summary.messages, *findings.n_posterior.messages)
-    found = (next((text for text in messages if what in text), None) for what in _ALARMING)
-    return [text for text in found if text is not None]
+    return list(alarms((*findings.summary.messages, *findings.n_posterior.messages)))
 
 
 def _number_sentence(findings: Findings) -> str:
