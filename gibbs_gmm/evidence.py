@@ -14,12 +14,13 @@ from scipy.special import logsumexp
 from tqdm import tqdm
 
 from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.families.generic import log_marginal
 from gibbs_gmm.kernels.sampler.moves import Moves
-from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.assemble import initial_state
@@ -197,7 +198,7 @@ def log_evidence(
     >>> int(evidence.n_components[evidence.log_evidence.argmax()])
     2
     """
-    array, columns = checks.data(X)
+    array, columns = checks.table(X)
     N = len(array)
     wanted = _wanted(n_components)
     n_max = int(wanted[-1])
@@ -209,12 +210,11 @@ def log_evidence(
     if progress is not None and not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     root = seeds.seed_sequence(rng)
-    loc, scale = checks.location_scale(array, columns)
-    prior = _checked_prior(prior, array, columns)
+    observations = Observations.of(array, columns)
+    prior = checked_prior(prior, observations)
 
-    data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
-    tilt = Tilt(N, n_max, gamma)
-    model = Model(tilt.weights, prior.as_kernel(loc), prior.hyper_as_kernel())
+    data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
+    model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
     spawned = root.spawn(n_chains + REPLICATES)
     first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
@@ -386,14 +386,3 @@ def _wanted(n_components: Any) -> IntArray:
     if wanted[-1] > _MOST:
         raise ValueError(f"n_components must be at most {_MOST}, got {wanted[-1]}")
     return np.array(wanted, np.int64)
-
-
-def _checked_prior(prior: Any, X: AnyArray, columns: tuple[str, ...]) -> NormalInverseWishart:
-    """The prior of the components: the default of the data X, or one for as many columns."""
-    if prior is None:
-        return NormalInverseWishart.from_rows(X, columns)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    if prior.n_features != len(columns):
-        raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
-    return prior

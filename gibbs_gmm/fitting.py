@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
+from gibbs_gmm.data import Observations
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
+from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior, checked_resolution
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.sampler.assemble import chains_of
@@ -153,19 +154,14 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    loc, scale = checks.location_scale(array, columns)
-    if prior is None:
-        prior = NormalInverseWishart.from_rows(array, columns)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    if prior.n_features != len(columns):
-        raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
+    observations = Observations.of(array, columns)
+    prior = checked_prior(prior, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
-    data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+    data = observations.as_kernel()
     if checkpoint is None:
         return warn_if_apart(_in_memory(recipe, data, n_threads, bool(progress), begun, cluster), "fit")
     folder = Folder(checkpoint)
@@ -223,19 +219,17 @@ def resume(
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
-        loc, scale = checks.location_scale(array, recipe.columns)
-        data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+        data = Observations.of(array, recipe.columns).as_kernel()
         return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "resume")
 
 
 def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
-    """Checked data, the names of their columns, and the cluster that they are on, if any."""
+    """A table whose values are not looked at yet, the names of its columns, and the cluster that it is on, if any."""
     if client is None and not type(X).__module__.startswith("dask."):
-        return *checks.data(X), None
+        return *checks.table(X), None
     from gibbs_gmm.sampler.machines import Cluster
 
     cluster = Cluster(X, client)
-    checks.finite(cluster.X, cluster.columns)
     return cluster.X, cluster.columns, cluster
 
 

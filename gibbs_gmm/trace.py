@@ -110,7 +110,7 @@ class Trace:
 
     def permuted(self, order: IntArray) -> Trace:
         """The trace with component ``order[c, t, k]``, (C, T, K), of each draw in place k. Labels stay as they were."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in self.prior.fields() + trace_arrays.ALWAYS:
             if field.per_slot:
                 array = getattr(self, field.name)
