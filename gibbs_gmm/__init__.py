@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.fitting import resume as resume
     from gibbs_gmm.model.component_prior import NormalInverseWishart as NormalInverseWishart
+    from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma
     from gibbs_gmm.model.weight_priors import DirichletProcess as DirichletProcess
     from gibbs_gmm.model.weight_priors import FiniteMixture as FiniteMixture
     from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures as MixtureOfFiniteMixtures
@@ -35,6 +36,7 @@ _HOME = {
     "GibbsGaussianMixture": "estimator",
     "FiniteMixture": "model.weight_priors",
     "MixtureOfFiniteMixtures": "model.weight_priors",
+    "NormalInverseGamma": "model.normal_inverse_gamma",
     "NormalInverseWishart": "model.component_prior",
     "NumericalError": "errors",
     "Partition": "posterior.clustering",
@@ -59,6 +61,7 @@ __all__ = [
     "partition_distance",
     "GibbsGaussianMixture",
     "NormalInverseWishart",
+    "NormalInverseGamma",
     "FiniteMixture",
     "MixtureOfFiniteMixtures",
     "DirichletProcess",

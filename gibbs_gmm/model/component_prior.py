@@ -186,17 +186,10 @@ class NormalInverseWishart:
         """:meth:`from_data` of data that are checked already."""
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
-        mean, spread = checks.location_scale(array, columns)
-        if not (spread > 0.0).any():
-            raise ValueError(
-                f"X has constant columns only, {list(columns)}: they say nothing about clusters and give the default "
-                "prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
-            )
         rows, D = statistics.sample(array), len(columns)
-        resolution = statistics.resolutions(rows)
+        mean, variance, resolution = default_scale(array, columns, rows, cls.__name__)
         noise = resolution**2 / 12.0
         nu_0 = D + 2 + D * D / len(array)
-        variance = spread**2 + noise
         axes = None
         if scale == "shrunk":
             axes = statistics.noise_axes(rows, resolution)
@@ -210,7 +203,7 @@ class NormalInverseWishart:
             Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
         return cls(
             mean,
-            _KAPPA_MOST * min(1.0, D / 4) ** 2,
+            largest_kappa(D),
             nu_0,
             Psi_0,
             Psi_0_df=1.0 if scale == "shrunk" else D,
@@ -268,10 +261,6 @@ class NormalInverseWishart:
     def describe(self) -> str:
         """Its laws of kappa_0 and Psi_0, and the resolution, in words."""
         D = self.n_features
-        kappa = f"kappa_0 = {self.kappa_0:g}"
-        if self.kappa_0_shape is not None:
-            power = "uniform" if self.kappa_0_shape == 1.0 else f"with density ~ kappa_0^{self.kappa_0_shape - 1.0:g}"
-            kappa = f"kappa_0 {power} on (0, {self.kappa_0:g})"
         scale = "Psi_0 fixed"
         if self.Psi_0_df is not None:
             scale = f"Psi_0 learned, with {self.Psi_0_df:g} degrees of freedom"
@@ -280,12 +269,48 @@ class NormalInverseWishart:
         if self.axes is not None:
             turned = int((self.axes != np.eye(D)).any(1).sum())
             scale += f", {turned} column{'s'[: turned > 1]} as noise about others"
-        known = "exact values"
-        if self.resolution.any():
-            widths = [f"{width:g}" for width in self.resolution[:_MOST_WIDTHS]]
-            more = ["..."] if D > _MOST_WIDTHS else []
-            known = f"values known to {', '.join(widths + more)}"
+        kappa, known = describe_kappa(self.kappa_0, self.kappa_0_shape), describe_resolution(self.resolution)
         return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
+
+
+def largest_kappa(D: int) -> float:
+    """Up to where kappa_0 is uniform by default."""
+    return _KAPPA_MOST * min(1.0, D / 4) ** 2
+
+
+def default_scale(
+    array: AnyArray, columns: tuple[str, ...], rows: FloatArray, prior: str
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean, variance and resolution of each column, (D,), of checked data and a sample of their rows.
+
+    The variance has what the resolution leaves to a value added, so that it is positive. Raises ValueError where all
+    columns are constant; the message names the prior that is to be passed.
+    """
+    mean, spread = checks.location_scale(array, columns)
+    if not (spread > 0.0).any():
+        raise ValueError(
+            f"X has constant columns only, {list(columns)}: they say nothing about clusters and give the default "
+            f"prior no scale. Pass prior={prior}(...) with a scale of your own"
+        )
+    resolution = statistics.resolutions(rows)
+    return mean, spread**2 + resolution**2 / 12.0, resolution
+
+
+def describe_kappa(kappa_0: float, shape: float | None) -> str:
+    """The law of kappa_0 in words."""
+    if shape is None:
+        return f"kappa_0 = {kappa_0:g}"
+    power = "uniform" if shape == 1.0 else f"with density ~ kappa_0^{shape - 1.0:g}"
+    return f"kappa_0 {power} on (0, {kappa_0:g})"
+
+
+def describe_resolution(resolution: FloatArray) -> str:
+    """To what width values are known, in words."""
+    if not resolution.any():
+        return "exact values"
+    widths = [f"{width:g}" for width in resolution[:_MOST_WIDTHS]]
+    more = ["..."] if len(resolution) > _MOST_WIDTHS else []
+    return f"values known to {', '.join(widths + more)}"
 
 
 def checked_resolution(resolution: Any, D: int) -> FloatArray:
