@@ -92,10 +92,10 @@ def log_marginal(X: Floats, niw: NIW) -> float:
 
 
 def tied_scale(X: Floats, z: Ints, niw: NIW) -> Floats:
-    """Return Psi(C) of the posterior IW(nu_0 + N, Psi(C)) of a covariance that all clusters share, means integrated out.
+    """Return Psi(C) of Sigma | X, partition ~ IW(nu_0 + N, Psi(C)), Sigma shared by all clusters, means integrated out.
 
-    Psi_0 + T - sum_k u_k u_k' + N R, T = sum_i (x_i - mu_0)(x_i - mu_0)', u_k = sum_{i in k} (x_i - mu_0) /
-    sqrt(kappa_0 + n_k), R = diag(noise).
+    Psi(C) = Psi_0 + T - sum_k u_k u_k' + N R, where T = sum_i (x_i - mu_0)(x_i - mu_0)', R = diag(noise) and u_k = sum
+    over cluster k of (x_i - mu_0), over sqrt(kappa_0 + n_k).
     """
     d = X - niw.mu_0
     Psi = niw.Psi_0 + d.T @ d
@@ -106,10 +106,10 @@ def tied_scale(X: Floats, z: Ints, niw: NIW) -> Floats:
 
 
 def log_tied_marginal(X: Floats, z: Ints, niw: NIW) -> float:
-    """Return log m(X | partition), Sigma ~ IW(nu_0, Psi_0) shared by all clusters, mu_k | Sigma ~ N(mu_0, Sigma/kappa_0).
+    """Return log m(X | partition): Sigma ~ IW(nu_0, Psi_0) for all clusters, mu_k | Sigma ~ N(mu_0, Sigma / kappa_0).
 
-    -(ND/2) log pi + lgamma_D((nu_0 + N)/2) - lgamma_D(nu_0/2) + (nu_0/2) log|Psi_0| - ((nu_0 + N)/2) log|Psi(C)| + (D/2)
-    sum_k log(kappa_0/(kappa_0 + n_k)).
+    As :func:`log_marginal`, with Psi(C) of :func:`tied_scale` and a factor (kappa_0 / (kappa_0 + n_k))^(D/2) for each
+    cluster.
     """
     (N, D), n = X.shape, np.unique(z, return_counts=True)[1]
     return float(
