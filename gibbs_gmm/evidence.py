@@ -22,8 +22,10 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.optional import needs
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state
+from gibbs_gmm.sampler.assemble import initial_state
+from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
+from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
 from gibbs_gmm.threads import thread_count

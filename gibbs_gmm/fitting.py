@@ -12,17 +12,18 @@ import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
 from gibbs_gmm.errors import NumericalError
-from gibbs_gmm.kernels.sampler.state import Data, Model
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state, run, stack
+from gibbs_gmm.sampler.assemble import chains_of
+from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
+from gibbs_gmm.sampler.run import run, stack
 from gibbs_gmm.storage.room import require_disk, require_memory
-from gibbs_gmm.storage.run_folder import Folder, Keeper, Recipe, read_trace, versions
+from gibbs_gmm.storage.run_folder import Folder, Keeper, read_trace
 from gibbs_gmm.threads import thread_count
 from gibbs_gmm.trace import Trace
-from gibbs_gmm.trace_arrays import allocate
 
 if TYPE_CHECKING:
     from gibbs_gmm.sampler.machines import Cluster
@@ -243,9 +244,8 @@ def _in_memory(
 ) -> Trace:
     """Run all chains and put their draws together."""
     plan = recipe.plan
-    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
     require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
-    chains = _chains(recipe, data, model, alpha, cluster)
+    chains = chains_of(recipe, data, cluster)
     interrupted = run(chains, threads, progress, cluster=cluster)
     kept = min(chain.draws_done for chain in chains)
     if interrupted:
@@ -267,12 +267,11 @@ def _in_folder(
     folder: Folder, recipe: Recipe, data: Data, threads: int, progress: bool, cluster: Cluster | None
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
-    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
         copy = {"a copy of X": 0 if folder.has_run or cluster is not None else data.X.nbytes}
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
-    chains = _chains(recipe, data, model, alpha, cluster, _WINDOWS_BYTES // recipe.chains)
+    chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains)
     if new:
         folder.begin(recipe, data.X, threads)
     keeper = Keeper(folder, chains, recipe)
@@ -297,32 +296,6 @@ def _interrupted(kept: int, plan: Plan) -> str:
     return f"interrupted: the trace has {kept} of {plan.draws} draws per chain; they are valid draws"
 
 
-def _chains(
-    recipe: Recipe,
-    data: Data,
-    model: Model,
-    alpha: float,
-    cluster: Cluster | None,
-    window_bytes: int | None = None,
-) -> list[Chain]:
-    """All chains, before their first sweep."""
-    known, capacity, fields, (N, D) = recipe.known_n, recipe.capacity, recipe.fields, data.X.shape
-    whole = None  # of all chains, where it is known how large it will be
-    if known is not None and window_bytes is None:
-        whole = allocate(fields, (recipe.chains, recipe.plan.draws), known, D, N)
-    chains = []
-    for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
-        generator = np.random.Generator(np.random.PCG64(seed))
-        K = known or min(_start(c, len(data.X)), capacity - 1)
-        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity)
-        if cluster is not None:
-            cluster.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
-        rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        settings = recipe.plan, fields, window_bytes, rows, cluster
-        chains.append(Chain(c, generator, data, model, recipe.prior.family, state, *settings))
-    return chains
-
-
 def _weight_prior(n_components: Any, N: int) -> WeightPrior:
     """The weight prior that was asked for, checked against the number of rows."""
     if n_components is None:
@@ -330,14 +303,3 @@ def _weight_prior(n_components: Any, N: int) -> WeightPrior:
     weight_prior = n_components if isinstance(n_components, WeightPrior) else FiniteMixture(n_components)
     weight_prior.require_rows(N)
     return weight_prior
-
-
-def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
-    """Both priors as numbers for the kernels, in coordinates about ``loc``, and a starting concentration."""
-    weights, alpha = weight_prior.as_kernel()
-    return Model(weights, prior.as_kernel(loc), prior.hyper_as_kernel()), alpha
-
-
-def _start(chain: int, N: int) -> int:
-    """How many clusters a chain of unknown n starts from: one, many, and in between."""
-    return min(N, (1, 20, 4, 10)[chain % 4])

@@ -1,6 +1,5 @@
 """The one place of the tests that knows how the kernels' tuples are put together, and their statistical assertions."""
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from oracle import NIW, Floats, Ints
 from scipy import stats
 
-from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace, fit, trace_arrays
+from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace, trace_arrays
 from gibbs_gmm.kernels._jit import JIT as JIT
 from gibbs_gmm.kernels.families import full as niw_kernels
 from gibbs_gmm.kernels.families.generic import padded
@@ -18,10 +17,11 @@ from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.sampler.weights import draw_log_weights
 from gibbs_gmm.kernels.tile import LOG2_E as LOG2_E
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state
+from gibbs_gmm.sampler.assemble import as_model, initial_state
+from gibbs_gmm.sampler.chain import Chain
+from gibbs_gmm.sampler.recipe import Plan
 
 EPS = float(np.finfo(float).eps)
-as_model = sys.modules[fit.__module__].as_model  # `gibbs_gmm.fit` is the function
 
 
 # --- Priors ---

@@ -118,8 +118,7 @@ def test_slots_and_label_types_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "threads": 1,
     }
     many_components = gg.MixtureOfFiniteMixtures(stats.randint(2, 301), 100.0, dynamic=False)
-    start = sys.modules[gg.fit.__module__]
-    monkeypatch.setattr(start, "_start", lambda chain, N: (2, 299, 30)[chain])
+    monkeypatch.setattr("gibbs_gmm.sampler.assemble._start", lambda chain, N: (2, 299, 30)[chain])
     expected = gg.fit(many, many_components, progress=False, **settings)
     assert expected.assignments is not None
     assert expected.assignments.dtype == np.uint16, "labels never outgrew a byte"

@@ -1,161 +1,31 @@
-"""Chains: their generators and states, the threads that advance them, progress and interruption."""
+"""A chain: its generator, its state, and the draws that it writes."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from gibbs_gmm.errors import NumericalError
-from gibbs_gmm.kernels.families.generic import Family, padded
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.launch import Pair, pair_task
-from gibbs_gmm.kernels.sampler.moves import Library, Moves
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
-from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
 from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
-from gibbs_gmm.sampler.starts import kmeans_plus_plus
+from gibbs_gmm.sampler.buffers import new_moves
+from gibbs_gmm.sampler.recipe import Plan
+from gibbs_gmm.sampler.rows import Store
 from gibbs_gmm.sampler.tuning import Tuner
-from gibbs_gmm.threads import Threads
 from gibbs_gmm.trace_arrays import Field, allocate
 
-_log = logging.getLogger("gibbs_gmm")
-
-_LOG_SECONDS = 10.0  # between two lines of progress in the log
 _BATCH_SECONDS = 0.05  # how long compiled code runs before control returns to Python
 _BATCH_LABELS = 1 << 22  # labels that one batch may hold before they are narrowed into the trace
 _SHARE_SECONDS = 0.004  # a sweep longer than this is worth spreading over idle threads
-_LIBRARY = 128  # learned launches kept
 _SLOTS = 8  # component slots a trace of unknown n begins with
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How long a chain runs: sweeps of warm-up, draws to keep, sweeps per draw."""
-
-    warmup: int
-    draws: int
-    thin: int
-
-    @property
-    def sweeps(self) -> int:
-        """Sweeps of one chain in all."""
-        return self.warmup + self.draws * self.thin
-
-
-def initial_state(
-    rng: np.random.Generator, data: Data, model: Model, family: Family, alpha: float, K: int, capacity: int
-) -> State:
-    """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
-
-    ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
-    """
-    D = data.X.shape[1]
-    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity)
-    state.alpha[0] = alpha
-    state.size[:] = K, 0
-    rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)
-    t = 0
-    for k in range(K):
-        own = rows[labels == k]
-        if len(own) > 0:
-            centre = own.mean(0)
-            state.total.n[t] = len(own)
-            state.components.centre[t, :D] = centre
-            state.total.block[t] = family.block_of(own - centre)
-            t += 1
-    state.size[N_CLUSTERS] = t
-    return state
-
-
-def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> State:
-    """Room for a chain's state, with these labels (N,) and a prior of its own, equal to this one."""
-    D, shards = len(prior.mu_0), kernels.n_shards(len(z))
-    return State(
-        z=z,
-        total=family.statistics(capacity, D),
-        log_w=np.zeros(capacity),
-        parameters=family.parameters(capacity, D),
-        components=family.components(capacity, D),
-        shards=family.statistics(shards, capacity, D),
-        shard_log_likelihood=np.zeros(shards),
-        key=np.zeros(2, np.uint64),
-        alpha=np.zeros(1),
-        prior=type(prior)(*(array.copy() for array in prior)),
-        size=np.zeros(2, np.int64),
-        report=np.zeros(3, np.int64),
-    )
-
-
-def new_moves(data: Data, family: Family, capacity: int) -> Moves:
-    """Buffers of split-merge moves, and an empty library."""
-    N, D = data.X.shape
-    library = Library(
-        components=family.components(2 * _LIBRARY, D),
-        mean=np.zeros((_LIBRARY, D)),
-        score=np.zeros(_LIBRARY),
-        collected=np.zeros(1, np.int64),
-    )
-    return Moves(
-        pair=new_pair(family, kernels.n_shards(N), D),
-        groups=family.statistics(2, D),
-        union=family.statistics(1, D),
-        union_centre=np.zeros(padded(D)),
-        sizes=np.zeros(capacity + 1),
-        mean=np.zeros(D),
-        scratch=family.scratch(D),
-        counts=np.zeros((2, 3, 2), np.int64),
-        rows_read=np.zeros(1, np.int64),
-        library=library,
-    )
-
-
-def new_pair(family: Family, shards: int, D: int) -> Pair:
-    """Room for a pass over two clusters."""
-    return Pair(
-        components=family.components(2, D),
-        task=np.zeros(5, np.int64),
-        key=np.zeros(1, np.uint64),
-        anchors=np.zeros((2, padded(D))),
-        groups=family.statistics(shards, 2, D),
-        log_q=np.zeros(shards),
-    )
-
-
-class Shared:
-    """The passes of a sweep spread over threads: what an interpreted sweep calls in place of compiled passes."""
-
-    always = False  # whether every sweep is to be spread, however short
-
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
-
-    def rows(self, chain: int) -> Rows:
-        """The store of the rows that an interpreted sweep of this chain is handed: its passes over X are spread."""
-        return kernels.kernel_rows()._replace(label_pass=self._label_pass, pair_pass=self._pair_pass)
-
-    def _label_pass(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
-        task = functools.partial(kernels.label_task, data, state, sliced)
-        self._threads.run(task, len(state.shard_log_likelihood))
-
-    def _pair_pass(self, data: Data, z: LabelArray, pair: Pair, *_: Any) -> None:
-        self._threads.run(functools.partial(pair_task, data, z, pair), len(pair.log_q))
-
-
-def plain(kernel: Any) -> Any:
-    """The Python function of a kernel, to be interpreted."""
-    return getattr(kernel, "py_func", kernel)
 
 
 class Chain:
@@ -260,11 +130,11 @@ class Chain:
         """What became of its split-merge moves, for the record."""
         return {"counts": self.moves.counts.tolist(), **self.tuner.frozen()}
 
-    def advance(self, shared: Shared | None) -> int:
+    def advance(self, store: Store | None) -> int:
         """Run about 50 ms of warm-up sweeps or of draws, at least one; returns how many sweeps.
 
-        With ``shared``, a sweep that takes long enough has its passes spread over threads; the draws do not depend on
-        it.
+        With a ``store`` other than this core, a sweep that takes long enough is interpreted and uses it; the draws do
+        not depend on it.
         """
         begun = time.perf_counter()
         wanted = max(1, int(_BATCH_SECONDS / self._seconds_per_sweep))
@@ -281,10 +151,10 @@ class Chain:
         draws = self._rows(first, kept, labels)
         state, report = self.state, self.state.report
         long = _SHARE_SECONDS < self._seconds_per_sweep < math.inf
-        spread = shared is not None and (shared.always or long)
-        run_sweeps = plain(kernels.run_sweeps) if spread else kernels.run_sweeps
-        if shared is not None and spread:
-            calls, rows = kernels.kernel_calls(self.model), shared.rows(self.number)
+        spread = store is not None and (store.always or long)
+        run_sweeps = kernels.interpreted_sweeps if spread else kernels.run_sweeps
+        if store is not None and spread:
+            calls, rows = kernels.kernel_calls(self.model), store.rows(self.number)
         else:
             calls, rows = self._compiled
         total = run_sweeps(
@@ -355,97 +225,3 @@ def _equal_rows(X: AnyArray) -> IntArray:
     first = np.asarray(X[:10_000])
     _, group, counts = np.unique(first, axis=0, return_inverse=True, return_counts=True)
     return np.flatnonzero(group.ravel() == counts.argmax()) if counts.max() > 1 else np.zeros(0, np.int64)
-
-
-def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
-    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
-
-    Arrays that are parts of the same are not copied.
-    """
-    known = chains[0].model.weights.known
-    used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
-    slots = chains[0].slots if known else max(used)
-    whole = {
-        name: _joined([field.with_slots(chain.arrays[name][:kept], slots) for chain in chains])
-        for name, field in chains[0].fields.items()
-        if name in chains[0].arrays
-    }
-    labels = [chain.labels[:kept] for chain in chains if chain.labels is not None]
-    if labels:
-        whole["assignments"] = _joined(labels).astype(np.min_scalar_type(slots - 1), copy=False)
-    return whole
-
-
-def _joined(parts: list[AnyArray]) -> AnyArray:
-    """The parts side by side: the array that they are consecutive parts of, or a copy."""
-    whole = parts[0].base
-    if whole is not None and whole.shape == (len(parts), *parts[0].shape):
-        starts = [part.__array_interface__["data"][0] for part in parts]
-        if starts == [row.__array_interface__["data"][0] for row in whole]:
-            return whole
-    return np.stack(parts)
-
-
-def run(
-    chains: list[Chain],
-    threads: int,
-    progress: bool,
-    keep: Callable[[Chain], None] | None = None,
-    cluster: Shared | None = None,
-) -> bool:
-    """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
-
-    Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
-    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here. With
-    ``progress``, a line now and then goes to the log.
-    """
-    stop = threading.Event()
-    plan = chains[0].plan
-    spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
-    helpers = Threads(threads) if spare else None
-    shared = cluster if helpers is None else Shared(helpers)
-
-    def step(chain: Chain) -> tuple[Chain, int]:
-        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
-        if keep is not None and sweeps > 0:
-            keep(chain)
-        return chain, sweeps
-
-    bar = tqdm(
-        total=len(chains) * plan.sweeps,
-        initial=sum(chain.sweeps_done for chain in chains),
-        desc=f"{len(chains)} chain{'s' if len(chains) > 1 else ''}",
-        unit=" draws",
-        unit_scale=1.0 / plan.thin if plan.thin > 1 else False,
-        disable=None if progress else True,  # None: silent unless standard error is a terminal
-        delay=0.5,
-        leave=False,
-    )
-    workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
-    running: set[Future[tuple[Chain, int]]] = set()
-    interrupted = False
-    try:
-        running = {workers.submit(step, chain) for chain in chains}
-        logged = math.inf
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                chain, sweeps = future.result()
-                bar.update(sweeps)
-                if not chain.finished:
-                    running.add(workers.submit(step, chain))
-            now = time.monotonic()
-            if progress and now - logged > _LOG_SECONDS:
-                swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
-                _log.info("%d of %d sweeps (%.0f%%)", swept, total, 100.0 * swept / total)
-            if not 0.0 <= now - logged <= _LOG_SECONDS:  # after the first batch too, which may have had to be compiled
-                logged = now
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        stop.set()  # what is queued returns at once; what runs ends its batch
-        workers.shutdown(wait=True, cancel_futures=True)
-        if helpers is not None:
-            helpers.close()
-        bar.close()
-    return interrupted

@@ -29,7 +29,6 @@ from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.optional import needs
-from gibbs_gmm.sampler.chain import Shared
 from gibbs_gmm.sampler.machine import CHANGES, Part, row_range
 
 _PATIENCE = 60.0  # seconds to wait for a worker where there is none
@@ -88,8 +87,8 @@ class _Log:
     known: dict[int, tuple[int, AnyArray]]  # labels and values that were fetched and have not changed since
 
 
-class Cluster(Shared):
-    """The parts of the data on the workers of a cluster, and the pieces of a sweep that use them."""
+class Cluster:
+    """The store of rows that are in parts on the workers of a cluster."""
 
     always = True
 

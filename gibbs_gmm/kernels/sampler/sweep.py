@@ -375,6 +375,10 @@ def run_sweeps(
     return total
 
 
+interpreted_sweeps = getattr(run_sweeps, "py_func", run_sweeps)
+"""The same as plain Python: for a store of rows that is not compiled code."""
+
+
 def kernel_calls(model: Model) -> Calls:
     """The pieces as kernels that Python can call; a simple model has simpler ones."""
     simple = model.weights.known and len(model.weights.grid) == 0
