@@ -1,4 +1,4 @@
-"""One covariance for all components: each verb against SciPy and NumPy, and sweeps against the enumerated posterior.
+"""One covariance for all components: each verb against SciPy and NumPy.
 
 RATE is the probability that a statistical test fails although all is well: it is divided by the number of p-values.
 """
@@ -8,12 +8,26 @@ import math
 import numpy as np
 import oracle
 import pytest
-from harness import EPS, JIT, LOG2_E, assert_p_values, package_prior, read_only, repeat, some_niw
+from harness import (
+    EPS,
+    JIT,
+    LOG2_E,
+    assert_p_values,
+    draw_scales,
+    package_prior,
+    read_only,
+    repeat,
+    scale_prior,
+    some_niw,
+)
 from oracle import NIW, Floats, Ints
 from scipy import stats
 
+import gibbs_gmm as gg
 from gibbs_gmm.kernels.families import FULL, TIED, generic
+from gibbs_gmm.kernels.families.full import KAPPA
 from gibbs_gmm.kernels.families.tied import Prior
+from gibbs_gmm.kernels.families.tied_rounding import draw_all_unrounded
 from gibbs_gmm.kernels.tile import TILE, load_tile, new_workspace
 
 RATE = 1e-4
@@ -281,3 +295,98 @@ def test_a_covariance_that_has_moved_is_not_mistaken_for_the_last() -> None:
         truth = stats.multivariate_normal(niw.mu_0, Sigma).logpdf(x) + norm
         assert math.isclose(value, truth, rel_tol=1e-9)
         prior.W[0] = lower(np.linalg.inv(some_covariance(rng, D)))
+
+
+# --- Hyperparameters, and what a trace has ---
+
+
+@pytest.mark.parametrize("law", ["wishart", "shrunk", "turned"])
+def test_hyperparameters_keep_their_prior(law: str) -> None:
+    """(Psi_0, kappa_0) from their prior, (Sigma, mu) given them, then a draw given (Sigma, mu): the prior again."""
+    D, t, size, rng = 2, 3, SIZE, np.random.default_rng(12)
+    scale = scale_prior(law, np.array([[1.2, 0.4], [0.4, 0.8]]))
+    niw = gg.NormalInverseWishart(np.array([0.3, -0.2]), 0.5, D + 3.0, kappa_0_shape=1.5, **scale)
+    prior, hyper, scratch = niw.as_kernel(np.zeros(D), "tied"), niw.hyper_as_kernel("tied"), TIED.scratch(D)
+
+    def statistics(Psi_0: Floats, kappa_0: float, Sigma: Floats, mu: Floats) -> list[float]:
+        d = (mu - niw.mu_0) @ lower(np.linalg.inv(Sigma)).T
+        size = np.sqrt(np.diagonal(Psi_0))
+        return [
+            *size,
+            Psi_0[0, 1] / size.prod(),
+            float(np.trace(Psi_0 @ np.linalg.inv(Sigma))),
+            kappa_0,
+            kappa_0 * float((d**2).sum()),
+        ]
+
+    scales = draw_scales(rng, 2 * size, **scale)
+    before, after = [], []
+    for i, Psi_0 in enumerate(scales):
+        kappa_0 = 0.5 * rng.random() ** (1.0 / 1.5)
+        Sigma = np.reshape(stats.invwishart.rvs(niw.nu_0, Psi_0, random_state=rng), (D, D))
+        mu = rng.multivariate_normal(niw.mu_0, Sigma / kappa_0, t)
+        if i % 2 == 0:
+            before.append(statistics(Psi_0, kappa_0, Sigma, mu))
+            continue
+        prior.W[0], prior.Psi_0[:], prior.scalars[KAPPA] = lower(np.linalg.inv(Sigma)), Psi_0, kappa_0
+        prior.L_0[:] = np.linalg.cholesky(Psi_0)
+        assert generic.draw_hyper(prior, rng, hyper, t, TIED.parameters(t, D), padded(mu), scratch) == 0
+        after.append(statistics(prior.Psi_0, prior.scalars[KAPPA], Sigma, mu))
+    plain = gg.NormalInverseWishart(niw.mu_0, prior.scalars[KAPPA], niw.nu_0, prior.Psi_0).as_kernel(np.zeros(D))
+    np.testing.assert_allclose(prior.scalars, plain.scalars, rtol=1e-12)
+    columns = zip(np.array(before).T, np.array(after).T, strict=True)
+    p = {str(i): float(stats.ks_2samp(a, b, method="asymp").pvalue) for i, (a, b) in enumerate(columns)}
+    assert_p_values(p, RATE)
+
+
+def test_a_draw_is_written_in_the_units_of_the_data() -> None:
+    D, loc, rng = 2, np.array([10.0, -20.0]), np.random.default_rng(0)
+    niw, X, z, centre, Sigma = three_clusters(D)
+    prior, rows = tied_prior(niw, Sigma), statistics_of(X, z, 4, np.vstack([centre, 9.0 * np.ones(2)]))
+    components, parameters = TIED.components(4, D), TIED.parameters(4, D)
+    components.centre[:] = padded(np.vstack([centre, [9.0, 9.0]]))
+    means, covariances, state = np.empty((4, D)), np.full((3, D, D), np.nan), rng.bit_generator.state
+    for k in range(4):
+        n = float(rows.n[k])
+        generic.write(prior, rng, n, rows, k, parameters, components, loc, TIED.scratch(D), means, covariances[1])
+    np.testing.assert_array_equal(means, components.centre[:, :D] + loc)
+    np.testing.assert_allclose(covariances[1], Sigma, rtol=1e-12)
+    assert rng.bit_generator.state == state  # exact values: nothing is drawn
+    kappa_0, scale = np.zeros(3), np.zeros((3, D, D))
+    generic.write_shared(prior, covariances[1], kappa_0, scale, 2)
+    np.testing.assert_array_equal(scale[2], niw.Psi_0)
+    assert kappa_0[2] == niw.kappa_0
+    before = covariances.copy()
+    generic.erase(prior, covariances[1], 3)
+    np.testing.assert_array_equal(covariances, before)
+
+
+@pytest.mark.parametrize(("D", "N"), [(1, 8), (2, 7), (2, 30), (3, 12)])  # both sides of the cut at t + 2 D rows
+def test_values_before_rounding(D: int, N: int) -> None:
+    """(mu, Sigma) from the prior, rows from N(mu_k, Sigma + R), then the steps of a trace's draws: the prior again."""
+    rng, t, size = np.random.default_rng([2, D, N]), 3, SIZE // 2
+    niw, z = some_niw(D, D + 3.0)._replace(noise=np.linspace(0.4, 1.0, D)), np.arange(N) % t
+    prior, scratch, centre = tied_prior(niw), TIED.scratch(D), np.linspace(-1.0, 1.0, t * D).reshape(t, D)
+
+    def draw() -> tuple[Floats, Floats, Floats]:
+        _, Sigma = oracle.draw_niw(rng, niw)
+        mu = rng.multivariate_normal(niw.mu_0, Sigma / niw.kappa_0, t)
+        assert niw.noise is not None
+        return mu, Sigma, mu[z] + rng.multivariate_normal(np.zeros(D), Sigma + np.diag(niw.noise), N)
+
+    def statistics(mu: Floats, Sigma: Floats, X: Floats) -> list[float]:
+        residual = X - mu[z]
+        scatter = residual.T @ residual
+        gap = (X[z == 0].mean(0) - mu[0])[0]
+        inverse = np.linalg.inv(Sigma)
+        return [mu[-1, -1], Sigma[0, 0], float(np.linalg.slogdet(Sigma)[1]), gap, float(np.trace(inverse @ scatter))]
+
+    before, after = [statistics(*draw()) for _ in range(3 * size)], []
+    for _ in range(size):
+        mu, Sigma, X = draw()
+        W, where = lower(np.linalg.inv(Sigma)), padded(centre)
+        assert draw_all_unrounded(rng, prior, statistics_of(X, z, t, centre), t, where, scratch, mu, W) == 0
+        after.append(statistics(mu, np.linalg.inv(W.T @ W), X))
+    columns = zip(np.array(before).T, np.array(after).T, strict=True)
+    p = {str(i): float(stats.ks_2samp(a, b, method="asymp").pvalue) for i, (a, b) in enumerate(columns)}
+    assert_p_values(p, RATE)
