@@ -27,7 +27,7 @@ from scipy import stats
 import gibbs_gmm as gg
 from gibbs_gmm.kernels.families import FULL, TIED, generic
 from gibbs_gmm.kernels.families.full import KAPPA
-from gibbs_gmm.kernels.families.tied import Prior
+from gibbs_gmm.kernels.families.tied import TiedPrior
 from gibbs_gmm.kernels.families.tied_rounding import draw_all_unrounded
 from gibbs_gmm.kernels.tile import TILE, load_tile, new_workspace
 
@@ -42,9 +42,11 @@ def lower(P: Floats) -> Floats:
     return np.ascontiguousarray(np.linalg.cholesky(P[::-1, ::-1])[::-1, ::-1].T)
 
 
-def tied_prior(niw: NIW, Sigma: Floats | None = None) -> Prior:
+def tied_prior(niw: NIW, Sigma: Floats | None = None) -> TiedPrior:
     """The kernels' prior, in coordinates that are not shifted, with Sigma as the covariance of now."""
-    prior: Prior = dataclasses.replace(package_prior(niw), covariance_type="tied").as_kernel(np.zeros(len(niw.mu_0)))
+    prior: TiedPrior = dataclasses.replace(package_prior(niw), covariance_type="tied").as_kernel(
+        np.zeros(len(niw.mu_0))
+    )
     if Sigma is not None:
         prior.W[0] = lower(np.linalg.inv(Sigma))
     return prior

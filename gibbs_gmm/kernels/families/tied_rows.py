@@ -8,11 +8,11 @@ import numpy as np
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full import KAPPA
-from gibbs_gmm.kernels.families.tied import Prior, Scratch, log_marginal_of
+from gibbs_gmm.kernels.families.tied import TiedPrior, TiedScratch, log_marginal_of
 from gibbs_gmm.kernels.types import FloatArray
 
 
-class Side(NamedTuple):
+class TiedSide(NamedTuple):
     """Two growing clusters.
 
     m (2, D) = W mu_n; quadratic (2,): the quadratic form of the cluster's density, so far; log_c (2,) the constant of
@@ -28,10 +28,10 @@ class Side(NamedTuple):
     y: FloatArray
 
 
-def new_side(prior: Prior, limit: int) -> Side:
+def new_side(prior: TiedPrior, limit: int) -> TiedSide:
     """Room for two clusters, of any number of rows."""
     D = len(prior.mu_0)
-    return Side(np.zeros((2, D)), np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(D), np.zeros(D))
+    return TiedSide(np.zeros((2, D)), np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(D), np.zeros(D))
 
 
 @kernel
@@ -45,15 +45,15 @@ def _multiply(W: FloatArray, x: FloatArray, y: FloatArray) -> None:
 
 
 @kernel
-def _set_constant(prior: Prior, side: Side, k: int, n: float) -> None:
+def _set_constant(prior: TiedPrior, side: TiedSide, k: int, n: float) -> None:
     """log_c of side k with n rows."""
     kappa = prior.scalars[KAPPA] + n
     side.log_c[k] = 0.5 * side.m.shape[1] * math.log(kappa / (kappa + 1.0))
 
 
-@generic.begin.of(Prior)
+@generic.begin.of(TiedPrior)
 @kernel
-def begin(prior: Prior, side: Side, k: int) -> None:
+def begin(prior: TiedPrior, side: TiedSide, k: int) -> None:
     """The prior itself. Sigma may be another than when a row was last asked about."""
     _multiply(prior.W[0], prior.mu_0, side.m[k])
     side.quadratic[k] = 0.0
@@ -61,9 +61,9 @@ def begin(prior: Prior, side: Side, k: int) -> None:
     _set_constant(prior, side, k, 0.0)
 
 
-@generic.log_predictive.of(Prior)
+@generic.log_predictive.of(TiedPrior)
 @kernel
-def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> float:
+def log_predictive(prior: TiedPrior, side: TiedSide, k: int, n: float, x: FloatArray) -> float:
     """log N(x | mu_n, Sigma (1 + 1 / kappa_n)): (D/2) log(kappa_n / (kappa_n + 1)) - q / 2, up to a constant,
 
     q = kappa_n / (kappa_n + 1) |W x - W mu_n|^2. W x is computed once for both sides.
@@ -84,9 +84,9 @@ def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) ->
     return side.log_c[k] - 0.5 * side.last[k]
 
 
-@generic.grow.of(Prior)
+@generic.grow.of(TiedPrior)
 @kernel
-def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
+def grow(prior: TiedPrior, side: TiedSide, k: int, n: float, x: FloatArray) -> None:
     """W mu_n moves towards W x, and the quadratic form grows."""
     kappa, m = prior.scalars[KAPPA] + n, side.m[k]
     for i in range(m.shape[0]):
@@ -95,8 +95,8 @@ def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
     _set_constant(prior, side, k, n + 1.0)
 
 
-@generic.log_marginal_side.of(Prior)
+@generic.log_marginal_side.of(TiedPrior)
 @kernel
-def log_marginal_side(prior: Prior, side: Side, k: int, n: float, scratch: Scratch) -> float:
+def log_marginal_side(prior: TiedPrior, side: TiedSide, k: int, n: float, scratch: TiedScratch) -> float:
     """From the sum of the rows' quadratic forms, each given those before it."""
     return log_marginal_of(prior, n, side.quadratic[k])
