@@ -10,7 +10,6 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.trace import Trace
 
 
@@ -51,9 +50,7 @@ class Components:
 
     def covariances(self, columns: IntArray) -> FloatArray:
         """(S, K, d, d): their covariances of these columns."""
-        block = self.trace.covariances[..., columns[:, None], columns]
-        flat = block.reshape(-1, *block.shape[2:])
-        return np.take_along_axis(flat[self.draws], self.perm[:, :, None, None], 1)
+        return self.trace.prior.covariances(self.trace, self.draws, self.perm, columns)
 
     def average(self, values: FloatArray) -> FloatArray:
         """Posterior mean of values (S, K, ...), weighted by the components' weights: empty ones say nothing."""
@@ -97,25 +94,17 @@ def some_draws(trace: Trace, draws: IntArray) -> Trace:
 def marginal(trace: Trace, columns: IntArray) -> Trace:
     """The posterior of some columns alone.
 
-    Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
-    Bibby 1979, section 3.8), so that this is a trace of the same model in fewer dimensions. Its log densities are still
-    those of all columns, and its prior does not say how Psi_0 and kappa_0 were learned: their draws are in the trace.
+    It is a trace of the same model in fewer dimensions. Its log densities are still those of all columns, and its prior
+    does not say how hyperparameters were learned: their draws are in the trace.
     """
-    across, down = np.ix_(columns, columns)
-    prior = trace.prior
+    arrays: dict[str, Any] = trace.arrays()
+    for field in trace.fields:
+        arrays[field.name] = field.of_columns(arrays[field.name], columns)
     return dataclasses.replace(
         trace,
-        means=trace.means[..., columns],
-        covariances=trace.covariances[..., across, down],
-        Psi_0=None if trace.Psi_0 is None else trace.Psi_0[..., across, down],
+        **arrays,
         columns=tuple(trace.columns[column] for column in columns),
-        prior=NormalInverseWishart(
-            prior.mu_0[columns],
-            prior.kappa_0,
-            prior.nu_0 - (prior.n_features - len(columns)),
-            prior.Psi_0[across, down],
-            resolution=prior.resolution[columns],
-        ),
+        prior=trace.prior.marginal(columns),
     )
 
 
