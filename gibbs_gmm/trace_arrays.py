@@ -72,6 +72,12 @@ class Field:
         result[:, :common] = array[:, :common]
         return result
 
+    def rearranged(self, array: AnyArray, order: AnyArray) -> AnyArray:
+        """The array (chain, draw, ...) with component ``order[chain, draw, j]`` at place j, if it has components."""
+        if not self.per_slot:
+            return array
+        return np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 3)), 2)
+
     def of_columns(self, array: AnyArray, columns: AnyArray) -> AnyArray:
         """The array (chain, draw, ...) of these columns alone."""
         for place, axis in enumerate(self.axes):
