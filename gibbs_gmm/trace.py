@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import trace_arrays
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
-from gibbs_gmm.trace_arrays import Field
 
 if TYPE_CHECKING:
     from gibbs_gmm.posterior.clustering import Partition
@@ -97,19 +95,6 @@ class Trace:
         """Its arrays by name, without those that are None."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """What its arrays are."""
-        names = self.arrays().keys()
-        return tuple(field for field in trace_arrays.possible(self.prior) if field.name in names)
-
-    def rearranged(self, order: IntArray) -> Trace:
-        """The trace whose component j in each draw is component ``order[chain, draw, j]``, its labels as they are."""
-        moved: dict[str, Any] = self.arrays()
-        for field in self.fields:
-            moved[field.name] = field.rearranged(moved[field.name], order)
-        return dataclasses.replace(self, **moved)
 
     def __repr__(self) -> str:
         C, T, _, D = self.means.shape

@@ -1,7 +1,7 @@
 """The arrays of a trace: one table, from which all that depends on their names, types and shapes follows.
 
-Each has the axes (chain, draw, ...). A prior of the components says itself what it has in a trace, its covariances as
-it stores them and its hyperparameters (``prior.fields()``), and which of these it learns (``prior.learned``).
+Each has the axes (chain, draw, ...). What a prior of the components has in the trace, its covariances as it stores them
+and the hyperparameters that it learns, it says itself: ``prior.fields()``.
 """
 
 from __future__ import annotations
@@ -72,19 +72,6 @@ class Field:
         result[:, :common] = array[:, :common]
         return result
 
-    def rearranged(self, array: AnyArray, order: AnyArray) -> AnyArray:
-        """The array (chain, draw, ...) with component ``order[chain, draw, j]`` at place j, if it has components."""
-        if not self.per_slot:
-            return array
-        return np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 3)), 2)
-
-    def of_columns(self, array: AnyArray, columns: AnyArray) -> AnyArray:
-        """The array (chain, draw, ...) of these columns alone."""
-        for place, axis in enumerate(self.axes):
-            if axis in ("column", "column_2"):
-                array = np.take(array, columns, 2 + place)
-        return array
-
 
 _ALWAYS = (
     Field("weights", ("component",), unused=0.0),
@@ -98,17 +85,11 @@ _CONCENTRATION = Field("concentration", hyper=True)
 _ASSIGNMENTS = Field("assignments", ("row",), "label")
 
 
-def possible(prior: NormalInverseWishart) -> tuple[Field, ...]:
-    """The arrays that a trace may have under this prior of the components."""
-    return (*_ALWAYS, *prior.fields(), _CONCENTRATION, _ASSIGNMENTS)
-
-
 def fields(prior: NormalInverseWishart, learns_concentration: bool, save_assignments: bool) -> tuple[Field, ...]:
-    """The arrays that the trace of a run has."""
-    names = {field.name for field in possible(prior) if not field.hyper} | set(prior.learned)
-    names = names | {_CONCENTRATION.name} if learns_concentration else names
-    names = names if save_assignments else names - {_ASSIGNMENTS.name}
-    return tuple(field for field in possible(prior) if field.name in names)
+    """The arrays of a trace under this prior of the components."""
+    concentration = (_CONCENTRATION,) if learns_concentration else ()
+    assignments = (_ASSIGNMENTS,) if save_assignments else ()
+    return (*_ALWAYS, *prior.fields(), *concentration, *assignments)
 
 
 def allocate(fields: Iterable[Field], shape: tuple[int, ...], slots: int, D: int, N: int) -> dict[str, AnyArray]:

@@ -46,17 +46,6 @@ def test_a_trace_has_what_the_table_says(name: str, in_folder: bool, tmp_path: P
         assert {path.stem for path in (tmp_path / "run").glob("*.npy")} - {"data"} == arrays.keys()
 
 
-def test_covariances_of_some_draws_components_and_columns() -> None:
-    trace = gg.fit(X, 3, prior=FIXED, **SETTINGS)
-    flat, order = trace.covariances.reshape(12, 3, D, D), np.array([[2, 0], [1, 1], [0, 2]])
-    np.testing.assert_array_equal(FIXED.covariances(trace, slice(4, 9)), flat[4:9])
-    some = FIXED.covariances(trace, [7, 0, 11], order)
-    np.testing.assert_array_equal(some, np.stack([flat[7, [2, 0]], flat[0, [1, 1]], flat[11, [0, 2]]]))
-    one = FIXED.covariances(trace, [7, 0, 11], order, np.array([1]))
-    np.testing.assert_array_equal(one, some[:, :, 1:, 1:])
-    np.testing.assert_array_equal(FIXED.covariances(trace, [3], None, np.array([1, 0])), flat[3:4, :, ::-1, ::-1])
-
-
 def test_slots_that_are_not_used() -> None:
     weights, means, *_ = trace_arrays.fields(FIXED, False, False)
     assert (weights.name, means.name) == ("weights", "means")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +11,9 @@ from gibbs_gmm import checks
 from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
-from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.kernels.types import FloatArray
 from gibbs_gmm.model.columns import noise_axes
 from gibbs_gmm.trace_arrays import Field
-
-if TYPE_CHECKING:
-    from gibbs_gmm.trace import Trace
 
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
@@ -243,61 +240,11 @@ class NormalInverseWishart:
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
 
     def fields(self) -> tuple[Field, ...]:
-        """What a trace may hold besides weights and means: covariances, and hyperparameters where they are learned."""
+        """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
         return (
             Field("covariances", ("component", "column", "column_2")),
-            Field("kappa_0", hyper=True),
-            Field("Psi_0", ("column", "column_2"), hyper=True),
-        )
-
-    @property
-    def learned(self) -> tuple[str, ...]:
-        """The hyperparameters that are learned."""
-        learned = {"kappa_0": self.kappa_0_shape is not None, "Psi_0": self.Psi_0_df is not None}
-        return tuple(name for name, is_learned in learned.items() if is_learned)
-
-    def covariances(
-        self, trace: Trace, draws: Any, components: IntArray | None = None, columns: IntArray | None = None
-    ) -> FloatArray:
-        """Covariance matrices of components of a trace, from how it stores them, and no others.
-
-        Parameters
-        ----------
-        trace : Trace
-            Under this prior.
-        draws : slice or (B,) integers
-            Draws, counted over all chains.
-        components : (B, k) integers, optional
-            Components of each of these draws; by default all K.
-        columns : (d,) integers, optional
-            By default all D.
-
-        Returns
-        -------
-        (B, k, d, d) float64
-            In the squared units of X.
-        """
-        stored = trace.covariances
-        C, T, K = stored.shape[:3]
-        chain, t = (place[:, None] for place in np.divmod(np.arange(C * T)[draws], T))
-        components = np.arange(K)[None] if components is None else components
-        if columns is None:
-            return np.asarray(stored[chain, t, components])
-        chain, t, components = (place[..., None, None] for place in (chain, t, components))
-        return np.asarray(stored[chain, t, components, columns[:, None], columns])
-
-    def marginal(self, columns: IntArray) -> NormalInverseWishart:
-        """The prior of some columns (d,) alone, for fixed hyperparameters.
-
-        Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
-        Bibby 1979, section 3.8). It does not say how Psi_0 and kappa_0 are learned.
-        """
-        return NormalInverseWishart(
-            self.mu_0[columns],
-            self.kappa_0,
-            self.nu_0 - (self.n_features - len(columns)),
-            self.Psi_0[np.ix_(columns, columns)],
-            resolution=self.resolution[columns],
+            *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", ("column", "column_2"), hyper=True)]),
         )
 
     def to_dict(self) -> dict[str, Any]:

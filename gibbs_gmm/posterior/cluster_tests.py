@@ -44,13 +44,12 @@ def some_draws_of(components: Components, rows: IntArray) -> list[Draw]:
     assert trace.assignments is not None
     result = []
     for s in spread(len(components.draws), _DRAWS):
-        draw = int(components.draws[s])
-        chain, t = divmod(draw, trace.assignments.shape[1])
+        chain, t = divmod(int(components.draws[s]), trace.assignments.shape[1])
         own = components.perm[s]
         place_of = np.zeros(trace.weights.shape[-1], np.int64)
         place_of[own] = np.arange(K)
         z = np.asarray(trace.assignments[chain, t])
-        variance = np.diagonal(trace.prior.covariances(trace, [draw], own[None])[0], axis1=-2, axis2=-1)
+        variance = np.diagonal(trace.covariances[chain, t, own], axis1=-2, axis2=-1)
         size = np.bincount(place_of[z], minlength=K)
         result.append(Draw(place_of[z[rows]], size, trace.means[chain, t, own], np.sqrt(variance)))
     return result

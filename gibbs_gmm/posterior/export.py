@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm import checks
+from gibbs_gmm import checks, trace_arrays
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.predict import pointwise_log_density
@@ -46,7 +46,7 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
     arviz_base = needs("arviz_base", "arviz", "Trace.to_arviz()")
     relabelling = trace.relabel()
     posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}
-    fields = trace.fields
+    fields = trace_arrays.fields(trace.prior, trace.weight_prior.learns_concentration, save_assignments=True)
     posterior |= {field.name: getattr(trace, field.name) for field in fields if field.hyper}
     stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
     (posterior if trace.weight_prior.learns_n else stats)["n_components"] = trace.n_components

@@ -10,6 +10,7 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.trace import Trace
 
 
@@ -50,7 +51,9 @@ class Components:
 
     def covariances(self, columns: IntArray) -> FloatArray:
         """(S, K, d, d): their covariances of these columns."""
-        return self.trace.prior.covariances(self.trace, self.draws, self.perm, columns)
+        block = self.trace.covariances[..., columns[:, None], columns]
+        flat = block.reshape(-1, *block.shape[2:])
+        return np.take_along_axis(flat[self.draws], self.perm[:, :, None, None], 1)
 
     def average(self, values: FloatArray) -> FloatArray:
         """Posterior mean of values (S, K, ...), weighted by the components' weights: empty ones say nothing."""
@@ -94,17 +97,25 @@ def some_draws(trace: Trace, draws: IntArray) -> Trace:
 def marginal(trace: Trace, columns: IntArray) -> Trace:
     """The posterior of some columns alone.
 
-    It is a trace of the same model in fewer dimensions. Its log densities are still those of all columns, and its prior
-    does not say how hyperparameters were learned: their draws are in the trace.
+    Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
+    Bibby 1979, section 3.8), so that this is a trace of the same model in fewer dimensions. Its log densities are still
+    those of all columns, and its prior does not say how Psi_0 and kappa_0 were learned: their draws are in the trace.
     """
-    arrays: dict[str, Any] = trace.arrays()
-    for field in trace.fields:
-        arrays[field.name] = field.of_columns(arrays[field.name], columns)
+    across, down = np.ix_(columns, columns)
+    prior = trace.prior
     return dataclasses.replace(
         trace,
-        **arrays,
+        means=trace.means[..., columns],
+        covariances=trace.covariances[..., across, down],
+        Psi_0=None if trace.Psi_0 is None else trace.Psi_0[..., across, down],
         columns=tuple(trace.columns[column] for column in columns),
-        prior=trace.prior.marginal(columns),
+        prior=NormalInverseWishart(
+            prior.mu_0[columns],
+            prior.kappa_0,
+            prior.nu_0 - (prior.n_features - len(columns)),
+            prior.Psi_0[across, down],
+            resolution=prior.resolution[columns],
+        ),
     )
 
 

@@ -123,7 +123,7 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
     X, new = generator.standard_normal((n, D)), component == K
     X[new] /= np.sqrt(generator.chisquare(trace.prior.nu_0 - D + 1.0, int(new.sum())))[:, None]
     kappa_0, Psi_0 = _hyperparameters(trace)
-    means = trace.means.reshape(C * T, K, D)
+    means, covariances = trace.means.reshape(C * T, K, D), trace.covariances.reshape(C * T, K, D, D)
     pair = draw * (K + 1) + component
     order = np.argsort(pair, kind="stable")
     for start in range(0, n, _SAMPLE_ROWS):
@@ -132,7 +132,7 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
         t, k = np.divmod(pairs, K + 1)
         prior, inside = k == K, np.minimum(k, K - 1)
         scale = ((kappa_0[t] + 1.0) / kappa_0[t])[:, None, None]
-        A = np.where(prior[:, None, None], scale * Psi_0[t], trace.prior.covariances(trace, t, inside[:, None])[:, 0])
+        A = np.where(prior[:, None, None], scale * Psi_0[t], covariances[t, inside])
         centre = np.where(prior[:, None], trace.prior.mu_0, means[t, inside])
         X[rows] = centre[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(A)[which], X[rows])
     return X, draw, component
@@ -162,10 +162,10 @@ def _sums(
 def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[int, kernels.Mixtures]]:
     """Draws ready for the kernels, block by block in their order, with the number of the first; buffers are reused."""
     C, T, K, D = trace.means.shape
-    weights, means = (
-        _read_only(_held_first(trace, array.reshape(C * T, *array.shape[2:]))) for array in (trace.weights, trace.means)
+    weights, means, covariances = (
+        _read_only(_held_first(trace, array.reshape(C * T, *array.shape[2:])))
+        for array in (trace.weights, trace.means, trace.covariances)
     )
-    slots = _held_first(trace, np.broadcast_to(np.arange(K), (C * T, K)))
     rest, n_held, (kappa_0, Psi_0) = _rest(trace), _held(trace).sum(1), _hyperparameters(trace)
     nu_0, mu_0 = trace.prior.nu_0, _read_only(trace.prior.mu_0)
     B = min(C * T, max(_LEAST_DRAWS, _BLOCK_BYTES // (8 * (K + 1) * (D * D + D + 1))))
@@ -187,7 +187,7 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
             mixtures,
             weights[own],
             means[own],
-            _read_only(trace.prior.covariances(trace, own, slots[own])),
+            covariances[own],
             rest[own],
             mu_0,
             kappa_0[own].copy(),

@@ -100,7 +100,13 @@ class Relabelling:
             for draw in np.ndindex(*perm.shape[:2]):
                 np.take(place[draw], assignments[draw], out=moved[draw])
             assignments = moved
-        return dataclasses.replace(source.rearranged(perm), assignments=assignments)
+        return dataclasses.replace(
+            source,
+            weights=np.take_along_axis(source.weights, perm, 2),
+            means=np.take_along_axis(source.means, perm[..., None], 2),
+            covariances=np.take_along_axis(source.covariances, perm[..., None, None], 2),
+            assignments=assignments,
+        )
 
 
 def most_probable_n_clusters(trace: Trace) -> int:
@@ -318,10 +324,10 @@ def _ready(
     trace: Trace, chain: int, slots: IntArray, n: IntArray, loc: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """W, c and log_c of the draws of a chain, components in ``slots``, as in kernels.assign.Components."""
-    T, D = len(slots), trace.means.shape[-1]
+    D = trace.means.shape[-1]
     present = np.arange(slots.shape[1]) < n[:, None]
     means = np.take_along_axis(trace.means[chain], slots[..., None], 1)
-    covariances = trace.prior.covariances(trace, slice(chain * T, (chain + 1) * T), slots)
+    covariances = np.take_along_axis(trace.covariances[chain], slots[..., None, None], 1)
     covariances = np.where(present[..., None, None], covariances, np.eye(D))
     W = np.linalg.inv(np.linalg.cholesky(covariances))
     c = -(W @ np.where(present[..., None], means - loc, 0.0)[..., None])[..., 0]
@@ -382,13 +388,11 @@ def _per_row(cost: FloatArray, size: FloatArray) -> FloatArray:
 def _divergence_scores(trace: Trace, pivot: tuple[int, int], order: IntArray) -> FloatArray:
     """Minus the Jeffreys divergences (C, T, J, K) of all components from those of the pivot; 0 for unused slots."""
     C, T, K, D = trace.means.shape
-    draw = np.array([pivot[0] * T + pivot[1]])
-    Sigma = trace.prior.covariances(trace, draw, order[None])[0]
-    own = trace.weights[pivot][order], trace.means[pivot][order], Sigma
+    own = trace.weights[pivot][order], trace.means[pivot][order], trace.covariances[pivot][order]
     scores = np.empty((C, T, len(order), K))
     for c in range(C):
         filled = ~np.isnan(trace.means[c, ..., 0])
-        means, covariances = trace.means[c], trace.prior.covariances(trace, slice(c * T, (c + 1) * T))
+        means, covariances = trace.means[c], trace.covariances[c]
         if not filled.all():
             means = np.where(filled[..., None], means, 0.0)
             covariances = np.where(filled[..., None, None], covariances, np.eye(D))

@@ -197,8 +197,7 @@ def _component_rows(trace: Trace, relabelling: Relabelling) -> Iterator[tuple[li
         mean = np.take_along_axis(trace.means, perm[:, :, k, None, None], 2)[:, :, 0]
         yield [f"mean[{k}, {column}]" for column in columns], np.moveaxis(mean, -1, 0)
     for k in range(K):
-        covariance = trace.prior.covariances(trace, slice(None), perm[:, :, k].reshape(-1, 1))
-        covariance = covariance.reshape(*perm.shape[:2], D, D)
+        covariance = np.take_along_axis(trace.covariances, perm[:, :, k, None, None, None], 2)[:, :, 0]
         pairs = [f"covariance[{k}, {columns[i]}, {columns[j]}]" for i, j in zip(*upper, strict=True)]
         yield pairs, np.moveaxis(covariance[:, :, *upper], -1, 0)
 
