@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from gibbs_gmm import checks, seeds, trace_arrays
 from gibbs_gmm.data import Observations
-from gibbs_gmm.kernels.families.full import log_marginal
-from gibbs_gmm.kernels.sampler.split_merge import Moves
-from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Model, State
+from gibbs_gmm.kernels.families.generic import log_marginal
+from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior
@@ -223,8 +223,9 @@ def log_evidence(
         for c, seed in enumerate(spawned[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
-            state = initial_state(generator, data, model, gamma, start, n_max + 1)
-            runs.append(_Run(Chain(c, generator, data, model, state, Plan(0, _BATCH, 1), written), warmup))
+            state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1)
+            chain = Chain(c, generator, data, model, prior.family, state, Plan(0, _BATCH, 1), written)
+            runs.append(_Run(chain, warmup))
         t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), progress)
         estimate, error, trips = tilt.log_evidence(t, first)
         if not np.isfinite(estimate).all():
@@ -303,14 +304,11 @@ class _Run:
 
     def log_weight(self, tilt: Tilt) -> tuple[int, float]:
         """t and log prod_c m(X_c) Gamma(gamma + n_c)/Gamma(gamma) of the partition and hyperparameters of now."""
-        state, prior = self._chain.state, self._chain.model.components
-        total, t, D = state.total, int(state.size[N_CLUSTERS]), len(prior.mu_0)
-        kappa_0, log_norm = float(state.hyper[KAPPA]), float(state.hyper[LOG_NORM])
-        prior = prior._replace(kappa_0=kappa_0, Psi_0=state.Psi_0, L_0=state.L_0, log_norm=log_norm)
-        mu_n, Psi_n = np.empty(D), np.empty((D, D))
+        state, scratch = self._chain.state, self._chain.moves.scratch
+        total, centre, t = state.total, state.components.centre, int(state.size[N_CLUSTERS])
         result = tilt.log_product(total.n[:t])
         for k in range(t):
-            result += log_marginal(prior, total.n[k], total.s[k], total.S[k], state.components.centre[k], mu_n, Psi_n)
+            result += log_marginal(state.prior, total.n[k], total, k, centre[k], scratch)
         return t, result
 
 

@@ -73,7 +73,7 @@ class Field:
         return result
 
 
-_ALWAYS = (
+ALWAYS = (
     Field("weights", ("component",), unused=0.0),
     Field("means", ("component", "column")),
     Field("n_components", kind="count"),
@@ -89,7 +89,7 @@ def fields(prior: NormalInverseWishart, learns_concentration: bool, save_assignm
     """The arrays of a trace under this prior of the components."""
     concentration = (_CONCENTRATION,) if learns_concentration else ()
     assignments = (_ASSIGNMENTS,) if save_assignments else ()
-    return (*_ALWAYS, *prior.fields(), *concentration, *assignments)
+    return (*ALWAYS, *prior.fields(), *concentration, *assignments)
 
 
 def allocate(fields: Iterable[Field], shape: tuple[int, ...], slots: int, D: int, N: int) -> dict[str, AnyArray]:

@@ -18,7 +18,7 @@ import numpy as np
 from gibbs_gmm import checks
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.posterior import predictive as kernels
-from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
+from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
 from gibbs_gmm.posterior.relabel import Relabelling

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.sampler.chain import Chain
-from gibbs_gmm.sampler.threaded import Shared
+from gibbs_gmm.sampler.rows import Store
+from gibbs_gmm.sampler.threaded import Threaded
 from gibbs_gmm.threads import Threads
 
 _log = logging.getLogger("gibbs_gmm")
@@ -28,7 +29,7 @@ def run(
     threads: int,
     progress: bool,
     keep: Callable[[Chain], None] | None = None,
-    cluster: Shared | None = None,
+    cluster: Store | None = None,
 ) -> bool:
     """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
 
@@ -40,10 +41,10 @@ def run(
     plan = chains[0].plan
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = Threads(threads) if spare else None
-    shared = cluster if helpers is None else Shared(helpers)
+    store: Store | None = cluster if helpers is None else Threaded(helpers)
 
     def step(chain: Chain) -> tuple[Chain, int]:
-        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
+        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(store)
         if keep is not None and sweeps > 0:
             keep(chain)
         return chain, sweeps
