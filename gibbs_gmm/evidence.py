@@ -20,7 +20,7 @@ from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior
+from gibbs_gmm.model.families import ComponentPrior, component_prior, prior_from_dict
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.assemble import initial_state
@@ -82,7 +82,7 @@ class Evidence:
         for n, value, error, p in rows:
             gap = value - finite.max(initial=-np.inf)
             lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {gap:>10.3f}  {p:>8.4f}")
-        prior = NormalInverseWishart.from_dict(self.settings["prior"]).describe()
+        prior = prior_from_dict(self.settings["prior"]).describe()
         notes = (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
         return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
 
@@ -126,7 +126,8 @@ def log_evidence(
     X: Any,
     n_components: int | Iterable[int] = range(1, 11),
     *,
-    prior: NormalInverseWishart | None = None,
+    prior: ComponentPrior | None = None,
+    covariance_type: str | None = None,
     concentration: float = 1.0,
     draws: int | None = None,
     warmup: int = 5_000,
@@ -154,9 +155,11 @@ def log_evidence(
         Observations, as for :func:`gibbs_gmm.fit`.
     n_components : int or iterable of int
         The numbers of components asked for, in any order, each at least 1. They may exceed N.
-    prior : NormalInverseWishart, optional
-        Prior of the component means and covariances; by default ``NormalInverseWishart.from_data(X)``, as for
-        :func:`gibbs_gmm.fit`. Evidences depend on it far more than the clusters of a posterior do.
+    prior : NormalInverseWishart or NormalInverseGamma, optional
+        Prior of the component means and covariances; by default that of :func:`gibbs_gmm.fit` for the covariance type.
+        Evidences depend on it far more than the clusters of a posterior do.
+    covariance_type : "full", "tied", "diag" or "spherical", optional
+        The family of components, as for :func:`gibbs_gmm.fit`. :func:`gibbs_gmm.compare` compares families.
     concentration : float > 0
         Dirichlet parameter of *each* component.
     draws : int, optional
@@ -200,7 +203,7 @@ def log_evidence(
     """
     array, columns = checks.table(X)
     N = len(array)
-    wanted = _wanted(n_components)
+    wanted = wanted_n(n_components)
     n_max = int(wanted[-1])
     gamma = checks.positive("concentration", concentration)
     draws = max(5_000, min(100_000, 10_000_000 // N)) if draws is None else checks.integer("draws", draws, 100)
@@ -211,7 +214,7 @@ def log_evidence(
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns)
-    prior = checked_prior(prior, observations)
+    prior = component_prior(prior, covariance_type, observations)
 
     data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
@@ -377,7 +380,7 @@ def _adapt(tilt: Tilt, together: Callable[[int], IntArray], runs: list[_Run], wa
 # --- Arguments ---
 
 
-def _wanted(n_components: Any) -> IntArray:
+def wanted_n(n_components: Any) -> IntArray:
     """The distinct n asked for, in ascending order."""
     several = isinstance(n_components, Iterable) and not isinstance(n_components, str)
     wanted = sorted({checks.integer("n_components", n, 1) for n in (n_components if several else [n_components])})

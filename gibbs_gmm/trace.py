@@ -11,7 +11,7 @@ import numpy as np
 
 from gibbs_gmm import trace_arrays
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
@@ -90,7 +90,7 @@ class Trace:
     Psi_0: FloatArray | None = None
     b_0: FloatArray | None = None
     columns: tuple[str, ...]
-    prior: NormalInverseWishart
+    prior: ComponentPrior
     weight_prior: WeightPrior
     settings: dict[str, Any]
 

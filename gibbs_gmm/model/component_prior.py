@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,15 +200,10 @@ class NormalInverseWishart:
         """:meth:`from_data` of data that are checked already."""
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
-        if not (data.scale > 0.0).any():
-            raise ValueError(
-                f"X has constant columns only, {list(data.columns)}: they say nothing about clusters and give the "
-                "default prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
-            )
+        variance = default_variance(data, cls.__name__)
         rows, resolution, (N, D) = data.sample, data.resolution, data.X.shape
         noise = resolution**2 / 12.0
         nu_0 = D + 2 + D * D / N
-        variance = data.scale**2 + noise
         axes = None
         if scale == "shrunk":
             axes = noise_axes(rows, resolution)
@@ -221,7 +217,7 @@ class NormalInverseWishart:
             Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
         return cls(
             data.loc,
-            _KAPPA_MOST * min(1.0, D / 4) ** 2,
+            largest_kappa(D),
             nu_0,
             Psi_0,
             Psi_0_df=1.0 if scale == "shrunk" else D,
@@ -259,6 +255,19 @@ class NormalInverseWishart:
         ridge = shrinkage / (1.0 - shrinkage)
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
 
+    @property
+    def law(self) -> str:
+        """The prior of a component in a line."""
+        return "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)" + (
+            ", one Sigma for all" if self.covariance_type == "tied" else ""
+        )
+
+    def scale_text(self, vector: Callable[[FloatArray], str]) -> str:
+        """Psi_0 in words, vectors written by a function."""
+        verb = "=" if self.Psi_0_df is None else "has the mean"
+        kind = "diag" if _is_diagonal(self.Psi_0) else "a matrix with diagonal "
+        return f"Psi_0 {verb} {kind}{vector(np.diagonal(self.Psi_0))}"
+
     is_matrix = True
     """Whether a component's covariance has entries off the diagonal."""
 
@@ -289,11 +298,15 @@ class NormalInverseWishart:
         """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
         matrix = ("column", "column_2")
         is_full = self.covariance_type == "full"
-        covariances = Field("covariances", ("component", *matrix)) if is_full else Field("covariance", matrix)
+        covariances = (
+            Field("covariances", ("component", *matrix))
+            if is_full
+            else Field("covariance", matrix, place="covariances")
+        )
         return (
             covariances,
             *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
-            *([] if self.Psi_0_df is None else [Field("Psi_0", matrix, hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", matrix, hyper=True, place="scale")]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -309,10 +322,6 @@ class NormalInverseWishart:
     def describe(self) -> str:
         """Its laws of kappa_0 and Psi_0, and the resolution, in words."""
         D = self.n_features
-        kappa = f"kappa_0 = {self.kappa_0:g}"
-        if self.kappa_0_shape is not None:
-            power = "uniform" if self.kappa_0_shape == 1.0 else f"with density ~ kappa_0^{self.kappa_0_shape - 1.0:g}"
-            kappa = f"kappa_0 {power} on (0, {self.kappa_0:g})"
         scale = "Psi_0 fixed"
         if self.Psi_0_df is not None:
             scale = f"Psi_0 learned, with {self.Psi_0_df:g} degrees of freedom"
@@ -321,24 +330,44 @@ class NormalInverseWishart:
         if self.axes is not None:
             turned = int((self.axes != np.eye(D)).any(1).sum())
             scale += f", {turned} column{'s'[: turned > 1]} as noise about others"
-        known = "exact values"
-        if self.resolution.any():
-            widths = [f"{width:g}" for width in self.resolution[:_MOST_WIDTHS]]
-            more = ["..."] if D > _MOST_WIDTHS else []
-            known = f"values known to {', '.join(widths + more)}"
+        kappa, known = describe_kappa(self.kappa_0, self.kappa_0_shape), describe_resolution(self.resolution)
         return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
 
 
-def checked_prior(prior: Any, data: Observations) -> NormalInverseWishart:
-    """The argument ``prior``: None is the default for the data, another must be for as many columns."""
-    if prior is None:
-        return NormalInverseWishart.from_observations(data)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    D = len(data.columns)
-    if prior.n_features != D:
-        raise ValueError(f"prior must be for the {D} columns of X, got mu_0 with {prior.n_features} entries")
-    return prior
+def largest_kappa(D: int) -> float:
+    """Up to where kappa_0 is uniform by default."""
+    return _KAPPA_MOST * min(1.0, D / 4) ** 2
+
+
+def default_variance(data: Observations, prior: str) -> FloatArray:
+    """The variance of each column (D,), with what the resolution leaves to a value added, so that it is positive.
+
+    Raises ValueError where all columns are constant; the message names the class of the prior that is to be passed.
+    """
+    if not (data.scale > 0.0).any():
+        raise ValueError(
+            f"X has constant columns only, {list(data.columns)}: they say nothing about clusters and give the "
+            f"default prior no scale. Pass prior={prior}(...) with a scale of your own"
+        )
+    variance: FloatArray = data.scale**2 + data.resolution**2 / 12.0
+    return variance
+
+
+def describe_kappa(kappa_0: float, shape: float | None) -> str:
+    """The law of kappa_0 in words."""
+    if shape is None:
+        return f"kappa_0 = {kappa_0:g}"
+    power = "uniform" if shape == 1.0 else f"with density ~ kappa_0^{shape - 1.0:g}"
+    return f"kappa_0 {power} on (0, {kappa_0:g})"
+
+
+def describe_resolution(resolution: FloatArray) -> str:
+    """To what width values are known, in words."""
+    if not resolution.any():
+        return "exact values"
+    widths = [f"{width:g}" for width in resolution[:_MOST_WIDTHS]]
+    more = ["..."] if len(resolution) > _MOST_WIDTHS else []
+    return f"values known to {', '.join(widths + more)}"
 
 
 def checked_resolution(resolution: Any, D: int) -> FloatArray:

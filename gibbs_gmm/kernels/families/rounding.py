@@ -28,10 +28,10 @@ from gibbs_gmm.kernels.families.hyperprior import draw_bartlett, multiply_lower
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, outer_lower, solve_lower
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
-_NEGLIGIBLE = 5e-4
+NEGLIGIBLE = 5e-4
 """tr(R Sigma^-1) / 2 per column up to which rounding changes nothing that a draw could show."""
 
-_STEPS = 3
+STEPS = 3
 """Steps of augmentation. Each takes off all but a share R / (Sigma + R) of what the start has too much."""
 
 
@@ -83,14 +83,14 @@ def draw_unrounded(
     """
     mean, room, own, one = scratch.mu_n, scratch.room, statistics.block[k], scratch.one.block[0]
     D, P = mean.shape[0], centre.shape[0]
-    if n < D + 2.0 or noise_exponent(prior.noise, W) < _NEGLIGIBLE * D:
+    if n < D + 2.0 or noise_exponent(prior.noise, W) < NEGLIGIBLE * D:
         return 0
     L, root, T, V, A, scatter = room.M, room.R, room.B, room.G, room.Psi, room.L
     for i in range(D):
         for j in range(i + 1):
             L[i, j] = own[P + P * i + j] - own[i] * own[j] / n
     _cholesky_semidefinite(L)
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         invert_lower(W, V)
         outer_lower(V, T)
         for i in range(D):
