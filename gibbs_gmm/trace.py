@@ -110,11 +110,8 @@ class Trace:
 
     def permuted(self, order: IntArray) -> Trace:
         """The trace with component ``order[c, t, k]``, (C, T, K), of each draw in place k. Labels stay as they were."""
-        moved: dict[str, Any] = {}
-        for field in self.prior.fields() + trace_arrays.ALWAYS:
-            if field.per_slot:
-                array = getattr(self, field.name)
-                moved[field.name] = np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 3)), 2)
+        own = [field for field in self.prior.fields() + trace_arrays.ALWAYS if field.per_slot]
+        moved: dict[str, Any] = {field.name: field.permuted(getattr(self, field.name), order) for field in own}
         return dataclasses.replace(self, **moved)
 
     def __repr__(self) -> str:
@@ -319,11 +316,6 @@ class Trace:
 
         ``X`` (N, D), optional, are the rows of the fit, which a trace does not hold: with them the tree has what
         leave-one-out cross-validation needs. Groups and dimensions: :func:`gibbs_gmm.posterior.export.to_arviz`.
-
-        Raises
-        ------
-        ImportError
-            ``arviz-base`` is missing: ``pip install 'gibbs-gmm[arviz]'``.
         """
         from gibbs_gmm.posterior.export import to_arviz
 
