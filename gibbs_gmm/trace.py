@@ -39,7 +39,7 @@ class Trace:
     ----------
     weights : (C, T, K) float64
         Component probabilities. Each draw of a known number of components sums to 1; of an unknown one,
-        ``1 - weights.sum(-1)`` is what components without observations hold.
+        ``1 - weights.sum(-1)`` is the weight of the unoccupied components.
     means : (C, T, K, D) float64
         Component means, in the units of X. Where values are rounded by a width that matters, means and covariances are
         those of the values before, given the clusters of the rounded ones.
