@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
+    from gibbs_gmm.compare import Comparison as Comparison
+    from gibbs_gmm.compare import compare as compare
     from gibbs_gmm.errors import NumericalError as NumericalError
     from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.evidence import Evidence as Evidence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.trace import Trace as Trace
 
 _HOME = {
+    "Comparison": "compare",
     "CredibleBall": "posterior.partitions",
     "DirichletProcess": "model.weight_priors",
     "Evidence": "evidence",
@@ -42,6 +45,7 @@ _HOME = {
     "Partition": "posterior.clustering",
     "PitmanYorProcess": "model.weight_priors",
     "Trace": "trace",
+    "compare": "compare",
     "fit": "fitting",
     "load": "storage.trace_file",
     "log_evidence": "evidence",
@@ -53,9 +57,11 @@ __all__ = [
     "fit",
     "resume",
     "log_evidence",
+    "compare",
     "load",
     "Trace",
     "Evidence",
+    "Comparison",
     "Partition",
     "CredibleBall",
     "partition_distance",

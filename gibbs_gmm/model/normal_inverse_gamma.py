@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.kernels.families import diagonal, spherical
+from gibbs_gmm.data import Observations
+from gibbs_gmm.kernels.families import DIAGONAL, SPHERICAL, diagonal, spherical
 from gibbs_gmm.kernels.families.diagonal import Hyper
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.model import columns as statistics
+from gibbs_gmm.kernels.families.generic import Family
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.component_prior import (
     checked_resolution,
-    default_scale,
+    default_variance,
     describe_kappa,
     describe_resolution,
     largest_kappa,
 )
+from gibbs_gmm.model.expanded import DiagonalMatrices
+from gibbs_gmm.trace_arrays import Field
+
+if TYPE_CHECKING:
+    from gibbs_gmm.trace import Trace
 
 _TYPES = ("diag", "spherical")
 
@@ -140,28 +147,27 @@ class NormalInverseGamma:
         ValueError
             All columns are constant, so that there is no scale, or ``covariance_type`` is neither.
         """
-        return cls.from_rows(*checks.data(X), covariance_type)
+        return cls.from_observations(Observations.of(*checks.table(X)), covariance_type=covariance_type)
 
     @classmethod
-    def from_rows(cls, array: AnyArray, columns: tuple[str, ...], covariance_type: str = "diag") -> NormalInverseGamma:
+    def from_observations(cls, data: Observations, *, covariance_type: str = "diag") -> NormalInverseGamma:
         """:meth:`from_data` of data that are checked already."""
         _check_type(covariance_type)
-        mean, variance, resolution = default_scale(array, columns, statistics.sample(array), cls.__name__)
-        one = 1.0 / len(array)
-        b_0 = (5.0 + one) / 8.0 * variance
+        N, D = data.X.shape
+        one = 1.0 / N
+        b_0 = (5.0 + one) / 8.0 * default_variance(data, cls.__name__)
         return cls(
-            mean,
-            largest_kappa(len(columns)),
+            data.loc,
+            largest_kappa(D),
             (3.0 + one) / 2.0,
             b_0 if covariance_type == "diag" else float(b_0.mean()),
             b_0_shape=0.5,
             kappa_0_shape=1.0,
-            resolution=resolution,
+            resolution=data.resolution,
         )
 
-    def as_kernel(self, loc: FloatArray, covariance_type: str = "diag") -> diagonal.Prior | spherical.Prior:
+    def as_kernel(self, loc: FloatArray) -> diagonal.Prior | spherical.Prior:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
-        self._check_own(covariance_type)
         D, mu_0, noise = self.n_features, self.mu_0 - loc, self.resolution**2 / 12.0
         if isinstance(self.b_0, float):
             log_norm = spherical.log_normaliser(D, self.kappa_0, self.a_0, self.b_0)
@@ -169,18 +175,50 @@ class NormalInverseGamma:
         log_norm = diagonal.log_normaliser(D, self.kappa_0, self.a_0, float(np.log(self.b_0).sum()))
         return diagonal.Prior(mu_0, np.array([self.kappa_0, self.a_0, log_norm]), self.b_0.copy(), noise)
 
-    def hyper_as_kernel(self, covariance_type: str = "diag") -> Hyper:
+    def hyper_as_kernel(self) -> Hyper:
         """The laws of b_0 and kappa_0 as the kernels take them."""
-        self._check_own(covariance_type)
         shape = self.b_0_shape or 0.0
         return Hyper(shape, shape / np.atleast_1d(self.b_0), self.kappa_0_shape or 0.0, self.kappa_0)
 
-    def _check_own(self, covariance_type: str) -> None:
-        _check_type(covariance_type)
-        if covariance_type != self.covariance_type:
-            seen = "one number" if self.covariance_type == "spherical" else f"{self.n_features}, one for each column"
-            wanted = "one number" if covariance_type == "spherical" else "one number for each column"
-            raise ValueError(f"b_0 must be {wanted} where covariance_type is {covariance_type!r}, got {seen}")
+    @property
+    def family(self) -> Family:
+        """How the kernels make room for components of this kind."""
+        return SPHERICAL if self.covariance_type == "spherical" else DIAGONAL
+
+    def fields(self) -> tuple[Field, ...]:
+        """What a trace holds besides weights and means: variances, and the hyperparameters that are learned."""
+        own = () if self.covariance_type == "spherical" else ("column",)
+        return (
+            Field("variances", ("component", *own), place="covariances"),
+            *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
+            *([] if self.b_0_shape is None else [Field("b_0", own, hyper=True, place="scale")]),
+        )
+
+    def matrices(self, trace: Trace) -> Any:
+        """The covariance matrices (C, T, K, D, D) of a trace, made where they are indexed."""
+        assert trace.variances is not None
+        if self.covariance_type == "diag":
+            return DiagonalMatrices(trace.variances)
+        return DiagonalMatrices(np.broadcast_to(trace.variances[..., None], trace.means.shape))
+
+    def marginal(self, columns: IntArray) -> NormalInverseGamma:
+        """The prior of some columns alone, with its hyperparameters fixed."""
+        b_0 = self.b_0 if isinstance(self.b_0, float) else self.b_0[columns]
+        return NormalInverseGamma(self.mu_0[columns], self.kappa_0, self.a_0, b_0, resolution=self.resolution[columns])
+
+    @property
+    def law(self) -> str:
+        """The prior of a component in a line."""
+        own = "in each column, " if self.covariance_type == "diag" else ""
+        return f"{own}mu | sigma^2 ~ Normal(mu_0, sigma^2 / kappa_0), sigma^2 ~ InverseGamma(a_0, b_0)"
+
+    def scale_text(self, vector: Callable[[FloatArray], str]) -> str:
+        """b_0 in words, vectors written by a function."""
+        verb = "=" if self.b_0_shape is None else "has the mean"
+        return f"b_0 {verb} {vector(np.atleast_1d(self.b_0))}"
+
+    is_matrix = False
+    """Whether a component's covariance has entries off the diagonal."""
 
     def to_dict(self) -> dict[str, Any]:
         """Its parameters as plain lists and numbers, for JSON."""

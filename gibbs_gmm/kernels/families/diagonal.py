@@ -421,4 +421,4 @@ def log_marginal_side(prior: Prior, side: Side, k: int, n: float, scratch: Scrat
     return log_marginal_of(prior, n, total + math.log(product))
 
 
-FAMILY = Family(block_size, new_components, new_parameters, new_scratch, new_side, block_of)
+FAMILY = Family(block_size, new_components, new_parameters, new_scratch, new_side, block_of, 1)
