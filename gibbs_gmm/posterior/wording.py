@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -14,6 +15,13 @@ def percent(share: float) -> str:
     if 0.99 < share < 1.0:
         return "more than 99%"
     return f"{100.0 * share:.0f}%"
+
+
+def plain(value: float, digits: int) -> str:
+    """A number for a file, of which all digits are 17; empty if it is undefined."""
+    if math.isnan(value):
+        return ""
+    return repr(float(value)) if digits >= 17 else f"{value:.{digits}g}"
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:

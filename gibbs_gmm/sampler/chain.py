@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 import math
 import threading
 import time
@@ -13,7 +12,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.families.hyperprior import FIXED, new_room
@@ -25,13 +23,11 @@ from gibbs_gmm.kernels.sampler.split_merge import Library, Moves, split_merge
 from gibbs_gmm.kernels.sampler.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
 from gibbs_gmm.kernels.simd import LANES
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.starts import kmeans_plus_plus
 from gibbs_gmm.sampler.tuning import Tuner
 from gibbs_gmm.storage.draw_files import with_slots
 
-_log = logging.getLogger("gibbs_gmm")
-
-_LOG_SECONDS = 10.0  # between two lines of progress in the log
 _BATCH_SECONDS = 0.05  # how long compiled code runs before control returns to Python
 _BATCH_LABELS = 1 << 22  # labels that one batch may hold before they are narrowed into the trace
 _SHARE_SECONDS = 0.004  # a sweep longer than this is worth spreading over idle threads
@@ -447,18 +443,16 @@ def _joined(parts: list[AnyArray]) -> AnyArray:
 def run(
     chains: list[Chain],
     threads: int,
-    progress: bool,
+    progress: Progress,
     keep: Callable[[Chain], None] | None = None,
     cluster: Shared | None = None,
 ) -> bool:
     """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
 
     Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
-    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here. With
-    ``progress``, a line now and then goes to the log.
+    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here.
     """
     stop = threading.Event()
-    plan = chains[0].plan
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = ThreadPoolExecutor(threads) if spare else None
     shared = cluster if helpers is None else Shared(helpers, _TASKS_PER_THREAD * threads)
@@ -469,35 +463,19 @@ def run(
             keep(chain)
         return chain, sweeps
 
-    bar = tqdm(
-        total=len(chains) * plan.sweeps,
-        initial=sum(chain.sweeps_done for chain in chains),
-        desc=f"{len(chains)} chain{'s' if len(chains) > 1 else ''}",
-        unit=" draws",
-        unit_scale=1.0 / plan.thin if plan.thin > 1 else False,
-        disable=None if progress else True,  # None: silent unless standard error is a terminal
-        delay=0.5,
-        leave=False,
-    )
     workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
     running: set[Future[tuple[Chain, int]]] = set()
     interrupted = False
+    progress.begin(chains)
     try:
         running = {workers.submit(step, chain) for chain in chains}
-        logged = math.inf
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 chain, sweeps = future.result()
-                bar.update(sweeps)
+                progress.update(sweeps)
                 if not chain.finished:
                     running.add(workers.submit(step, chain))
-            now = time.monotonic()
-            if progress and now - logged > _LOG_SECONDS:
-                swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
-                _log.info("%d of %d sweeps (%.0f%%)", swept, total, 100.0 * swept / total)
-            if not 0.0 <= now - logged <= _LOG_SECONDS:  # after the first batch too, which may have had to be compiled
-                logged = now
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -505,5 +483,5 @@ def run(
         workers.shutdown(wait=True, cancel_futures=True)
         if helpers is not None:
             helpers.shutdown(wait=True)
-        bar.close()
+        progress.close()
     return interrupted

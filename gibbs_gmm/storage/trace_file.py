@@ -15,6 +15,7 @@ from gibbs_gmm.model.weight_priors import from_dict, to_dict
 from gibbs_gmm.trace import ARRAYS, Trace
 
 _FORMAT = "gibbs_gmm trace 1"
+_DRAWS = "draws"  # of a run of the command line: the folder in its folder
 
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
@@ -42,7 +43,7 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace written by :meth:`Trace.save`, or the draws of a run so far from its checkpoint folder.
+    """Read a trace written by :meth:`Trace.save`, or the draws of a run so far from its folder.
 
     Loading never runs code from a file. The arrays of a folder are memory maps: they may be larger than memory, and are
     read when they are looked at. The folder may be that of a run which another process is at work on: the trace then
@@ -55,10 +56,11 @@ def load(path: str | os.PathLike[str]) -> Trace:
     ValueError
         The file is not a trace, is damaged, or was written by an incompatible version; or the run has no draws yet.
     """
-    if os.path.isdir(path) and os.path.exists(os.path.join(path, "run.json")):
-        from gibbs_gmm.storage.run_folder import read_trace
+    for folder in (os.fspath(path), os.path.join(path, _DRAWS)):
+        if os.path.exists(os.path.join(folder, "run.json")):
+            from gibbs_gmm.storage.run_folder import read_trace
 
-        return read_trace(path)
+            return read_trace(folder)
     try:
         # np.load would leave a file open that it cannot read.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
