@@ -334,7 +334,11 @@ def _write(run: output_folder.Run, out: Path, written: list[str]) -> Findings:
             write(output_folder.N_PICTURE, images["n_posterior"])
     except ImportError as error:
         complain("warning", f"no pictures: {error}")
-    write(output_folder.REPORT, render(findings, images, run.command))
+    tables = [
+        name for name in (output_folder.CLUSTERS, output_folder.SUMMARY, output_folder.N_TABLE) if name in written
+    ]
+    files = {name: (out / name).read_text(encoding="utf-8") for name in tables}
+    write(output_folder.REPORT, render(findings, images, run.command, files))
     return findings
 
 
