@@ -118,7 +118,7 @@ def test_fit_writes_a_run_and_says_so(pictures: None, capsys: pytest.CaptureFixt
     assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 1 + 1  # the last is kappa_0
     assert Path("deep/iris-run/pairs.png").read_bytes().startswith(PNG)
     report = Path("deep/iris-run/report.html").read_text(encoding="utf-8")
-    assert report.count("<img src=") == 4
+    assert report.count("<img src=") == 5
     assert "iris.csv --components 3 --out deep/iris-run --draws 30 --warmup 30 --chains 2 --seed 1</pre>" in report
     with open("deep/iris-run/clusters.csv", encoding="utf-8") as file:
         clusters = list(csv.DictReader(file))
@@ -134,7 +134,7 @@ def test_without_components_their_number_is_learned(capsys: pytest.CaptureFixtur
     headline = gibbs_gmm.load("iris-run/trace.npz").headline
     assert lines[3:6] == ["", headline, ""]
     assert f"{headline}." in " ".join(out.split())
-    assert f"{headline}." in Path("iris-run/report.html").read_text(encoding="utf-8")
+    assert f">{headline}<" in Path("iris-run/report.html").read_text(encoding="utf-8")
     assert lines[6].split() == ["p(n),", "components", "post", "prior", "p(n+),", "clusters", "post", "prior"]
     assert lines[7].split()[:1] == ["1"]
     end = lines.index("", 6)

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gibbs_gmm.command_line.cluster_words import Description, describe
+from gibbs_gmm.command_line.cross_table import CrossTable, cross_table
 from gibbs_gmm.kernels.types import AnyArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition
 from gibbs_gmm.posterior.matched import Components, checked_data, matched_components
@@ -39,6 +41,19 @@ class Findings:
     texts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     names: Sequence[str] | None = None
     lines: Sequence[int] | IntArray | None = None
+
+    @functools.cached_property
+    def descriptions(self) -> tuple[Description, ...]:
+        """Each component in words."""
+        return describe(self.components, self.X)
+
+    @functools.cached_property
+    def cross_tables(self) -> tuple[CrossTable, ...]:
+        """Clusters beside the columns that were left out, where these have a few values."""
+        if self.partition is None:
+            return ()
+        tables = (cross_table(name, values, self.partition.labels) for name, values in self.texts.items())
+        return tuple(table for table in tables if table is not None)
 
     @functools.cached_property
     def check(self) -> Check | None:

@@ -58,7 +58,11 @@ def write(run: output_folder.Run, out: Path, written: list[str], quiet: bool) ->
     except ImportError as error:
         complain("warning", f"no pictures: {error}")
     with step("writing the report", quiet):
-        save(output_folder.REPORT, render(findings, images, run.command))
+        tables = [
+            name for name in (output_folder.CLUSTERS, output_folder.SUMMARY, output_folder.N_TABLE) if name in written
+        ]
+        files = {name: (out / name).read_text(encoding="utf-8") for name in tables}
+        save(output_folder.REPORT, render(findings, images, run.command, files))
     return findings
 
 
