@@ -17,6 +17,7 @@ _ID_NAMES = re.compile(
 )
 _DATE_NAMES = re.compile(r"(.*[ _.-])?(date|datum|day|year|jahr|time|timestamp)", re.IGNORECASE)
 _DATE_TEXT = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?")
+_LEAST_ROWS = 6  # fewer may be in order by chance
 _NAMED = 5  # lines and columns that a message names
 
 
@@ -27,7 +28,7 @@ def is_id_name(name: str) -> bool:
 
 def counts_rows(values: FloatArray) -> bool:
     """Whether these are whole numbers, all distinct and in order."""
-    if len(values) < 3 or not np.isfinite(values).all() or not np.array_equal(values, np.round(values)):
+    if len(values) < _LEAST_ROWS or not np.isfinite(values).all() or not np.array_equal(values, np.round(values)):
         return False
     steps = np.diff(values)
     return bool((steps > 0).all() or (steps < 0).all())

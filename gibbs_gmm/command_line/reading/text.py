@@ -235,12 +235,15 @@ def _is_header(first: list[str], body: Sequence[list[str]], options: ReadOptions
         return True
     texts = [cell for cell, numeric in zip(first, numbers, strict=True) if not numeric and not is_missing(cell)]
     counted = _counted([cell for cell, numeric in zip(first, numbers, strict=True) if numeric])
-    if counted and body:
-        below = [[row[j] for row in body if j < len(row)] for j, numeric in enumerate(numbers) if numeric]
-        like = [_is_among(first[j], cells) for j, cells in zip(np.flatnonzero(numbers), below, strict=True)]
+    if counted and body and (texts or len(first) > 1):
+        like = [
+            _is_among(first[j], [row[j] for row in body if j < len(row)], counted == "years")
+            for j, numeric in enumerate(numbers)
+            if numeric
+        ]
         if not any(like):
             return True
-        if texts or (counted == "years" and len(like) > 1):
+        if texts or counted == "years":
             raise Refused(
                 f"line {line} may be names of columns or the first row (it holds {first[numbers.index(True)]!r}): "
                 "say --header yes or --header no"
@@ -266,13 +269,13 @@ def _counted(cells: Sequence[str]) -> str:
     return "positions" if len(values) > 1 and values in positions else ""
 
 
-def _is_among(name: str, cells: Sequence[str]) -> bool:
-    """Whether a number could be one more value of the cells below it, whole and in their range."""
+def _is_among(name: str, cells: Sequence[str], years: bool) -> bool:
+    """Whether a number could be one more value of the cells below it: near them if it is a year, else whole as they."""
     values = [value for cell in cells if (value := number(cell.strip().replace(",", "."))) is not None]
     if not values:
         return False
-    if sum(value != round(value) for value in values) > 0.2 * len(values):
-        return False
+    if not years:
+        return sum(value != round(value) for value in values) <= 0.2 * len(values)
     margin = max(values) - min(values) + 1
     return min(values) - margin <= float(name) <= max(values) + margin
 
