@@ -368,8 +368,8 @@ def test_numbers_that_stand_for_missing_ones(path: Path) -> None:
     text = "a,b\n" + lines("{0},{1}", rows)
     (warning,) = read(path, text).warnings
     assert warning == (
-        "column 'b' is -999 in 2 rows (lines 5, 11), far from all its other values: if that stands for a missing value, "
-        "say so with --missing -999"
+        "column 'b' is -999 in 2 rows (lines 5, 11), far from all its other values: if that stands for a missing "
+        "value, say so with --missing -999"
     )
     assert refusal(path, text, missing=["-999"]).startswith("column 'b' has 2 missing values, lines 5, 11.")
     assert refusal(path, "a,b\n" + lines("{0},{1}") + "1,unknown\n", missing=["unknown"]).startswith(
@@ -396,5 +396,5 @@ def test_every_message_names_the_file_and_standard_input(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(sys, "stdin", Stdin)
     check(read_table("-"), ("a", "b"), ROWS[:, :2])
-    with pytest.raises(ValueError, match="^standard input: the file is empty"):
+    with pytest.raises(ValueError, match="standard input: the file is empty"):
         read_table("-")

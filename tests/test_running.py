@@ -2,8 +2,10 @@
 
 import io
 import logging
+import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -110,6 +112,31 @@ def test_ctrl_c_while_compiled_code_runs(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(trace.means[:, :20], whole.means)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to another process")
+@pytest.mark.parametrize("where", ["numba.core.typing.templates", "llvmlite.binding", "numba.core.dispatcher"])
+def test_ctrl_c_while_numba_is_imported_does_no_harm(where: str) -> None:
+    program = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {where!r}:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+import gibbs_gmm as gg
+try:
+    gg.fit
+except KeyboardInterrupt:
+    print("interrupted", any(isinstance(finder, Finder) for finder in sys.meta_path))
+print(gg.fit([[0.0], [1.0], [3.0], [2.0]], 1, draws=2, warmup=2, chains=1, rng=1).means.shape)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("interrupted False\n(1, 2, 1, 1)\n", 0), done.stderr
+
+
 # --- Progress ---
 
 
@@ -166,13 +193,13 @@ def test_compilation_is_said_when_it_takes_long_and_when_it_ends(
         time.sleep(0.05 if self.sweeps_done == 0 else 0.0)
         return advance(self, shared)
 
-    monkeypatch.setattr(shown, "_COMPILING_SECONDS", 0.001)
+    monkeypatch.setattr(shown, "_PATIENCE", 0.001)
     monkeypatch.setattr(chains.Chain, "advance", slow)
     with caplog.at_level(logging.INFO, "gibbs_gmm"):
         gg.fit(X, 2, progress=True, **SETTINGS)
-    assert caplog.messages[0].startswith("compiling for this computer")
-    assert re.fullmatch(r"compiled in \d+ s", caplog.messages[1])
-    assert sum("compil" in message for message in caplog.messages) == 2
+    assert caplog.messages[0].startswith("loading the sampler; the first time on a computer it is compiled")
+    assert re.fullmatch(r"the sampler is ready, after \d+ s", caplog.messages[1])
+    assert sum("sampler" in message for message in caplog.messages) == 2
 
 
 @pytest.mark.parametrize(("file", "progress"), [(Terminal(), False), (io.StringIO(), True), (io.StringIO(), False)])

@@ -140,9 +140,9 @@ def test_columns_that_look_like_labels(path: Path) -> None:
 def test_missing_values_are_counted_and_located(path: Path) -> None:
     rows = [f"{i % 7},{'' if i in (3, 5) else i % 11},{'NaN' if i < 8 else i % 13}" for i in range(20)]
     assert refusal(path, "a,b,c\n\n" + "\n".join(rows)) == (
-        "column 'b' has 2 missing values, lines 6, 8; column 'c' has 8 missing values, lines 3, 4, 5, 6, 7, .... Values "
-        "that are missing cannot be modelled: remove the 8 rows concerned (of 20), fill them, or leave out columns with "
-        "--drop b,c"
+        "column 'b' has 2 missing values, lines 6, 8; column 'c' has 8 missing values, lines 3, 4, 5, 6, 7, .... "
+        "Values that are missing cannot be modelled: remove the 8 rows concerned (of 20), fill them, or leave out "
+        "columns with --drop b,c"
     )
     assert refusal(path, "a,b\n1,2\n3,\n").startswith("column 'b' has 1 missing value, line 3. Values that are missing")
     assert read(path, "a,b\n1,2\n3,\n", columns=["a"]).columns == ("a",)
@@ -150,7 +150,7 @@ def test_missing_values_are_counted_and_located(path: Path) -> None:
 
 def test_infinite_values_are_located(path: Path) -> None:
     assert refusal(path, "a\n1\n-inf\n2\n").startswith(
-        "column 'a' has 1 infinite value, line 3. Values that are infinite cannot be modelled: remove the 1 row concerned"
+        "column 'a' has 1 infinite value, line 3. Values that are infinite cannot be modelled: remove the 1 row"
     )
 
 
@@ -166,8 +166,8 @@ def test_infinite_values_are_located(path: Path) -> None:
         ),
         (
             "a\n1\n2\n3\n4\n1_0\nx\n",
-            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, or leave the column out "
-            "with --drop",
+            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, or leave the column "
+            "out with --drop",
         ),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),

@@ -66,9 +66,8 @@ def _parser() -> Parser:
 
 def _command(subcommands: Any, name: str, arguments: str, does: Any, **texts: Any) -> Parser:
     """A parser for a command, which ``does`` what it says."""
-    parser: Parser = subcommands.add_parser(
-        name, usage=f"{PROG} {name} {arguments} [options]; `{PROG} {name} --help` names them", **_AS_WRITTEN, **texts
-    )
+    usage = f"{PROG} {name} {arguments} [options] (--help names them)"
+    parser: Parser = subcommands.add_parser(name, prog=f"{PROG} {name}", usage=usage, **_AS_WRITTEN, **texts)
     parser.set_defaults(command=does, parser=parser)
     return parser
 

@@ -29,9 +29,8 @@ def fit(args: argparse.Namespace) -> int:
     """The command ``fit``: read, run, write, report."""
     say = silent if args.quiet else print
     out: Path = args.out if args.out is not None else default_folder(args.csv)
-    if args.append and str(args.csv) == "-":
-        raise Refusal("--append needs a file, and standard input cannot be read twice")
-    with step(f"reading {args.csv}", args.quiet):
+    _refuse_contradictions(args)
+    with step(f"reading {_name(args.csv)}", args.quiet):
         weight_prior = _weight_prior(args)
         running.refuse_existing_run(out, args.force)
         options = read_options(args, columns=args.columns, drop=tuple(args.drop))
@@ -156,12 +155,18 @@ def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
         complain("warning", message)
 
 
-def _weight_prior(args: argparse.Namespace) -> WeightPrior:
-    """What to fit: the prior of the number of components and of their weights."""
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    if args.append and str(args.csv) == "-":
+        raise Refusal("--append needs a file, and standard input cannot be read twice")
     if args.discount is not None and args.weights != "py":
         raise Refusal("--discount is for --weights py")
     if args.components is not None and args.weights is not None:
         raise Refusal("--weights is for an unknown number of components: leave it out, or --components")
+
+
+def _weight_prior(args: argparse.Namespace) -> WeightPrior:
+    """What to fit: the prior of the number of components and of their weights."""
     from gibbs_gmm.model.weight_priors import DirichletProcess, FiniteMixture, MixtureOfFiniteMixtures, PitmanYorProcess
 
     given = {} if args.concentration is None else {"concentration": args.concentration}

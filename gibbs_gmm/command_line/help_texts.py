@@ -27,7 +27,7 @@ Written into the output folder:
                    uncertainty
   draws            a folder with all draws; gibbs_gmm.load("draws") reads them
                    in Python, while the run is still going on too
-  observations.npy, rows.csv and command.json, which "report" and "predict" need
+  observations.npy, rows.csv, command.json: what "report" and "predict" need
 and, where the number of components is learned:
   n_posterior.csv  probabilities of every n and n+, with standard errors, the
                    prior, and each chain's own

@@ -80,9 +80,11 @@ def writing(out: Path) -> Iterator[list[str]]:
 
 
 def _whole_files(written: list[str], out: Path) -> str:
+    if not (out / output_folder.TRACE).exists():
+        return "nothing is written"
     names = " and ".join(filter(None, (", ".join(written[:-1]), *written[-1:])))
-    again = f"`{PROG} report {out}` writes the others"
-    return f"{names} in {out} can be used, and {again}" if written else f"nothing is written; {again}"
+    others = f"`{PROG} report {out}` writes {'the others' if written else 'the results'}"
+    return f"{names} in {out} can be used, and {others}" if written else f"the draws are whole: {others}"
 
 
 def show(findings: Findings, command: output_folder.Command, out: Path, written: list[str], quiet: bool) -> None:

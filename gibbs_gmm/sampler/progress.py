@@ -1,6 +1,6 @@
 """What a person sees while chains run: a bar in terminals and notebooks, and lines in the log.
 
-It also says that kernels are being compiled, if that takes long, and when it has ended.
+If kernels have to be compiled before the first sweep, it says so, and when that has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gibbs_gmm")
 
 _LOG_SECONDS = 10.0  # between two lines of progress in the log
-_COMPILING_SECONDS = 1.0  # a first batch that takes longer is being compiled
+_PATIENCE = 1.0  # seconds after which it is said that there is nothing to see yet
 _BAR = "{desc} |{bar}| {percentage:.0f}%, {remaining} left"
 
 
@@ -33,7 +33,7 @@ class Progress:
         self._show, self._begun = show, time.monotonic()
         self._screen = show and (sys.stderr.isatty() or "ipykernel" in sys.modules)
         self._announced = False
-        self._timer = threading.Timer(_COMPILING_SECONDS, self._announce)
+        self._timer = threading.Timer(_PATIENCE, self._announce)
         self._timer.daemon = True
         self._bar: Any = None
 
@@ -94,13 +94,13 @@ class Progress:
 
     def _announce(self) -> None:
         self._announced = True
-        self._say("compiling for this computer and this kind of data, once: about a minute")
+        self._say("loading the sampler; the first time on a computer it is compiled, which takes about a minute")
 
     def _compiled(self) -> None:
         self._timer.cancel()
         if self._announced:
             self._announced = False
-            self._say(f"compiled in {time.monotonic() - self._begun:.0f} s")
+            self._say(f"the sampler is ready, after {time.monotonic() - self._begun:.0f} s")
 
     def _say(self, text: str) -> None:
         if self._screen:

@@ -160,7 +160,9 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
             left_out[shown] = why.reason
             if why.lost:
                 warnings.append(f"column {name!r} is left out: it holds {why.reason}")
-    if wanted is None and not options.constant:
+    if wanted is not None and id_ is None:
+        id_ = next((name for name in names if name not in wanted and hints.is_id_name(name)), None)
+    elif not options.constant:
         id_ = _set_aside_ids(grid, used, left_out, id_)
     if not used:
         raise Refused(f"no numeric column is left ({'; '.join(f'{name}: {why}' for name, why in left_out.items())})")
