@@ -385,9 +385,8 @@ def test_dates(path: Path) -> None:
     table = read(path, text)
     assert table.left_out == {"day": "dates ('2024-01-05', ...)"}
     assert table.columns == ("when", "year", "a")
-    assert table.warnings[-1].startswith(
-        "column 'when' holds dates or years (20240105, ...), 'year' holds dates or years"
-    )
+    (warning,) = table.warnings
+    assert warning.startswith("column 'when' holds dates or years (20240105, ...), 'year' holds dates or years")
 
 
 def test_every_message_names_the_file_and_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,7 +197,7 @@ def test_compilation_is_said_when_it_takes_long_and_when_it_ends(
     monkeypatch.setattr(chains.Chain, "advance", slow)
     with caplog.at_level(logging.INFO, "gibbs_gmm"):
         gg.fit(X, 2, progress=True, **SETTINGS)
-    assert caplog.messages[0].startswith("loading the sampler; the first time on a computer it is compiled")
+    assert caplog.messages[0].startswith("loading the sampler; at its first use it is compiled")
     assert re.fullmatch(r"the sampler is ready, after \d+ s", caplog.messages[1])
     assert sum("sampler" in message for message in caplog.messages) == 2
 

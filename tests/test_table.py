@@ -10,10 +10,6 @@ from gibbs_gmm.command_line.reading.options import ReadOptions
 from gibbs_gmm.command_line.reading.table import Table, read_table
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-WINE = (
-    "column 'cultivar' has only 3 values, all whole: labels and ranks are no measurements, leave such columns out with "
-    "--drop"
-)
 
 
 @pytest.fixture
@@ -50,7 +46,7 @@ def test_the_data_sets(name: str, shape: tuple[int, int], left_out: dict[str, st
     table = read_table(DATA / f"{name}.csv")
     assert table.X.shape == shape
     assert table.left_out == left_out
-    assert table.warnings == ((WINE,) if name == "wine" else ())
+    assert table.warnings == ()
     assert table.notes == ()
     assert table.rows.lines.tolist() == list(range(2, shape[0] + 2))
     assert list(table.rows.texts) == list(left_out)
@@ -128,13 +124,6 @@ def test_names_with_commas_and_options_that_are_repeated(path: Path) -> None:
     assert read(path, text, columns=['"b, left", c']).columns == ("b, left", "c")
     assert read(path, text, drop=["a,c"]).columns == ("b, left",)
     assert read(path, text, drop=["a", "b, left"]).columns == ("c",)
-
-
-def test_columns_that_look_like_labels(path: Path) -> None:
-    rows = "\n".join(f"{i % 50 + 0.25},{i % 3},{i % 3 + 0.5}" for i in range(60))
-    (warning,) = read(path, f"count,label,half\n{rows}\n").warnings
-    assert warning.startswith("column 'label' has only 3 values, all whole:")
-    assert read(path, f"count,label,half\n{rows}\n", columns=["label"]).warnings == ()
 
 
 def test_missing_values_are_counted_and_located(path: Path) -> None:

@@ -63,7 +63,8 @@ def warnings_as_lines() -> Iterator[None]:
     """Show warnings meant for users as plain lines of this program."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        complain("warning", message)
+        text = str(message)
+        complain("warning", f"{text} (--drop leaves a column out)" if text.startswith("X has ") else text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)

@@ -94,7 +94,7 @@ class Progress:
 
     def _announce(self) -> None:
         self._announced = True
-        self._say("loading the sampler; the first time on a computer it is compiled, which takes about a minute")
+        self._say("loading the sampler; at its first use it is compiled, for about a minute")
 
     def _compiled(self) -> None:
         self._timer.cancel()

@@ -1,4 +1,7 @@
-"""What columns of numbers may be, other than measurements: labels, dates, numbers that stand for missing values."""
+"""What columns may be, other than measurements: names of rows, dates, numbers that stand for missing values.
+
+(What else is in numbers that a mixture is not meant for, :mod:`gibbs_gmm.data_warnings` says.)
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
-_LABEL_VALUES = 10
 _SENTINELS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, -999.25, 99.0, 999.0, 9999.0, 99999.0)
 _ID_NAMES = re.compile(
     r"(row|sample|case|record|patient|subject|specimen|plant|animal|object|observation)?[ _.-]?"
@@ -41,7 +43,7 @@ def is_date(cell: str) -> bool:
 
 def warnings(X: FloatArray, columns: tuple[str, ...], lines: IntArray) -> list[str]:
     """What is to be said of columns that nobody asked for by their names, and how to leave them out."""
-    said, few, dates = [], list[str](), list[str]()
+    said, dates = [], list[str]()
     for name, values in zip(columns, X.T, strict=True):
         if (sentinel := _sentinel(values)) is not None:
             rows = lines[values == sentinel]
@@ -51,12 +53,8 @@ def warnings(X: FloatArray, columns: tuple[str, ...], lines: IntArray) -> list[s
                 f"column {name!r} is {sentinel:g} in {len(rows)} row{plural} (line{plural} {where}), far from all its "
                 f"other values: if that stands for a missing value, say so with --missing {sentinel:g}"
             )
-        elif (count := few_whole_values(values)) > 0:
-            few.append(f"{name!r} has only {count} values, all whole")
         elif _are_dates(name, values):
             dates.append(f"{name!r} holds dates or years ({values[0]:.0f}, ...)")
-    if few:
-        said.append(f"column {_some(few)}: labels and ranks are no measurements, leave such columns out with --drop")
     if dates:
         said.append(f"column {_some(dates)}: if they are no measurements, leave them out with --drop")
     return said
@@ -64,15 +62,6 @@ def warnings(X: FloatArray, columns: tuple[str, ...], lines: IntArray) -> list[s
 
 def _some(texts: list[str]) -> str:
     return ", ".join(texts[:_NAMED]) + (f", and {len(texts) - _NAMED} more such columns" if len(texts) > _NAMED else "")
-
-
-def few_whole_values(x: FloatArray) -> int:
-    """How many distinct values there are, where they are few and whole, as labels are; else 0."""
-    if not np.array_equal(x[:1000], np.round(x[:1000])):
-        return 0
-    distinct = np.unique(x)
-    few = len(distinct) <= min(_LABEL_VALUES, len(x) // 10)
-    return len(distinct) if few and np.array_equal(distinct, np.round(distinct)) else 0
 
 
 def _sentinel(values: FloatArray) -> float | None:
