@@ -78,9 +78,17 @@ class Evidence:
         for n, value, error, p in rows:
             gap = value - finite.max(initial=-np.inf)
             lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {gap:>10.3f}  {p:>8.4f}")
+        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in self._notes())])
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import evidence_html
+
+        return evidence_html(self, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the numbers depend on, and what is wrong with them."""
         prior = NormalInverseWishart.from_dict(self.settings["prior"]).describe()
-        notes = (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
-        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
+        return (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
 
     def posterior(self, n_prior: Any = None) -> FloatArray:
         """p(n | X) of each n in ``n_components`` (R,), given that n is one of these.
@@ -133,6 +141,7 @@ def log_evidence(
     rng: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
+    **unknown: Any,
 ) -> Evidence:
     """The evidence (marginal likelihood) log p(X | n) of mixtures of n components, for each n, from one run.
 
@@ -197,6 +206,7 @@ def log_evidence(
     >>> int(evidence.n_components[evidence.log_evidence.argmax()])
     2
     """
+    checks.refuse_unknown("log_evidence", unknown, checks.arguments(log_evidence))
     array, columns = checks.data(X)
     N = len(array)
     wanted = _wanted(n_components)

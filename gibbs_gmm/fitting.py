@@ -47,6 +47,7 @@ def fit(
     save_assignments: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     client: Any = None,
+    **unknown: Any,
 ) -> Trace:
     """Draw from the posterior of a Gaussian mixture: the number of components, weights, means, covariances and labels.
 
@@ -134,6 +135,7 @@ def fit(
     >>> trace.means.shape
     (4, 200, 2, 2)
     """
+    checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
     array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))

@@ -113,6 +113,11 @@ class Trace:
         counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {N} rows x {D} column{'s'[: D > 1]}"
         return f"<Trace: {counts}: {self.headline}{self.verdict}>"
 
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import trace_html
+
+        return trace_html(self)
+
     @functools.cached_property
     def headline(self) -> str:
         """How many clusters, in one sentence: those that hold 90% of the probability, and which of them is shown."""

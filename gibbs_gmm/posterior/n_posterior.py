@@ -16,7 +16,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.n_clusters_prior import LARGEST
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.posterior.agreement import MIN_DRAWS, alike_all_the_same, apart, different_modes, run_longer
-from gibbs_gmm.posterior.wording import html_table, text_table
+from gibbs_gmm.posterior.wording import text_table
 from gibbs_gmm.trace import Trace
 
 _NEGLIGIBLE, _VISIBLE = 0.0005, 0.005
@@ -75,7 +75,9 @@ class NPosterior:
         return text_table(*self.text(), self._remarks())
 
     def _repr_html_(self) -> str:
-        return html_table(*self.text(), self._remarks())
+        from gibbs_gmm.posterior.notebook import n_posterior_html
+
+        return n_posterior_html(self, self._remarks())
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a CSV file, every digit of it; undefined values are empty."""

@@ -24,6 +24,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition, assignments_of, contradiction, of_labels
 from gibbs_gmm.posterior.numbering import like
 from gibbs_gmm.posterior.partition_draws import collect
+from gibbs_gmm.posterior.wording import count
 from gibbs_gmm.sampler.chain import _padded, seed_sequence
 from gibbs_gmm.trace import Trace
 
@@ -99,8 +100,13 @@ class CredibleBall:
         upper, lower = (len(np.unique(bound[0])) for bound in (self.upper_vertical, self.lower_vertical))
         return (
             f"<CredibleBall: {self.probability:.1%} of the draws are within {self.loss} {self.radius:.4g} of "
-            f"{self.partition.n_clusters} clusters; they have {upper} to {lower}>"
+            f"{count(self.partition.n_clusters, 'cluster')}; they have {upper} to {lower}>"
         )
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import ball_html
+
+        return ball_html(self)
 
 
 # --- Questions asked of a trace ---------------------------------------------------------------------------------------
