@@ -287,8 +287,8 @@ def location_scale(X: AnyArray, columns: tuple[str, ...]) -> tuple[FloatArray, F
                 f"X column {name!r} is too large for covariances in double precision (about {max(size, value):.0e}); "
                 f"divide it so that its values stay below {_LARGEST:.0e}"
             )
-    for name, column, value in zip(columns, X.T, scale, strict=True):
-        if value < _SMALLEST and column.min() != column.max():
+    for d, (name, value) in enumerate(zip(columns, scale, strict=True)):
+        if value < _SMALLEST and any((X[i : i + _CHUNK][:, d] != origin[d]).any() for i in range(0, n, _CHUNK)):
             raise ValueError(
                 f"X column {name!r} varies too little for covariances in double precision (by less than "
                 f"{_SMALLEST:.0e}); multiply it so that its standard deviation is above {_SMALLEST:.0e}"

@@ -494,7 +494,7 @@ def test_a_checkpoint_folder_of_python_is_resumed(capsys: pytest.CaptureFixture[
 def test_progress_goes_to_lines_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(chains, "_LOG_SECONDS", 0.0)
+    monkeypatch.setattr("gibbs_gmm.sampler.run._LOG_SECONDS", 0.0)
     assert fit() == 0
     assert re.search(r"^gibbs-gmm: \d+ of 660 sweeps \(\d+%\)$", capsys.readouterr().err, re.M)
     assert fit("--quiet", "--force") == 0
@@ -507,7 +507,8 @@ def test_without_matplotlib_the_rest_is_written(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert fit() == 0
     out, err = capsys.readouterr()
-    assert err == "gibbs-gmm: warning: no pictures: plots need matplotlib: pip install 'gibbs-gmm[plots]'\n"
+    said = "a picture needs the package 'matplotlib'; install it with: pip install 'gibbs-gmm[plots]'"
+    assert err == f"gibbs-gmm: warning: no pictures: {said}\n"
     assert "summary.csv, clusters.csv, report.html in some-run" in out
     assert written() == [name for name in FILES if name != "pairs.png"]
     report = Path("some-run/report.html").read_text(encoding="utf-8")

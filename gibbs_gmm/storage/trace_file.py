@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,15 +11,15 @@ import numpy as np
 
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import from_dict, to_dict
-from gibbs_gmm.trace import ARRAYS, Trace
+from gibbs_gmm.storage.whole_files import replacing
+from gibbs_gmm.trace import Trace
 
 _FORMAT = "gibbs_gmm trace 1"
 
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write a trace; see :meth:`gibbs_gmm.Trace.save`."""
-    path = Path(path)
-    arrays = {name: getattr(trace, name) for name in ARRAYS if getattr(trace, name) is not None}
+    arrays = trace.arrays()
     metadata = {
         "format": _FORMAT,
         "arrays": list(arrays),
@@ -29,16 +28,8 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> None:
         "weight_prior": to_dict(trace.weight_prior),
         "settings": trace.settings,
     }
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with open(scratch, "xb") as file:
-            np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    with replacing(Path(path)) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
+        np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
@@ -72,7 +63,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
                 raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
             if file.zip.testzip() is not None:  # reading an array whose header says it is smaller checks nothing
                 raise ValueError("it is damaged")
-            arrays: dict[str, Any] = {name: file[name] if name in metadata["arrays"] else None for name in ARRAYS}
+            arrays: dict[str, Any] = {name: file[name] for name in metadata["arrays"]}
             return Trace(
                 **arrays,
                 columns=tuple(metadata["columns"]),
