@@ -25,7 +25,9 @@ import threadpoolctl
 
 import gibbs_gmm
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain, run
+from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain
+from gibbs_gmm.sampler.run import run
+from gibbs_gmm.threads import cores as cores
 
 FloatArray = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]
@@ -59,11 +61,6 @@ def environment() -> dict[str, Any]:
         "blas": sorted(set(blas)),
         "gibbs-gmm": metadata.version("gibbs-gmm"),
     }
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
@@ -222,7 +219,7 @@ def without_moves(chain: Chain) -> Iterator[None]:
 
 def label_statistics_pass(chain: Chain) -> None:
     """Labels and statistics of all rows: the part of a sweep whose cost grows with N."""
-    kernels.assign_task(chain.data, chain.state, False, 0, kernels.n_shards(chain.data.X.shape[0]))
+    kernels.label_task(chain.data, chain.state, False, 0, kernels.n_shards(chain.data.X.shape[0]))
 
 
 def run_again(chains: list[Chain], threads: int) -> None:

@@ -13,19 +13,22 @@ import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-from gibbs_gmm import checks
-from gibbs_gmm.fitting import _cores, _plain
-from gibbs_gmm.kernels.families.full import log_marginal
-from gibbs_gmm.kernels.sampler.split_merge import Moves
-from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Data, Model, State
+from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.kernels.families.generic import log_marginal
+from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state, seed_sequence
+from gibbs_gmm.optional import needs
+from gibbs_gmm.sampler.assemble import initial_state
+from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
+from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
+from gibbs_gmm.threads import thread_count
 
 _STARTS = (1, 20, 4, 10)  # clusters that chains start from
 _ROUND = 25  # sweeps of each chain between two changes of the tilt
@@ -78,9 +81,17 @@ class Evidence:
         for n, value, error, p in rows:
             gap = value - finite.max(initial=-np.inf)
             lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {gap:>10.3f}  {p:>8.4f}")
+        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in self._notes())])
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import evidence_html
+
+        return evidence_html(self, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the numbers depend on, and what is wrong with them."""
         prior = NormalInverseWishart.from_dict(self.settings["prior"]).describe()
-        notes = (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
-        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
+        return (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
 
     def posterior(self, n_prior: Any = None) -> FloatArray:
         """p(n | X) of each n in ``n_components`` (R,), given that n is one of these.
@@ -109,10 +120,7 @@ class Evidence:
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by n_components."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        pd = needs("pandas", "arviz", "to_dataframe()")
         columns = {
             "log_evidence": self.log_evidence,
             "standard_error": self.standard_error,
@@ -133,6 +141,7 @@ def log_evidence(
     rng: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
+    **unknown: Any,
 ) -> Evidence:
     """The evidence (marginal likelihood) log p(X | n) of mixtures of n components, for each n, from one run.
 
@@ -197,6 +206,7 @@ def log_evidence(
     >>> int(evidence.n_components[evidence.log_evidence.argmax()])
     2
     """
+    checks.refuse_unknown("log_evidence", unknown, checks.arguments(log_evidence))
     array, columns = checks.data(X)
     N = len(array)
     wanted = _wanted(n_components)
@@ -205,26 +215,27 @@ def log_evidence(
     draws = max(5_000, min(100_000, 10_000_000 // N)) if draws is None else checks.integer("draws", draws, 100)
     warmup = checks.integer("warmup", warmup, 100)
     n_chains = checks.integer("chains", chains, 2)
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     if progress is not None and not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
-    root = seed_sequence(rng)
+    root = seeds.seed_sequence(rng)
     loc, scale = checks.location_scale(array, columns)
     prior = _checked_prior(prior, array, columns)
 
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     tilt = Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(loc), prior.hyper_as_kernel())
-    seeds = root.spawn(n_chains + REPLICATES)
-    first, first_error = log_one_cluster(data, prior, seeds[n_chains:], n_threads)
+    spawned = root.spawn(n_chains + REPLICATES)
+    first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
     if n_max > 1:
-        runs = []
-        for c, seed in enumerate(seeds[:n_chains]):
+        runs, written = [], trace_arrays.fields(prior, False, False)
+        for c, seed in enumerate(spawned[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
-            state = initial_state(generator, data, model, gamma, start, n_max + 1)
-            runs.append(_Run(Chain(c, generator, data, model, state, Plan(0, _BATCH, 1), False), warmup))
+            state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1)
+            chain = Chain(c, generator, data, model, prior.family, state, Plan(0, _BATCH, 1), written)
+            runs.append(_Run(chain, warmup))
         t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), progress)
         estimate, error, trips = tilt.log_evidence(t, first)
         if not np.isfinite(estimate).all():
@@ -237,6 +248,7 @@ def log_evidence(
                 f"All chains together went from one cluster to many and back only {trips} times: the standard errors "
                 "are themselves uncertain, and the estimates may be far off. Raise warmup and draws."
             )
+    origin = seeds.to_dict(root)
     return Evidence(
         n_components=wanted,
         log_evidence=estimate[wanted - 1],
@@ -249,8 +261,8 @@ def log_evidence(
             "draws": draws,
             "warmup": warmup,
             "chains": n_chains,
-            "seed": _plain(root.entropy),
-            "spawn_key": _plain(root.spawn_key),
+            "seed": origin["entropy"],
+            "spawn_key": origin["spawn_key"],
             "round_trips": trips,
         },
     )
@@ -302,14 +314,11 @@ class _Run:
 
     def log_weight(self, tilt: Tilt) -> tuple[int, float]:
         """t and log prod_c m(X_c) Gamma(gamma + n_c)/Gamma(gamma) of the partition and hyperparameters of now."""
-        state, prior = self._chain.state, self._chain.model.components
-        total, t, D = state.total, int(state.size[N_CLUSTERS]), len(prior.mu_0)
-        kappa_0, log_norm = float(state.hyper[KAPPA]), float(state.hyper[LOG_NORM])
-        prior = prior._replace(kappa_0=kappa_0, Psi_0=state.Psi_0, L_0=state.L_0, log_norm=log_norm)
-        mu_n, Psi_n = np.empty(D), np.empty((D, D))
+        state, scratch = self._chain.state, self._chain.moves.scratch
+        total, centre, t = state.total, state.components.centre, int(state.size[N_CLUSTERS])
         result = tilt.log_product(total.n[:t])
         for k in range(t):
-            result += log_marginal(prior, total.n[k], total.s[k], total.S[k], state.components.centre[k], mu_n, Psi_n)
+            result += log_marginal(state.prior, total.n[k], total, k, centre[k], scratch)
         return t, result
 
 

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import checks, data_warnings
-from gibbs_gmm.kernels.families.hyperprior import FIXED
-from gibbs_gmm.kernels.sampler.partition_prior import PROCESS
-from gibbs_gmm.kernels.sampler.state import Data, Model
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm import checks, data_warnings, seeds
+from gibbs_gmm.errors import NumericalError
+from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
-from gibbs_gmm.sampler.chain import Chain, NumericalError, Plan, initial_state, run, seed_sequence, stack, trace_arrays
+from gibbs_gmm.sampler.assemble import chains_of
 from gibbs_gmm.sampler.progress import Progress
-from gibbs_gmm.storage.draw_files import require_disk, require_memory, trace_bytes
-from gibbs_gmm.storage.run_folder import Folder, Keeper, Recipe, read_trace, versions
+from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
+from gibbs_gmm.sampler.run import run, stack
+from gibbs_gmm.storage.room import require_disk, require_memory
+from gibbs_gmm.storage.run_folder import Folder, Keeper, read_trace
+from gibbs_gmm.threads import thread_count
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
     from gibbs_gmm.sampler.machines import Cluster
 
-_PROCESS_CAPACITY = 4096
 _WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
-_MAX_COMPONENTS = (1 << 16) - 1  # labels are held as uint16
 
 
 def fit(
@@ -48,6 +48,7 @@ def fit(
     save_assignments: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     client: Any = None,
+    **unknown: Any,
 ) -> Trace:
     """Draw from the posterior of a Gaussian mixture: the number of components, weights, means, covariances and labels.
 
@@ -136,25 +137,26 @@ def fit(
     >>> trace.means.shape
     (4, 200, 2, 2)
     """
+    checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
     array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))
     if thin is None:
-        rows, most = (5_000, 10) if isinstance(weight_prior, FiniteMixture) else (50_000, 50)
+        rows, most = (50_000, 50) if weight_prior.known_n is None else (5_000, 10)
         thin = max(1, min(most, rows // len(array)))
     if warmup is None:
-        warmup = 1000 if isinstance(weight_prior, FiniteMixture) else 1000 + 200 * thin
+        warmup = 1000 + 200 * thin if weight_prior.known_n is None else 1000
     plan = Plan(
         warmup=checks.integer("warmup", warmup, 0),
         draws=checks.integer("draws", draws, 1),
         thin=checks.integer("thin", thin, 1),
     )
     n_chains = checks.integer("chains", chains, 1)
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     for name, value in (("progress", progress), ("save_assignments", save_assignments)):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
-    root = seed_sequence(rng)
+    root = seeds.seed_sequence(rng)
     loc, scale = checks.location_scale(array, columns)
     if prior is None:
         prior = NormalInverseWishart.from_rows(array, columns)
@@ -165,7 +167,7 @@ def fit(
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
-    seed = {"entropy": _plain(root.entropy), "spawn_key": _plain(root.spawn_key), "pool_size": root.pool_size}
+    seed = seeds.to_dict(root)
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     if checkpoint is None:
@@ -225,7 +227,7 @@ def resume(
     if draws is not None:
         more = checks.integer("draws", draws, recipe.plan.draws)
         recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, draws=more))
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
@@ -252,19 +254,16 @@ def _in_memory(
 ) -> Trace:
     """Run all chains and put their draws together."""
     plan = recipe.plan
-    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
-    require_memory(_sizes(recipe, data), not model.weights.known)
-    chains = _chains(recipe, data, model, alpha, cluster)
+    require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
+    chains = chains_of(recipe, data, cluster)
     interrupted = run(chains, threads, progress, cluster=cluster)
     kept = min(chain.draws_done for chain in chains)
     if interrupted:
         if kept == 0:
             raise KeyboardInterrupt
         warnings.warn(_interrupted(kept, plan), stacklevel=3)
-    learned = _learned(model)
-    fields: dict[str, Any] = {"assignments": None}
-    fields |= {name: array if learned.get(name, True) else None for name, array in stack(chains, kept).items()}
-    settings = recipe.settings(
+    return recipe.trace(
+        stack(chains, kept),
         n_observations=len(data.X),
         threads=threads,
         interrupted=interrupted,
@@ -272,29 +271,19 @@ def _in_memory(
         seconds=time.perf_counter() - begun,
         versions=versions(),
     )
-    return Trace(
-        **fields,
-        columns=recipe.columns,
-        prior=recipe.prior,
-        weight_prior=recipe.weight_prior,
-        settings=settings,
-    )
 
 
 def _in_folder(
     folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, cluster: Cluster | None
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
-    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
         copy = {"a copy of X": 0 if folder.has_run or cluster is not None else data.X.nbytes}
-        require_disk(folder.path, {**_sizes(recipe, data), **copy}, not model.weights.known)
-    chains = _chains(recipe, data, model, alpha, cluster, _WINDOWS_BYTES // recipe.chains)
-    learned = _learned(model)
-    names = [name for name in chains[0].row_shapes() if learned.get(name, True)]
+        require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
+    chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains)
     if new:
-        folder.begin(recipe, data.X, names, model.weights.known, threads)
+        folder.begin(recipe, data.X, threads)
     keeper = Keeper(folder, chains, recipe)
     try:
         interrupted = run(chains, threads, progress, keeper, cluster)
@@ -313,52 +302,8 @@ def _in_folder(
     return read_trace(folder)
 
 
-def _sizes(recipe: Recipe, data: Data) -> dict[str, int]:
-    """Bytes of the trace by part; at least so many where n is unknown."""
-    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else 1
-    labels = len(data.X) * np.min_scalar_type(known - 1).itemsize if recipe.save_assignments else 0
-    return trace_bytes(recipe.chains, recipe.plan.draws, known, data.X.shape[1], labels)
-
-
 def _interrupted(kept: int, plan: Plan) -> str:
     return f"interrupted: the trace has {kept} of {plan.draws} draws per chain; they are valid draws"
-
-
-def _learned(model: Model) -> dict[str, bool]:
-    """Which hyperparameters are learned, and so are in the trace."""
-    return {
-        "concentration": len(model.weights.grid) > 0,
-        "kappa_0": model.hyper.kappa_shape > 0.0,
-        "Psi_0": model.hyper.law != FIXED,
-    }
-
-
-def _chains(
-    recipe: Recipe,
-    data: Data,
-    model: Model,
-    alpha: float,
-    cluster: Cluster | None,
-    window_bytes: int | None = None,
-) -> list[Chain]:
-    """All chains, before their first sweep."""
-    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else None
-    if known is not None:
-        capacity = known
-    else:  # memory is touched only where components are in use
-        capacity = _PROCESS_CAPACITY if model.weights.kind == PROCESS else len(model.weights.log_p)
-    shape, N = (recipe.chains, recipe.plan.draws), len(data.X) if recipe.save_assignments else 0
-    whole = trace_arrays(shape, model, capacity, N) if model.weights.known and window_bytes is None else None
-    chains = []
-    for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
-        generator = np.random.Generator(np.random.PCG64(seed))
-        K = known or min(_start(c, len(data.X)), capacity - 1)
-        state = initial_state(generator, data, model, alpha, K, capacity)
-        if cluster is not None:
-            state = state._replace(z=cluster.labels(c, data.loc, capacity))
-        rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        chains.append(Chain(c, generator, data, model, state, recipe.plan, recipe.save_assignments, window_bytes, rows))
-    return chains
 
 
 def _weight_prior(n_components: Any, N: int) -> WeightPrior:
@@ -366,34 +311,5 @@ def _weight_prior(n_components: Any, N: int) -> WeightPrior:
     if n_components is None:
         n_components = MixtureOfFiniteMixtures()
     weight_prior = n_components if isinstance(n_components, WeightPrior) else FiniteMixture(n_components)
-    limit = min(N, _MAX_COMPONENTS)
-    if isinstance(weight_prior, FiniteMixture) and weight_prior.n_components > limit:
-        raise ValueError(f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}")
-    if isinstance(weight_prior, MixtureOfFiniteMixtures):
-        least = int(np.argmax(np.isfinite(weight_prior.log_n_prior()[0])))
-        if least > N:
-            raise ValueError(f"n_prior must allow n <= {N} for X with {N} rows, got a least n of {least}")
+    weight_prior.require_rows(N)
     return weight_prior
-
-
-def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
-    """Both priors as numbers for the kernels, in coordinates about ``loc``, and a starting concentration."""
-    weights, alpha = weight_prior.as_kernel()
-    return Model(weights, prior.as_kernel(loc), prior.hyper_as_kernel()), alpha
-
-
-def _start(chain: int, N: int) -> int:
-    """How many clusters a chain of unknown n starts from: one, many, and in between."""
-    return min(N, (1, 20, 4, 10)[chain % 4])
-
-
-def _plain(entropy: Any) -> int | list[int]:
-    """The entropy of a SeedSequence (an int or a sequence of ints, of NumPy's too) as JSON can hold it."""
-    return int(entropy) if np.ndim(entropy) == 0 else [int(word) for word in entropy]
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

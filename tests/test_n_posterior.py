@@ -247,13 +247,14 @@ def test_dataframe(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(frame.index, posterior.n)
     np.testing.assert_array_equal(frame["se_n_clusters"], posterior.se_n_clusters)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="pip install pandas"):
+    with pytest.raises(ImportError, match=r"needs the package 'pandas'.*pip install 'gibbs-gmm\[arviz\]'"):
         posterior.to_dataframe()
 
 
 def test_html() -> None:
     markup = tabulate(simulate_unknown_n(weight_prior=gg.DirichletProcess())[0])._repr_html_()
-    assert markup.startswith("<table><thead><tr><th>n</th><th>p(n+)</th>")
+    assert markup.startswith("<p><strong>3 clusters: ")
+    assert "<th>number</th><th>clusters</th><th>before the data</th>" in markup
     assert "<p>There is no p(n): a process" in markup
 
 

@@ -16,12 +16,12 @@ from test_relabel import select, shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, Trace
-from gibbs_gmm.command_line.cluster_words import listed, number
 from gibbs_gmm.command_line.findings import Findings, clusters_csv, find
 from gibbs_gmm.command_line.html_pieces import interval, ranges
 from gibbs_gmm.command_line.output_folder import Command
 from gibbs_gmm.command_line.report import CHAPTERS, pictures, render
 from gibbs_gmm.posterior.matched import marginal, some_draws
+from gibbs_gmm.posterior.wording import listed, number
 
 FIXED = MixtureOfFiniteMixtures(concentration=1.0)
 COMMAND = Command("some.csv", ("fit", "some.csv", "--seed", "1"), {"name": "text ('x', ...)"})
@@ -149,7 +149,7 @@ def test_uncertain_rows_are_listed_with_where_else_they_may_belong() -> None:
         ["cluster 1", "30", "29", "0", "1"],
     ]
     seen = words(text)
-    assert "Each of the 60 rows is in one of 2 clusters. 2 rows (3%) are in doubt, with a probability of 10%" in seen
+    assert "The rows fall into 2 clusters, of 30, 30 rows. 2 rows (3%) are in doubt, with a probability of 10%" in seen
     assert "Here are the rows in doubt. Rows are counted from 0" in seen
     found = find(trace, X, names=[f"plant <{i}>" for i in range(60)], lines=np.arange(60) + 2)
     text = render(found, {}, COMMAND)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from harness import assert_same_draws, trace_arrays
+from harness import assert_same_draws
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ def assert_same_trace(a: gg.Trace, b: gg.Trace) -> None:
 
 def test_arrays_are_read_only() -> None:
     trace = small()
-    for name, array in trace_arrays(trace).items():
+    for name, array in trace.arrays().items():
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -68,7 +68,7 @@ def test_round_trip(tmp_path: Path, changes: dict[str, Any]) -> None:
     loaded = gg.load(tmp_path / "trace.npz")
     assert_same_trace(loaded, trace)
     assert (loaded.assignments is None) == (trace.assignments is None)
-    assert not any(array.flags.writeable for array in trace_arrays(loaded).values())
+    assert not any(array.flags.writeable for array in loaded.arrays().values())
     assert repr(loaded) == repr(trace)
     loaded.save(str(tmp_path / "again.npz"))
     assert_same_trace(gg.load(str(tmp_path / "again.npz")), trace)
@@ -219,6 +219,43 @@ def test_foreign_file(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ValueError, match="file' cannot be read as a gibbs_gmm trace"):
         gg.load(tmp_path / "file")
     assert not (tmp_path / "exploded").exists(), "loading ran code from the file"
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (b"a,b\n1,2\n", "it is not what Trace.save"),
+        (b"", "it is not what Trace.save"),
+        (b"\x80\x04\x95", "it is a pickle, and loading it could run code"),
+        (b"PAR1....", "it is a parquet file"),
+        (np.arange(3), "it is one array, such as the data of a fit"),
+        (np.array([{}], dtype=object), "it is one array"),
+        ({"X": np.arange(3)}, "it is an archive of X"),
+        ({"metadata": np.array([{}], dtype=object)}, "it holds Python objects, and loading them could run code"),
+    ],
+)
+def test_a_wrong_file_is_named_and_nothing_unsafe_is_advised(tmp_path: Path, content: Any, seen: str) -> None:
+    path = tmp_path / "file"
+    with open(path, "wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        elif isinstance(content, dict):
+            np.savez(file, **content)
+        else:
+            np.save(file, content)
+    with pytest.raises(ValueError, match="file' cannot be read as a gibbs_gmm trace") as caught:
+        gg.load(path)
+    assert seen in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
+    assert "unsafe" not in str(caught.value)
+
+
+def test_a_folder_of_the_command_line_is_its_trace(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it is a folder without a run, with neither the trace"):
+        gg.load(tmp_path)
+    trace = small()
+    trace.save(tmp_path / "trace.npz")
+    assert_same_trace(gg.load(tmp_path), trace)
 
 
 def test_newer_format_is_named(tmp_path: Path) -> None:

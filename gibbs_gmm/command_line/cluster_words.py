@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.posterior.matched import Components, spread
+from gibbs_gmm.posterior.wording import listed, number
 
 _CLEAR, _VERY = 0.5, 2.0  # standard deviations within clusters: a difference that counts, and one that is great
 _BETWEEN = 1.0  # from both sides, for a middle place to be worth a word
@@ -146,31 +146,3 @@ def _word(gap: FloatArray, share: FloatArray) -> str:
         if share[side].sum() >= 0.5 and not other.any():
             return f"very {word}" if np.abs(gap).min() >= _VERY else word
     return "medium" if below.any() and above.any() and np.abs(gap).min() >= _BETWEEN else ""
-
-
-# --- Pieces of text ---------------------------------------------------------------------------------------------------
-
-
-def number(value: float, scale: float) -> str:
-    """A number to two significant digits of ``scale``; four digits where that says nothing; - for none."""
-    if math.isnan(value):
-        return "-"
-    if not (math.isfinite(scale) and scale > 0.0):
-        return f"{value:.4g}"
-    decimals = 1 - math.floor(math.log10(scale))
-    if abs(value) < 1e7 and -3 <= decimals <= 6:
-        return f"{value:z.{max(decimals, 0)}f}"
-    return f"{value:.4g}"
-
-
-def count(n: int, what: str) -> str:
-    """3 rows; 1 row."""
-    return f"{n:,} {what}{'s'[: n != 1]}"
-
-
-def listed(values: Iterable[object], word: str = "and", most: int = 20) -> str:
-    """a, b and c; of very many the first."""
-    texts: Sequence[str] = [str(value) for value in values]
-    if len(texts) > most:
-        texts = [*texts[:most], f"{len(texts) - most} more"]
-    return f" {word} ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)

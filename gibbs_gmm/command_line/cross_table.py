@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gibbs_gmm.command_line.cluster_words import listed
 from gibbs_gmm.kernels.types import IntArray
+from gibbs_gmm.posterior.wording import listed
 
 _MOST_VALUES = 30
 _MOST_NAMED = 12  # values whose clusters are said in words

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from gibbs_gmm.command_line.cluster_words import number
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.posterior.wording import number
 
 _LONG_TEXT = 24  # characters of a cell that may be broken into lines
 _MAX_RANGES = 24  # of rows in a cluster

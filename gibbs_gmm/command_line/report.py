@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from gibbs_gmm import data_warnings
 from gibbs_gmm.command_line import report_check, report_clusters, report_rows, report_run
-from gibbs_gmm.command_line.cluster_words import count, listed
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import download, escape, p, warning
 from gibbs_gmm.model.weight_priors import DirichletProcess, PitmanYorProcess
 from gibbs_gmm.posterior.clustering import contradiction
 from gibbs_gmm.posterior.headline import LEVEL
-from gibbs_gmm.posterior.wording import percent
+from gibbs_gmm.posterior.wording import count, listed, percent
 
 if TYPE_CHECKING:
     from gibbs_gmm.command_line.output_folder import Command
 
 _LARGEST_DOWNLOAD = 2_000_000  # characters of a file that is kept inside the page
+_MOST_SIZES = 12  # clusters whose sizes are in the first sentences
 
 _Chapter = Callable[[Findings, dict[str, bytes]], Iterator[str]]
 CHAPTERS: tuple[tuple[str, str, _Chapter], ...] = (
@@ -121,9 +121,8 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
     yield f'<p class="headline">{escape(trace.headline)}</p>'
     yield p(_meaning(findings), "lead")
     if partition is not None:
-        text = f"Each of the {N:,} rows is in one of {count(partition.n_clusters, 'cluster')}"
-        if partition.n_clusters == 1:
-            text = f"All {N:,} rows are in one cluster"
+        sizes = f", of {', '.join(map(str, partition.sizes))} rows" if partition.n_clusters <= _MOST_SIZES else ""
+        text = f"The rows fall into {count(partition.n_clusters, 'cluster')}{sizes}"
         yield p(f"{text}. {report_rows.doubt(partition)}", "lead")
         if (against := contradiction(trace, partition)) is not None:
             yield warning(against)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gibbs_gmm.command_line.cluster_words import count
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import escape, figure, fold, p
 from gibbs_gmm.posterior.model_check import LEVEL, sentences
+from gibbs_gmm.posterior.wording import count
 
 
 def pictures(findings: Findings) -> dict[str, tuple[Any, ...]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from gibbs_gmm.command_line import output_folder
-from gibbs_gmm.command_line.cluster_words import HOW_FAR, Description, count, listed
+from gibbs_gmm.command_line.cluster_words import HOW_FAR, Description
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import badge, escape, figure, fold, interval_cell, p, raw_table, warning
 from gibbs_gmm.plots.style import distinct
 from gibbs_gmm.posterior.relabel import AMBIGUOUS_LIMIT
-from gibbs_gmm.posterior.wording import percent
+from gibbs_gmm.posterior.wording import count, listed, percent
 
 _ABREAST = 4  # clusters in one table of numbers: what a page has room for
 _MUCH_TOGETHER = 0.25  # probability of being in one component from which on two clusters may be one

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gibbs_gmm.command_line import output_folder
-from gibbs_gmm.command_line.cluster_words import count
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import figure, fold, p, ranges, table
 from gibbs_gmm.posterior.clustering import Partition
-from gibbs_gmm.posterior.wording import percent
+from gibbs_gmm.posterior.wording import count, percent
 
 UNSURE = 0.1  # uncertainty of a row from which on it is in doubt
 _CERTAIN = 0.01

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm.command_line import output_folder
-from gibbs_gmm.command_line.cluster_words import count, listed, number
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import escape, figure, fold, p, table
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, PitmanYorProcess, to_dict
 from gibbs_gmm.posterior.agreement import R_HAT_LIMIT
-from gibbs_gmm.posterior.wording import percent
+from gibbs_gmm.posterior.wording import count, listed, number, percent
 
 if TYPE_CHECKING:
     from gibbs_gmm.command_line.output_folder import Command

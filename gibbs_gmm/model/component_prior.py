@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm import checks
+from gibbs_gmm.kernels.families import FULL
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model import columns as statistics
+from gibbs_gmm.trace_arrays import Field
+
+if TYPE_CHECKING:
+    from gibbs_gmm.trace import Trace
 
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
@@ -56,6 +62,8 @@ class NormalInverseWishart:
         density is its average over the cell of that width about it: log N(x | mu, Sigma) - tr(R Sigma^-1) / 2, R =
         diag(resolution^2 / 12). It is bounded however many rows are equal, and conjugate: n rows add n R to the
         scatter.
+    covariance_type : "full" or "tied"
+        Whether each component has a covariance of its own, or all share one, Sigma.
 
     Raises
     ------
@@ -72,6 +80,7 @@ class NormalInverseWishart:
     axes: FloatArray | None
     kappa_0_shape: float | None
     resolution: FloatArray
+    covariance_type: str
 
     def __init__(
         self,
@@ -85,6 +94,7 @@ class NormalInverseWishart:
         axes: Any = None,
         kappa_0_shape: float | None = None,
         resolution: Any = 0.0,
+        covariance_type: str = "full",
     ) -> None:
         mu_0 = checks.real_array("mu_0", np.atleast_1d(mu_0), "(D,)", 1)
         Psi_0 = checks.real_array("Psi_0", np.atleast_2d(Psi_0), "(D, D)", 2)
@@ -133,7 +143,10 @@ class NormalInverseWishart:
             axes,
             kappa_0_shape,
             checked_resolution(resolution, D),
+            covariance_type,
         )
+        if covariance_type not in ("full", "tied"):
+            raise ValueError(f"covariance_type must be 'full' or 'tied' for this prior, got {covariance_type!r}")
         for field, value in zip(dataclasses.fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
 
@@ -149,7 +162,7 @@ class NormalInverseWishart:
         return hash((self.mu_0.tobytes(), self.kappa_0, self.nu_0, self.Psi_0.tobytes()))
 
     @classmethod
-    def from_data(cls, X: Any, scale: str = "shrunk") -> NormalInverseWishart:
+    def from_data(cls, X: Any, scale: str = "shrunk", covariance_type: str = "full") -> NormalInverseWishart:
         """The default: weak, free of units, not one guess at a scale, and proper whatever the data.
 
         With V_d the variance of column d: mu_0 is the mean of the data; kappa_0 is uniform on (0, min(1, D/4)^2 /
@@ -176,10 +189,12 @@ class NormalInverseWishart:
         ValueError
             All columns are constant, so that there is no scale, or ``scale`` is neither.
         """
-        return cls.from_rows(*checks.data(X), scale)
+        return cls.from_rows(*checks.data(X), scale, covariance_type)
 
     @classmethod
-    def from_rows(cls, array: AnyArray, columns: tuple[str, ...], scale: str = "shrunk") -> NormalInverseWishart:
+    def from_rows(
+        cls, array: AnyArray, columns: tuple[str, ...], scale: str = "shrunk", covariance_type: str = "full"
+    ) -> NormalInverseWishart:
         """:meth:`from_data` of data that are checked already."""
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
@@ -215,14 +230,20 @@ class NormalInverseWishart:
             axes=axes if scale == "shrunk" and turned.any() else None,
             kappa_0_shape=1.0,
             resolution=resolution,
+            covariance_type=covariance_type,
         )
 
     def as_kernel(self, loc: FloatArray) -> Prior:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
         L_0 = np.asarray(np.linalg.cholesky(self.Psi_0), np.float64)
         log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
-        noise = self.resolution**2 / 12.0
-        return Prior(self.mu_0 - loc, self.kappa_0, self.nu_0, self.Psi_0.copy(), L_0, log_norm, noise)
+        scalars = np.array([self.kappa_0, self.nu_0, log_norm])
+        return Prior(self.mu_0 - loc, scalars, self.Psi_0.copy(), L_0, self.resolution**2 / 12.0)
+
+    @property
+    def family(self) -> Family:
+        """How the kernels make room for components of this kind."""
+        return FULL
 
     def hyper_as_kernel(self) -> Hyperprior:
         """The laws of Psi_0 and kappa_0 as the kernels take them."""
@@ -238,6 +259,43 @@ class NormalInverseWishart:
         law = FIXED if self.Psi_0_df is None else (WISHART if self.Psi_0_shrinkage is None else SHRUNK)
         ridge = shrinkage / (1.0 - shrinkage)
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
+
+    is_matrix = True
+    """Whether a component's covariance has entries off the diagonal."""
+
+    def matrices(self, trace: Trace) -> FloatArray:
+        """The covariance matrices (C, T, K, D, D) of a trace, without a copy."""
+        if self.covariance_type == "full":
+            return trace.covariances
+        C, T, K, D = trace.means.shape
+        assert trace.covariance is not None
+        return np.broadcast_to(trace.covariance[:, :, None], (C, T, K, D, D))
+
+    def marginal(self, columns: IntArray) -> NormalInverseWishart:
+        """The prior of some columns alone, with its hyperparameters fixed.
+
+        Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
+        Bibby 1979, section 3.8).
+        """
+        return NormalInverseWishart(
+            self.mu_0[columns],
+            self.kappa_0,
+            self.nu_0 - (self.n_features - len(columns)),
+            self.Psi_0[np.ix_(columns, columns)],
+            resolution=self.resolution[columns],
+            covariance_type=self.covariance_type,
+        )
+
+    def fields(self) -> tuple[Field, ...]:
+        """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
+        matrix = ("column", "column_2")
+        return (
+            Field("covariances", ("component", *matrix))
+            if self.covariance_type == "full"
+            else Field("covariance", matrix),
+            *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", matrix, hyper=True)]),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Its parameters as plain lists and numbers, for JSON."""

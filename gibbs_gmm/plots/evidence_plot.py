@@ -41,9 +41,7 @@ def evidence(evidence: Evidence, axes: Any = None) -> AnyArray:
     ValueError
         The number of axes is not two.
     """
-    from gibbs_gmm.evidence import Evidence  # lazy: it brings the sampler with it
-
-    if not isinstance(evidence, Evidence):
+    if not hasattr(evidence, "log_evidence"):
         raise TypeError(f"evidence must be what log_evidence(X) gave, got an object of type {type(evidence).__name__}")
     flat: AnyArray = on_axes(axes, (1, 2), (8.2, 3.2), "log p(X | n) and p(n | X)")[0]
     n, value = evidence.n_components, evidence.log_evidence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -12,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.optional import needs
 
 # The first seven are those of Okabe & Ito (2008), yellow, the palest, last; black is for the mixture. Each later one is
 # the farthest from all before it in CIELAB, as seen with normal vision and without red or green cones (Machado 2009).
@@ -29,10 +29,7 @@ _figure: ContextVar[Any] = ContextVar("figure", default=None)  # what makes a fi
 
 def matplotlib(module: str = "") -> Any:
     """matplotlib or a module of it, or an error that says how to get it."""
-    try:
-        return importlib.import_module(f"matplotlib.{module}".rstrip("."))
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'gibbs-gmm[plots]'") from error
+    return needs(f"matplotlib.{module}".rstrip("."), "plots", "a picture")
 
 
 def save(target: str | os.PathLike[str] | IO[bytes], plot: Callable[..., Any], *args: Any, **options: Any) -> None:

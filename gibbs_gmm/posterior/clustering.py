@@ -117,6 +117,11 @@ class Partition:
             how = f"expected {self.loss} {self.expected_loss:.4g}"
         return f"<Partition: {clusters} of {sizes}; {how}>"
 
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import partition_html
+
+        return partition_html(self)
+
 
 def assignments_of(trace: Trace) -> AnyArray:
     """The labels of a trace that has them."""

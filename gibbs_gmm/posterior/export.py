@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 
-from gibbs_gmm import checks
+from gibbs_gmm import checks, trace_arrays
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.predict import pointwise_log_density
 from gibbs_gmm.posterior.relabel import Relabelling
 from gibbs_gmm.trace import Trace
 
-_DIMS = {
-    "sorted_weights": ["rank"],
-    "weights": ["component"],
-    "means": ["component", "column"],
-    "covariances": ["component", "column", "column_2"],
-    "Psi_0": ["column", "column_2"],
-    "assignments": ["row"],
-    "X": ["row", "column"],
-}
+_DIMS = {"sorted_weights": ["rank"], "X": ["row", "column"]}  # of what is in no trace
 
 
 def to_arviz(trace: Trace, X: Any = None) -> Any:
     """The trace as an ArviZ DataTree; see :meth:`gibbs_gmm.trace.Trace.to_arviz`."""
-    arviz_base = _optional("arviz_base", "to_arviz")
+    arviz_base = needs("arviz_base", "arviz", "Trace.to_arviz()")
     relabelling = trace.relabel()
     posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}
-    for name in ("concentration", "kappa_0", "Psi_0"):
-        if getattr(trace, name) is not None:
-            posterior[name] = getattr(trace, name)
+    fields = trace_arrays.fields(trace.prior, trace.weight_prior.learns_concentration, save_assignments=True)
+    posterior |= {field.name: getattr(trace, field.name) for field in fields if field.hyper}
     stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
-    learned = isinstance(trace.weight_prior, MixtureOfFiniteMixtures) and not trace.n_is_known
-    (posterior if learned else stats)["n_components"] = trace.n_components
+    (posterior if trace.weight_prior.learns_n else stats)["n_components"] = trace.n_components
     (stats if trace.n_is_known else posterior)["n_clusters"] = trace.n_clusters
     matched = relabelling.trace.assignments
     if matched is not None:
@@ -65,7 +54,7 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
     return arviz_base.from_dict(
         groups,
         coords=coords,
-        dims=_DIMS,
+        dims={**{field.name: list(field.axes) for field in fields}, **_DIMS},
         attrs={
             "posterior": {
                 "inference_library": "gibbs_gmm",
@@ -94,7 +83,7 @@ def _components(relabelling: Relabelling) -> dict[str, AnyArray] | None:
 
 def to_dataframe(trace: Trace) -> Any:
     """The trace as a data frame; see :meth:`gibbs_gmm.trace.Trace.to_dataframe`."""
-    pandas = _optional("pandas", "to_dataframe")
+    pandas = needs("pandas", "arviz", "Trace.to_dataframe()")
     matched, names, D = trace.relabel().trace, trace.columns, len(trace.columns)
     chain, draw, component = np.nonzero(~np.isnan(matched.means[..., 0]))
     own = (chain, draw, component)
@@ -109,13 +98,3 @@ def to_dataframe(trace: Trace) -> Any:
         if getattr(trace, name) is not None:
             frame[name] = getattr(trace, name)[chain, draw]
     return pandas.DataFrame(frame)
-
-
-def _optional(module: str, function: str) -> Any:
-    """An optional package, or a message that names the extra that brings it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"Trace.{function} needs the package {module!r}; install it with: pip install 'gibbs-gmm[arviz]'"
-        ) from error

@@ -12,10 +12,11 @@ from scipy.optimize import linear_sum_assignment
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.posterior.matching import add_responsibilities, count_agreements, count_places
-from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
+from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.numbering import by_weight
 from gibbs_gmm.posterior.partition_draws import label_blocks
+from gibbs_gmm.posterior.wording import count
 from gibbs_gmm.trace import Trace
 
 METHODS = ("kl", "ecr", "divergence")
@@ -66,8 +67,8 @@ class Relabelling:
     def __repr__(self) -> str:
         C, T, _ = self.permutation.shape
         return (
-            f"<Relabelling by {self.method}: {self.n_matched} component{'s'[: self.n_matched > 1]} in {C} chains x {T} "
-            f"draws, {100.0 * self.ambiguous_share:.1f}% of draws ambiguous>"
+            f"<Relabelling by {self.method}: {count(self.n_matched, 'component')} in {count(C, 'chain')} x "
+            f"{count(T, 'draw')}, {100.0 * self.ambiguous_share:.1f}% of draws ambiguous>"
         )
 
     @property
@@ -100,13 +101,7 @@ class Relabelling:
             for draw in np.ndindex(*perm.shape[:2]):
                 np.take(place[draw], assignments[draw], out=moved[draw])
             assignments = moved
-        return dataclasses.replace(
-            source,
-            weights=np.take_along_axis(source.weights, perm, 2),
-            means=np.take_along_axis(source.means, perm[..., None], 2),
-            covariances=np.take_along_axis(source.covariances, perm[..., None, None], 2),
-            assignments=assignments,
-        )
+        return dataclasses.replace(source.permuted(perm), assignments=assignments)
 
 
 def most_probable_n_clusters(trace: Trace) -> int:
@@ -327,7 +322,7 @@ def _ready(
     D = trace.means.shape[-1]
     present = np.arange(slots.shape[1]) < n[:, None]
     means = np.take_along_axis(trace.means[chain], slots[..., None], 1)
-    covariances = np.take_along_axis(trace.covariances[chain], slots[..., None, None], 1)
+    covariances = trace.covariances[chain, np.arange(len(slots))[:, None], slots]
     covariances = np.where(present[..., None, None], covariances, np.eye(D))
     W = np.linalg.inv(np.linalg.cholesky(covariances))
     c = -(W @ np.where(present[..., None], means - loc, 0.0)[..., None])[..., 0]

@@ -13,102 +13,38 @@ instant a run is killed at, the newest whole state and the draws up to it are th
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import mmap
 import os
-import platform
 import shutil
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from importlib import metadata
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
-from gibbs_gmm.model.weight_priors import WeightPrior, from_dict, to_dict
-from gibbs_gmm.sampler.chain import Chain, Plan
+from gibbs_gmm.sampler.recipe import Recipe, versions
 from gibbs_gmm.storage.chain_state import Damaged, read_header, restore, write_state
-from gibbs_gmm.storage.draw_files import SLOTTED, DrawFile, DrawFiles, described, replacing
-from gibbs_gmm.trace import ARRAYS, Trace
+from gibbs_gmm.storage.draw_files import DrawFile, DrawFiles, described
+from gibbs_gmm.storage.whole_files import remove_parts, replacing, write
+from gibbs_gmm.trace import Trace
+
+if TYPE_CHECKING:
+    from gibbs_gmm.sampler.chain import Chain
 
 FORMAT = "gibbs_gmm run 1"
 _RECIPE, _LOCK, _DATA, _FAILURE = "run.json", "run.lock", "data.npy", "failed.txt"
-_PLAN = ("warmup", "draws", "thin")
 _BLOCK = 1 << 20
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
 _REPAIR = "gibbs_gmm.resume() samples it again"
 _SECONDS = 2.0  # at most this often is a chain's state written, and ...
 _SHARE = 200.0  # ... this many times as rarely as it takes: half a percent of the time
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What a run is: with the same data, an equal recipe gives the same bytes. ``seed`` is what restores its root."""
-
-    columns: tuple[str, ...]
-    prior: NormalInverseWishart
-    weight_prior: WeightPrior
-    plan: Plan
-    chains: int
-    save_assignments: bool
-    seed: dict[str, Any]
-
-    @property
-    def root(self) -> np.random.SeedSequence:
-        """The root of the run's randomness."""
-        spawn_key = tuple(self.seed["spawn_key"])
-        return np.random.SeedSequence(self.seed["entropy"], spawn_key=spawn_key, pool_size=self.seed["pool_size"])
-
-    def settings(self, **others: Any) -> dict[str, Any]:
-        """The settings of its trace."""
-        entropy, spawn_key = self.seed["entropy"], self.seed["spawn_key"]
-        return {
-            **dataclasses.asdict(self.plan),
-            "chains": self.chains,
-            "seed": entropy,
-            "spawn_key": spawn_key,
-            **others,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values, for JSON."""
-        return {
-            "columns": list(self.columns),
-            "prior": self.prior.to_dict(),
-            "weight_prior": to_dict(self.weight_prior),
-            **dataclasses.asdict(self.plan),
-            "chains": self.chains,
-            "save_assignments": self.save_assignments,
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The inverse of :meth:`to_dict`."""
-        return cls(
-            tuple(values["columns"]),
-            NormalInverseWishart.from_dict(values["prior"]),
-            from_dict(values["weight_prior"]),
-            Plan(*(checks.integer(name, values[name], least) for name, least in zip(_PLAN, (0, 1, 1), strict=True))),
-            checks.integer("chains", values["chains"], 1),
-            values["save_assignments"],
-            values["seed"],
-        )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what draws are made with."""
-    packages = ("gibbs-gmm", "numpy", "scipy", "numba")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
 def digest(X: AnyArray) -> str:
@@ -144,7 +80,7 @@ class Folder:
                 raise ValueError(
                     f"the checkpoint folder {os.fspath(self)!r} holds other files and no run: name another"
                 )
-            lock = FileLock(self.path / _LOCK, timeout=0, mode=0o666)
+            lock = FileLock(self.path / _LOCK, timeout=0)
             lock.acquire()
         except Timeout:
             raise ValueError(f"another process is at work in the run folder {os.fspath(self)!r}") from None
@@ -154,6 +90,7 @@ class Folder:
             message = f"the checkpoint folder cannot be written to ({error.strerror})"
             raise type(error)(error.errno, message, os.fspath(self)) from None
         try:
+            remove_parts(self.path)
             yield
         finally:
             lock.release()  # as the system does when the process is killed
@@ -199,14 +136,12 @@ class Folder:
 
     def fail(self, message: str) -> None:
         """Write down what ended the run for good."""
-        with replacing(self.path / _FAILURE) as descriptor:
-            os.write(descriptor, message.encode())
+        write(self.path / _FAILURE, message)
 
-    def begin(self, recipe: Recipe, X: AnyArray, arrays: Sequence[str], known: bool, threads: int) -> None:
+    def begin(self, recipe: Recipe, X: AnyArray, threads: int) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
 
-        ``arrays`` are the names of those that the trace will have; ``known``, whether n is. A run that is there already
-        is only given the new number of draws.
+        A run that is there already is only given the new number of draws.
         """
         if self.has_run:
             self._write(self.recipe()[1], recipe)
@@ -216,14 +151,12 @@ class Folder:
             with replacing(self.path / _DATA) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
                 np.lib.format.write_array(file, X, allow_pickle=False)
         data = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
-        content = {"format": FORMAT, "versions": versions(), "data": data, "threads": threads}
-        self._write({**content, "arrays": list(arrays), "known": known}, recipe)
+        self._write({"format": FORMAT, "versions": versions(), "data": data, "threads": threads}, recipe)
 
     def _write(self, content: dict[str, Any], recipe: Recipe) -> None:
         content = json.loads(json.dumps({**content, "recipe": recipe.to_dict()}))
         content["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        with replacing(self.path / _RECIPE) as descriptor:
-            os.write(descriptor, json.dumps(content, indent=1).encode())
+        write(self.path / _RECIPE, json.dumps(content, indent=1))
 
     def data(self) -> AnyArray:
         """The data of the run, as a read-only memory map."""
@@ -291,12 +224,11 @@ class Folder:
     def draw_files(self, recipe: Recipe, content: dict[str, Any]) -> dict[str, DrawFile]:
         """The files of draws, read-only, with the shapes that the recipe's have."""
         D, N = len(recipe.columns), int(content["data"]["shape"][0])
-        rows = {"weights": (), "means": (D,), "covariances": (D, D), "Psi_0": (D, D), "assignments": (N,)}
         result = {}
-        for name in content["arrays"]:
-            result[name] = file = DrawFile(self.path / f"{name}.npy")
-            row = file.shape[3:] if name in SLOTTED else file.shape[2:]
-            if file.shape[0] != recipe.chains or row != rows.get(name, ()):
+        for field in recipe.fields:
+            result[field.name] = file = DrawFile(self.path / f"{field.name}.npy")
+            slots = file.shape[2] if field.per_slot and len(file.shape) > 2 else 0
+            if file.shape[0] != recipe.chains or file.shape[2:] != field.shape(slots, D, N):
                 raise ValueError(f"{file.path.name} has shape {file.shape}, which is not that of this run")
         return result
 
@@ -321,27 +253,21 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
                         raise ValueError(f"{file.path.name} is damaged in draw {draw} of chain {chain}; {_REPAIR}")
         arrays: dict[str, Any] = {name: file.map()[:, :kept] for name, file in files.items()}
         used = int(arrays["n_clusters"].max())
-        for name in SLOTTED:
+        for name in (field.name for field in recipe.fields if field.per_slot):
             slots = arrays[name].shape[2]
             if slots < used:
                 raise ValueError(f"{name}.npy has {slots} component slots, and {used} are wanted")
-            arrays[name] = arrays[name][:, :, : slots if content["known"] else used]
+            arrays[name] = arrays[name][:, :, : recipe.known_n or used]
     except Exception as error:  # as above, of numpy
         raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm run: {error}") from error
-    fields: dict[str, Any] = {name: arrays.get(name) for name in ARRAYS}
-    return Trace(
-        **fields,
-        columns=recipe.columns,
-        prior=recipe.prior,
-        weight_prior=recipe.weight_prior,
-        settings=recipe.settings(
-            n_observations=int(content["data"]["shape"][0]),
-            threads=content["threads"],
-            interrupted=kept < recipe.plan.draws,
-            split_merge=[header["split_merge"] for header in headers],
-            seconds=max(header["seconds"] for header in headers),
-            versions=content["versions"],
-        ),
+    return recipe.trace(
+        arrays,
+        n_observations=int(content["data"]["shape"][0]),
+        threads=content["threads"],
+        interrupted=kept < recipe.plan.draws,
+        split_merge=[header["split_merge"] for header in headers],
+        seconds=max(header["seconds"] for header in headers),
+        versions=content["versions"],
     )
 
 
@@ -372,9 +298,8 @@ class Keeper:
                         self._generation[chain.number] = 1 - int(path.suffix[1:])
                         self._kept[chain.number] = chain.sweeps_done
                         break
-        rows = chains[0].row_shapes()
-        fields = {name: rows[name] for name in content["arrays"]}
-        self._files = DrawFiles(folder.path, fields, recipe.plan.draws, [chain.draws_done for chain in chains])
+        rows, written = chains[0].row_shapes(), [chain.draws_done for chain in chains]
+        self._files = DrawFiles(folder.path, recipe.fields, rows, recipe.plan.draws, written)
 
     def __call__(self, chain: Chain) -> None:
         """Keep what there is to be kept of this chain: all draws if its memory for them is full or time has come."""

@@ -1,1 +1,9 @@
-"""What the kernels know of a family of components."""
+"""What the kernels know of each family of components; importing this registers the verbs of all of them."""
+
+from gibbs_gmm.kernels.families import rounding as rounding
+from gibbs_gmm.kernels.families.full import new_parameters, new_scratch
+from gibbs_gmm.kernels.families.full_pass import block_of, block_size, new_components
+from gibbs_gmm.kernels.families.full_rows import new_side
+from gibbs_gmm.kernels.families.generic import Family
+
+FULL = Family(block_size, new_components, new_parameters, new_scratch, new_side, block_of)

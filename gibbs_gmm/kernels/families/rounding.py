@@ -11,10 +11,22 @@ import math
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.families.full import Prior, draw_component, noise_exponent, update_posterior
-from gibbs_gmm.kernels.families.hyperprior import Room, draw_bartlett, multiply_lower
+from gibbs_gmm.kernels.families import generic
+from gibbs_gmm.kernels.families.full import (
+    KAPPA,
+    NU,
+    Parameters,
+    Prior,
+    Scratch,
+    draw_component,
+    noise_exponent,
+    update_posterior,
+)
+from gibbs_gmm.kernels.families.full_pass import Components
+from gibbs_gmm.kernels.families.generic import Statistics
+from gibbs_gmm.kernels.families.hyperprior import draw_bartlett, multiply_lower
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, outer_lower, solve_lower
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 _NEGLIGIBLE = 5e-4
 """tr(R Sigma^-1) / 2 per column up to which rounding changes nothing that a draw could show."""
@@ -53,30 +65,30 @@ def draw_unrounded(
     rng: np.random.Generator,
     prior: Prior,
     n: float,
-    s: FloatArray,
-    S: FloatArray,
+    statistics: Statistics,
+    k: int,
     centre: FloatArray,
-    room: Room,
-    mean: FloatArray,
+    scratch: Scratch,
     mu: FloatArray,
     W: FloatArray,
 ) -> int:
-    """Steps of (mu, Sigma) of the values before rounding, Sigma^-1 = W'W, given statistics about ``centre``.
+    """Steps of (mu, Sigma) of the values before rounding, Sigma^-1 = W'W, given cluster k's statistics.
 
     A step draws, with T = Sigma + R, A = Sigma T^-1 and C = Sigma - Sigma T^-1 Sigma = R - R T^-1 R: the mean of v,
     N(mu + A (xbar - mu), C / n); its scatter, (L'A' + G)'(L'A' + G) + H'H, where LL' is the scatter of x, G has D rows
     and H n - 1 - D rows N(0, C); and (mu, Sigma) from its posterior given these. Leaves the posterior of (mu, Sigma)
     under N(x | mu, Sigma + R) invariant. Nothing is done where rounding is negligible, or to fewer than D + 2 rows. mu
-    (at least D,) and W (D, D) are overwritten; mean (D,) is scratch. Returns 0, or the number of a pivot that fails.
+    (at least D,) and W (D, D) are overwritten. centre (P,) is what the statistics are about. Returns 0, or the number
+    of a pivot that fails.
     """
-    D = mean.shape[0]
-    if n < D + 2.0 or noise_exponent(prior, W) < _NEGLIGIBLE * D:
+    mean, room, own, one = scratch.mu_n, scratch.room, statistics.block[k], scratch.one.block[0]
+    D, P = mean.shape[0], centre.shape[0]
+    if n < D + 2.0 or noise_exponent(prior.noise, W) < _NEGLIGIBLE * D:
         return 0
     L, root, T, V, A, scatter = room.M, room.R, room.B, room.G, room.Psi, room.L
-    exact = Prior(prior.mu_0, prior.kappa_0, prior.nu_0, prior.Psi_0, prior.L_0, prior.log_norm, room.zero)
     for i in range(D):
         for j in range(i + 1):
-            L[i, j] = S[i, j] - s[i] * s[j] / n
+            L[i, j] = own[P + P * i + j] - own[i] * own[j] / n
     _cholesky_semidefinite(L)
     for _ in range(_STEPS):
         invert_lower(W, V)
@@ -130,12 +142,44 @@ def draw_unrounded(
         for i in range(D):
             total = mu[i] + V[0, i] / math.sqrt(n)
             for j in range(D):
-                total += A[i, j] * (centre[j] + s[j] / n - mu[j])
-            T[0, i] = total
-        for i in range(D):
-            V[0, i] = 0.0
-        update_posterior(exact, n, V[0], scatter, T[0], mean, A)
-        status = draw_component(rng, mean, prior.kappa_0 + n, prior.nu_0 + n, A, mu, W)
+                total += A[i, j] * (centre[j] + own[j] / n - mu[j])
+            scratch.centre[i] = total
+            one[i] = 0.0
+            for j in range(i + 1):
+                one[P + P * i + j] = scatter[i, j]
+        update_posterior(prior, room.zero, n, scratch.one, 0, scratch.centre, scratch)
+        kappa_n, nu_n = prior.scalars[KAPPA] + n, prior.scalars[NU] + n
+        status = draw_component(rng, mean, kappa_n, nu_n, scratch.Psi_n, mu, W)
         if status != 0:
             return status
     return 0
+
+
+@generic.write.of(Prior)
+@kernel
+def write(
+    prior: Prior,
+    rng: np.random.Generator,
+    n: float,
+    statistics: Statistics,
+    k: int,
+    parameters: Parameters,
+    components: Components,
+    loc: FloatArray,
+    scratch: Scratch,
+    means: AnyArray,
+    covariances: AnyArray,
+) -> None:
+    """Sigma_k = W_k^-1 W_k^-T."""
+    mu, W, V = scratch.mu, scratch.parameters.W[0], scratch.Psi_n
+    D = V.shape[0]
+    for i in range(D):
+        mu[i] = components.centre[k, i]
+        for j in range(i + 1):
+            W[i, j] = parameters.W[k, i, j]
+    if n > 0.0:
+        draw_unrounded(rng, prior, n, statistics, k, components.centre[k], scratch, mu, W)
+    for d in range(D):
+        means[k, d] = loc[d] + mu[d]
+    invert_lower(W, V)
+    outer_lower(V, covariances[k])

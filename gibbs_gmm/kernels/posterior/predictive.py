@@ -10,19 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels.families.full_pass import Components
+from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
-from gibbs_gmm.kernels.sampler.label_pass import (
-    LOG2_E,
-    TILE,
-    Components,
-    Workspace,
-    exp2,
-    load_tile,
-    log_weights,
-    new_workspace,
-    sum_weights,
-)
+from gibbs_gmm.kernels.sampler.label_pass import sum_weights
 from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_tile, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TOGETHER = 1 << 15
@@ -149,9 +142,9 @@ def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
     K = mixtures.n[t]
     rest = mixtures.log_rest[t]
     if rest == -np.inf:
-        log_weights(K, components, work)
+        log_weights(components, K, work)
         return K
-    log_weights(K + 1, components, work)
+    log_weights(components, K + 1, work)
     lw, top, q = work.lw, work.top, work.q
     for b in range(TILE):
         value = rest - mixtures.power * log2_above_one(1.0 + q[b])
