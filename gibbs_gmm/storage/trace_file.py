@@ -87,9 +87,11 @@ def _of_folder(path: Path) -> Trace:
     for folder in (path, path / _DRAWS):
         if (folder / "run.json").exists():
             return read_trace(folder)
+    if (path / "trace.npz").exists():
+        return load(path / "trace.npz")
     raise ValueError(
         f"{os.fspath(path)!r} cannot be read as a gibbs_gmm trace: it is a folder without a run, with neither the "
-        f"{_DRAWS} of the command line nor the run.json of fit(..., checkpoint=...)"
+        f"{_DRAWS} of the command line, nor the run.json of fit(..., checkpoint=...), nor a trace.npz"
     )
 
 
