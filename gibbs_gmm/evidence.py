@@ -63,6 +63,16 @@ class Evidence:
     settings : dict
         n_observations, prior, concentration, draws, warmup, chains, seed (entropy of the SeedSequence), and
         round_trips: how often the chains went from one cluster to many and back.
+
+    Examples
+    --------
+    Of the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> evidence = gg.log_evidence(X, [1, 2], draws=1000, warmup=500, rng=1, progress=False)
+    >>> bool(evidence.log_evidence[1] > evidence.log_evidence[0] + 10.0)
+    True
+    >>> evidence.posterior().round(2)
+    array([0., 1.])
     """
 
     n_components: IntArray

@@ -215,6 +215,16 @@ def resume(
     ValueError
         The data are not those of the run; another process is at work in the folder; the run was made by an incompatible
         version; or its recipe is damaged.
+
+    Examples
+    --------
+    Of the rows of :func:`fit`'s example:
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> trace = gg.fit(X, 2, draws=10, warmup=100, rng=1, checkpoint=folder, progress=False)
+    >>> gg.resume(folder, draws=20, progress=False).means.shape
+    (4, 20, 2, 2)
     """
     folder = Folder(path)
     recipe, _ = folder.recipe()

@@ -48,6 +48,16 @@ def load(path: str | os.PathLike[str]) -> Trace:
     ValueError
         The file is not a trace, is damaged, or was written by an incompatible version; or there is no run in the
         folder, or one that has no draws yet.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.npz")
+    >>> trace.save(path)
+    >>> gg.load(path).headline
+    '2 components, as given'
     """
     if os.path.isdir(path):
         return _of_folder(Path(path))
