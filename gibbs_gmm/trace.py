@@ -11,7 +11,7 @@ import numpy as np
 
 from gibbs_gmm import trace_arrays
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
@@ -99,7 +99,7 @@ class Trace:
     Psi_0: FloatArray | None = None
     b_0: FloatArray | None = None
     columns: tuple[str, ...]
-    prior: NormalInverseWishart
+    prior: ComponentPrior
     weight_prior: WeightPrior
     settings: dict[str, Any]
 
@@ -119,7 +119,7 @@ class Trace:
 
     def permuted(self, order: IntArray) -> Trace:
         """The trace with component ``order[c, t, k]``, (C, T, K), of each draw in place k. Labels stay as they were."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in self.prior.fields() + trace_arrays.ALWAYS:
             if field.per_slot:
                 array = getattr(self, field.name)
