@@ -11,7 +11,7 @@ import numpy as np
 
 from gibbs_gmm import trace_arrays
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
@@ -73,6 +73,15 @@ class Trace:
     settings : dict
         n_observations, draws, warmup, thin, chains, seed (entropy of the SeedSequence), seconds, versions,
         interrupted.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> trace
+    <Trace: 4 chains x 200 draws of 100 rows x 2 columns: 2 components, as given>
+    >>> trace.weights.shape, trace.assignments.shape
+    ((4, 200, 2), (4, 200, 100))
     """
 
     weights: FloatArray
@@ -90,7 +99,7 @@ class Trace:
     Psi_0: FloatArray | None = None
     b_0: FloatArray | None = None
     columns: tuple[str, ...]
-    prior: NormalInverseWishart
+    prior: ComponentPrior
     weight_prior: WeightPrior
     settings: dict[str, Any]
 
@@ -110,7 +119,7 @@ class Trace:
 
     def permuted(self, order: IntArray) -> Trace:
         """The trace with component ``order[c, t, k]``, (C, T, K), of each draw in place k. Labels stay as they were."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in self.prior.fields() + trace_arrays.ALWAYS:
             if field.per_slot:
                 array = getattr(self, field.name)
@@ -160,6 +169,13 @@ class Trace:
 
         With Monte-Carlo standard errors, and p(n+) of each chain, so that it shows where chains disagree. See
         :class:`gibbs_gmm.posterior.n_posterior.NPosterior`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.n_posterior().p_n_clusters
+        array([0., 1.])
         """
         from gibbs_gmm.posterior.n_posterior import tabulate
 
@@ -170,6 +186,13 @@ class Trace:
 
         Components are matched across draws and chains first; label-invariant quantities come with it, and a plain
         warning where the chains disagree. See :class:`gibbs_gmm.posterior.summary.Summary`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> round(trace.summary()["weight[0]"]["mean"], 1)
+        0.5
         """
         from gibbs_gmm.posterior.summary import summarize
 
@@ -181,6 +204,15 @@ class Trace:
         By equivalence classes representatives ("ecr", the default), by Stephens' (2000) Kullback-Leibler algorithm
         ("kl", which needs the data X) or, without assignments, by the divergence of Gaussians ("divergence"). See
         :func:`gibbs_gmm.posterior.relabel.relabel`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.relabel()
+        <Relabelling by ecr: 2 components in 4 chains x 200 draws, 0.0% of draws ambiguous>
+        >>> bool((trace.relabel().trace.means[:, :, 0, 0] < 0.0).all())
+        True
         """
         from gibbs_gmm.posterior.relabel import relabel
 
@@ -283,6 +315,14 @@ class Trace:
         ------
         TypeError, ValueError
             Bad input; the message names the argument, what was seen and what is wanted.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> near, far = trace.log_density([[3.0, 3.0], [30.0, 30.0]])
+        >>> bool(near > -4.0 > -100.0 > far)
+        True
         """
         from gibbs_gmm.posterior.predict import log_density
 
@@ -304,6 +344,13 @@ class Trace:
         -------
         (C, T, N) float64
             8 C T N bytes: pass some of the rows where that is too much.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.pointwise_log_density(X[:5]).shape
+        (4, 200, 5)
         """
         from gibbs_gmm.posterior.predict import pointwise_log_density
 
@@ -330,6 +377,13 @@ class Trace:
         -------
         (N_new, J + 1) float64
             Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.predict_proba([[3.0, 3.0]]).round(2)
+        array([[0., 1., 0.]])
         """
         from gibbs_gmm.posterior.predict import predict_proba
 
@@ -345,6 +399,13 @@ class Trace:
         -------
         (N_new,) int64
             The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.predict([[-3.0, -3.0], [3.0, 3.0]])
+        array([0, 1])
         """
         from gibbs_gmm.posterior.predict import predict
 
@@ -366,6 +427,13 @@ class Trace:
         Returns
         -------
         (n, D) float64
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.sample(3, rng=1).shape
+        (3, 2)
         """
         from gibbs_gmm.posterior.predict import sample
 
@@ -397,6 +465,13 @@ class Trace:
         ------
         ImportError
             ``arviz-base`` is missing: ``pip install 'gibbs-gmm[arviz]'``.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> list(trace.to_arviz(X).children)
+        ['posterior', 'sample_stats', 'components', 'log_likelihood', 'observed_data']
         """
         from gibbs_gmm.posterior.export import to_arviz
 
@@ -413,6 +488,13 @@ class Trace:
         ------
         ImportError
             pandas is missing: ``pip install 'gibbs-gmm[arviz]'``.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.to_dataframe().shape[0] == 4 * 200 * 2
+        True
         """
         from gibbs_gmm.posterior.export import to_dataframe
 
@@ -434,6 +516,13 @@ class Trace:
         -------
         (N, N), (R, R) or (P,) float64
             Without ``rows`` and ``pairs`` the matrix of all observations, of which there may be 10,000 (800 MB).
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.similarity(pairs=[[0, 1], [0, 99]])
+        array([1., 0.])
         """
         from gibbs_gmm.posterior.partitions import similarity
 
@@ -487,6 +576,15 @@ class Trace:
         -----
         UserWarning
             The chains have not met; or the number of clusters has a posterior probability below 0.05.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.partition()
+        <Partition: 2 clusters of 50, 50; matched components>
+        >>> float(trace.partition().uncertainty.max())
+        0.0
         """
         from gibbs_gmm.posterior.partitions import partition
 
@@ -518,6 +616,13 @@ class Trace:
         -------
         CredibleBall
             See :class:`gibbs_gmm.posterior.partitions.CredibleBall`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.credible_ball(0.9)
+        <CredibleBall: 100.0% of the draws are within vi 0 of 2 clusters; they have 2 to 2>
         """
         from gibbs_gmm.posterior.partitions import credible_ball
 
@@ -528,6 +633,13 @@ class Trace:
         """Write the trace to one ``.npz`` file: plain arrays and a JSON text, no pickle.
 
         The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> import os, tempfile
+        >>> trace.save(os.path.join(tempfile.mkdtemp(), "run.npz"))
         """
         from gibbs_gmm.storage.trace_file import save
 

@@ -16,7 +16,7 @@ import numpy as np
 from gibbs_gmm.kernels.types import AnyArray
 
 if TYPE_CHECKING:
-    from gibbs_gmm.model.component_prior import NormalInverseWishart
+    from gibbs_gmm.model.families import ComponentPrior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Field:
         The value in component slots that a draw does not use.
     hyper : bool
         Whether it is a hyperparameter, and in a trace only where it is learned.
+    place : str
+        What it is among the draws of the kernels, if not what its name says.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Field:
     kind: str = "float"
     unused: float = math.nan
     hyper: bool = False
+    place: str = ""
 
     @property
     def per_slot(self) -> bool:
@@ -85,7 +88,7 @@ _CONCENTRATION = Field("concentration", hyper=True)
 _ASSIGNMENTS = Field("assignments", ("row",), "label")
 
 
-def fields(prior: NormalInverseWishart, learns_concentration: bool, save_assignments: bool) -> tuple[Field, ...]:
+def fields(prior: ComponentPrior, learns_concentration: bool, save_assignments: bool) -> tuple[Field, ...]:
     """The arrays of a trace under this prior of the components."""
     concentration = (_CONCENTRATION,) if learns_concentration else ()
     assignments = (_ASSIGNMENTS,) if save_assignments else ()

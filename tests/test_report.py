@@ -90,7 +90,7 @@ def test_some_draws_are_one_chain() -> None:
 def test_the_marginal_of_a_posterior_integrates_it_out() -> None:
     """The density of column 0 is the integral of that of both, what components without rows hold included."""
     trace, _ = simulate_unknown_n(C=1, T=4)
-    prior = gibbs_gmm.NormalInverseWishart([0.0, 1.0], 0.5, 6.0, [[3.0, 1.0], [1.0, 2.0]])
+    prior = gibbs_gmm.NormalInverseWishart([0.0, 1.0], 0.5, 6.0, [[3.0, 1.0], [1.0, 2.0]], Psi_0_df=4.0)
     Psi_0 = np.stack([np.eye(2) * s for s in (1.0, 2.0, 3.0, 4.0)])[None]
     trace = dataclasses.replace(
         trace, weights=0.5 * trace.weights, prior=prior, Psi_0=Psi_0, n_components=trace.n_clusters + 1

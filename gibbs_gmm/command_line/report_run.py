@@ -13,22 +13,20 @@ from gibbs_gmm.command_line import output_folder
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import escape, figure, fold, p, table
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, PitmanYorProcess, to_dict
+from gibbs_gmm.model.weight_priors import to_dict
 from gibbs_gmm.posterior.agreement import R_HAT_LIMIT
+from gibbs_gmm.posterior.agreement import alarms as agreement_alarms
 from gibbs_gmm.posterior.wording import count, listed, number, percent
 
 if TYPE_CHECKING:
     from gibbs_gmm.command_line.output_folder import Command
 
 _MAX_NUMBERS = 20  # of clusters
-_ALARMING = ("interrupted", "have not met", "one chain")
 
 
 def alarms(findings: Findings) -> list[str]:
     """What a reader must know before anything else: chains that have not met, runs that were cut short."""
-    messages = (*findings.summary.messages, *findings.n_posterior.messages)
-    found = (next((text for text in messages if what in text), None) for what in _ALARMING)
-    return [text for text in found if text is not None]
+    return list(agreement_alarms((*findings.summary.messages, *findings.n_posterior.messages)))
 
 
 # --- How many ---------------------------------------------------------------------------------------------------------
@@ -164,7 +162,8 @@ def again(findings: Findings, command: Command) -> Iterator[str]:
     settings = trace.settings
     C, T = trace.log_likelihood.shape
     yield p(
-        f"{_model(findings)} Each cluster is a normal distribution (a bell, in {count(len(trace.columns), 'column')}). "
+        f"The model: {trace.weight_prior.describe()}. Each cluster is a normal distribution (a bell, in "
+        f"{count(len(trace.columns), 'column')}). "
         f"{count(C, 'run')} of {count(T, 'draw')} each were made."
     )
     yield p("To make the same draws again, on one kind of processor, paste:")
@@ -188,24 +187,6 @@ def again(findings: Findings, command: Command) -> Iterator[str]:
         "versions": versions or "?",
     }
     yield fold("Priors, settings and versions", [table(("", ""), list(facts.items()), "facts")])
-
-
-def _model(findings: Findings) -> str:
-    """The prior of the number of components in words."""
-    prior = findings.trace.weight_prior
-    learned = "learned" if findings.trace.concentration is not None else f"{prior.concentration}"
-    if isinstance(prior, FiniteMixture):
-        each = f"{prior.concentration:g}" if isinstance(prior.concentration, (int, float)) else learned
-        return f"A mixture of {count(prior.n_components, 'component')}, weights Dirichlet({each}) each."
-    if isinstance(prior, MixtureOfFiniteMixtures):
-        each = "concentration / n" if prior.dynamic else "concentration"
-        return (
-            f"A mixture of an unknown number n of components (a mixture of finite mixtures), weights Dirichlet({each}) "
-            f"each, concentration {learned}."
-        )
-    if isinstance(prior, PitmanYorProcess):
-        return f"A Pitman-Yor process mixture, concentration {learned}, discount {prior.discount:g}."
-    return f"A Dirichlet process mixture, concentration {learned}."
 
 
 def _value(value: Any) -> str:

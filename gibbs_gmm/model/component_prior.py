@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.kernels.families import FULL
+from gibbs_gmm.data import Observations
+from gibbs_gmm.kernels.families import FULL, TIED
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model import columns as statistics
+from gibbs_gmm.kernels.families.tied import with_covariance
+from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.model.columns import noise_axes
 from gibbs_gmm.trace_arrays import Field
 
 if TYPE_CHECKING:
@@ -69,6 +72,13 @@ class NormalInverseWishart:
     ------
     TypeError, ValueError
         A value of the wrong kind, shape or range; the message names it.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> prior = gg.NormalInverseWishart([0.0, 0.0], 0.1, 5.0, [[1.0, 0.0], [0.0, 2.0]])
+    >>> prior.nu_0, prior.Psi_0.shape
+    (5.0, (2, 2))
     """
 
     mu_0: FloatArray
@@ -169,7 +179,7 @@ class NormalInverseWishart:
         50), so that clusters may lie as far apart as they like without being thought wide, and one more of them is not
         much cheaper in one dimension than in four; nu_0 = D + 2 + D^2 / N; Psi_0 is learned
         with mean (nu_0 + 2) / 4 diag(V), one degree of freedom and shrinkage 1/2; and values are known to the
-        resolution that they show (:func:`gibbs_gmm.model.columns.resolutions`), so that equal rows and rounded sums are
+        resolution that they show (:func:`gibbs_gmm.data.resolutions`), so that equal rows and rounded sums are
         no clusters of no width. A column that is normal noise about a linear combination of others
         has that noise as its axis (:func:`gibbs_gmm.model.columns.noise_axes`). ``benchmarks/prior_study`` compares
         it with others.
@@ -189,30 +199,23 @@ class NormalInverseWishart:
         ValueError
             All columns are constant, so that there is no scale, or ``scale`` is neither.
         """
-        return cls.from_rows(*checks.data(X), scale, covariance_type)
+        return cls.from_observations(Observations.of(*checks.table(X)), scale, covariance_type)
 
     @classmethod
-    def from_rows(
-        cls, array: AnyArray, columns: tuple[str, ...], scale: str = "shrunk", covariance_type: str = "full"
+    def from_observations(
+        cls, data: Observations, scale: str = "shrunk", covariance_type: str = "full"
     ) -> NormalInverseWishart:
         """:meth:`from_data` of data that are checked already."""
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
-        mean, spread = checks.location_scale(array, columns)
-        if not (spread > 0.0).any():
-            raise ValueError(
-                f"X has constant columns only, {list(columns)}: they say nothing about clusters and give the default "
-                "prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
-            )
-        rows, D = statistics.sample(array), len(columns)
-        resolution = statistics.resolutions(rows)
+        variance = default_variance(data, cls.__name__)
+        rows, resolution, (N, D) = data.sample, data.resolution, data.X.shape
         noise = resolution**2 / 12.0
-        nu_0 = D + 2 + D * D / len(array)
-        variance = spread**2 + noise
+        nu_0 = D + 2 + D * D / N
         axes = None
         if scale == "shrunk":
-            axes = statistics.noise_axes(rows, resolution)
-            residual = (rows - mean) @ axes.T
+            axes = noise_axes(rows, resolution)
+            residual = (rows - data.loc) @ axes.T
             turned = (axes != np.eye(D)).any(1)
             variance[turned] = (residual.var(0, ddof=1) + axes**2 @ noise)[turned]
         Psi_0 = np.diag(_SHARE * (nu_0 + 2.0) * variance)
@@ -221,8 +224,8 @@ class NormalInverseWishart:
             Psi_0 = back @ Psi_0 @ back.T
             Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
         return cls(
-            mean,
-            _KAPPA_MOST * min(1.0, D / 4) ** 2,
+            data.loc,
+            largest_kappa(D),
             nu_0,
             Psi_0,
             Psi_0_df=1.0 if scale == "shrunk" else D,
@@ -233,20 +236,21 @@ class NormalInverseWishart:
             covariance_type=covariance_type,
         )
 
-    def as_kernel(self, loc: FloatArray) -> Prior:
+    def as_kernel(self, loc: FloatArray) -> Any:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
         L_0 = np.asarray(np.linalg.cholesky(self.Psi_0), np.float64)
         log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
         scalars = np.array([self.kappa_0, self.nu_0, log_norm])
-        return Prior(self.mu_0 - loc, scalars, self.Psi_0.copy(), L_0, self.resolution**2 / 12.0)
+        prior = Prior(self.mu_0 - loc, scalars, self.Psi_0.copy(), L_0, self.resolution**2 / 12.0)
+        return with_covariance(prior) if self.covariance_type == "tied" else prior
 
     @property
     def family(self) -> Family:
         """How the kernels make room for components of this kind."""
-        return FULL
+        return TIED if self.covariance_type == "tied" else FULL
 
     def hyper_as_kernel(self) -> Hyperprior:
-        """The laws of Psi_0 and kappa_0 as the kernels take them."""
+        """The laws of Psi_0 and kappa_0 as the kernels take them: the same whether components share a covariance."""
         D, df, shrinkage = self.n_features, self.Psi_0_df or 0.0, self.Psi_0_shrinkage or 0.0
         axes = np.zeros((0, 0)) if self.axes is None else self.axes.copy()
         back, rate = np.zeros((0, 0)), np.zeros((D, D))
@@ -259,6 +263,19 @@ class NormalInverseWishart:
         law = FIXED if self.Psi_0_df is None else (WISHART if self.Psi_0_shrinkage is None else SHRUNK)
         ridge = shrinkage / (1.0 - shrinkage)
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
+
+    @property
+    def law(self) -> str:
+        """The prior of a component in a line."""
+        return "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)" + (
+            ", one Sigma for all" if self.covariance_type == "tied" else ""
+        )
+
+    def scale_text(self, vector: Callable[[FloatArray], str]) -> str:
+        """Psi_0 in words, vectors written by a function."""
+        verb = "=" if self.Psi_0_df is None else "has the mean"
+        kind = "diag" if _is_diagonal(self.Psi_0) else "a matrix with diagonal "
+        return f"Psi_0 {verb} {kind}{vector(np.diagonal(self.Psi_0))}"
 
     is_matrix = True
     """Whether a component's covariance has entries off the diagonal."""
@@ -289,12 +306,16 @@ class NormalInverseWishart:
     def fields(self) -> tuple[Field, ...]:
         """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
         matrix = ("column", "column_2")
-        return (
+        is_full = self.covariance_type == "full"
+        covariances = (
             Field("covariances", ("component", *matrix))
-            if self.covariance_type == "full"
-            else Field("covariance", matrix),
+            if is_full
+            else Field("covariance", matrix, place="covariances")
+        )
+        return (
+            covariances,
             *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
-            *([] if self.Psi_0_df is None else [Field("Psi_0", matrix, hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", matrix, hyper=True, place="scale")]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -310,10 +331,6 @@ class NormalInverseWishart:
     def describe(self) -> str:
         """Its laws of kappa_0 and Psi_0, and the resolution, in words."""
         D = self.n_features
-        kappa = f"kappa_0 = {self.kappa_0:g}"
-        if self.kappa_0_shape is not None:
-            power = "uniform" if self.kappa_0_shape == 1.0 else f"with density ~ kappa_0^{self.kappa_0_shape - 1.0:g}"
-            kappa = f"kappa_0 {power} on (0, {self.kappa_0:g})"
         scale = "Psi_0 fixed"
         if self.Psi_0_df is not None:
             scale = f"Psi_0 learned, with {self.Psi_0_df:g} degrees of freedom"
@@ -322,12 +339,44 @@ class NormalInverseWishart:
         if self.axes is not None:
             turned = int((self.axes != np.eye(D)).any(1).sum())
             scale += f", {turned} column{'s'[: turned > 1]} as noise about others"
-        known = "exact values"
-        if self.resolution.any():
-            widths = [f"{width:g}" for width in self.resolution[:_MOST_WIDTHS]]
-            more = ["..."] if D > _MOST_WIDTHS else []
-            known = f"values known to {', '.join(widths + more)}"
+        kappa, known = describe_kappa(self.kappa_0, self.kappa_0_shape), describe_resolution(self.resolution)
         return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
+
+
+def largest_kappa(D: int) -> float:
+    """Up to where kappa_0 is uniform by default."""
+    return _KAPPA_MOST * min(1.0, D / 4) ** 2
+
+
+def default_variance(data: Observations, prior: str) -> FloatArray:
+    """The variance of each column (D,), with what the resolution leaves to a value added, so that it is positive.
+
+    Raises ValueError where all columns are constant; the message names the class of the prior that is to be passed.
+    """
+    if not (data.scale > 0.0).any():
+        raise ValueError(
+            f"X has constant columns only, {list(data.columns)}: they say nothing about clusters and give the "
+            f"default prior no scale. Pass prior={prior}(...) with a scale of your own"
+        )
+    variance: FloatArray = data.scale**2 + data.resolution**2 / 12.0
+    return variance
+
+
+def describe_kappa(kappa_0: float, shape: float | None) -> str:
+    """The law of kappa_0 in words."""
+    if shape is None:
+        return f"kappa_0 = {kappa_0:g}"
+    power = "uniform" if shape == 1.0 else f"with density ~ kappa_0^{shape - 1.0:g}"
+    return f"kappa_0 {power} on (0, {kappa_0:g})"
+
+
+def describe_resolution(resolution: FloatArray) -> str:
+    """To what width values are known, in words."""
+    if not resolution.any():
+        return "exact values"
+    widths = [f"{width:g}" for width in resolution[:_MOST_WIDTHS]]
+    more = ["..."] if len(resolution) > _MOST_WIDTHS else []
+    return f"values known to {', '.join(widths + more)}"
 
 
 def checked_resolution(resolution: Any, D: int) -> FloatArray:

@@ -22,7 +22,7 @@ class DiagonalMatrices(np.lib.mixins.NDArrayOperatorsMixin):
         self.ndim, self.dtype = len(self.shape), diagonals.dtype
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __repr__(self) -> str:
         return f"<diagonal matrices {self.shape}>"
@@ -44,7 +44,8 @@ class DiagonalMatrices(np.lib.mixins.NDArrayOperatorsMixin):
         dots = [i for i, item in enumerate(key) if item is Ellipsis]
         at = dots[0] if dots else len(key)
         head, tail = key[:at], key[at + 1 :]
-        *lead, a, b = *head, *[slice(None)] * (self.ndim - len(head) - len(tail)), *tail
+        items: list[Any] = [*head, *[slice(None)] * (self.ndim - len(head) - len(tail)), *tail]
+        lead, a, b = items[:-2], items[-2], items[-1]
         if _is_all(a) and _is_all(b):
             return _matrices(self.diagonals[tuple(lead)])
         if not any(isinstance(item, np.ndarray | list) for item in lead) and not _is_slice(a) and not _is_slice(b):

@@ -107,6 +107,14 @@ class WeightPrior(abc.ABC):
         return not isinstance(self.concentration, float)
 
     @abc.abstractmethod
+    def describe(self) -> str:
+        """The prior in words."""
+
+    @property
+    def _concentration_in_words(self) -> str:
+        return "learned" if self.learns_concentration else f"{self.concentration:g}"
+
+    @abc.abstractmethod
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters; empty arrays for a process."""
 
@@ -173,6 +181,13 @@ class FiniteMixture(WeightPrior):
     concentration : float > 0, or a frozen positive scipy.stats distribution
         Dirichlet parameter of *each* component (not their sum). 1 is uniform over the simplex; well below 1 expects
         some components to stay empty (a sparse finite mixture). Under a distribution it is learned.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> prior = gg.FiniteMixture(10, concentration=0.1)
+    >>> prior.n_clusters_pmf(150)[:4].round(2)
+    array([0.01, 0.07, 0.19, 0.28])
     """
 
     n_components: int
@@ -186,6 +201,10 @@ class FiniteMixture(WeightPrior):
     def known_n(self) -> int:
         """The number of components."""
         return self.n_components
+
+    def describe(self) -> str:
+        """The prior in words."""
+        return _dirichlet(self.n_components, "concentration", self)
 
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, ..., n_components."""
@@ -212,6 +231,14 @@ class MixtureOfFiniteMixtures(WeightPrior):
         Learned under F(6, 3) by default.
     dynamic : bool
         Dirichlet(concentration / n) for each component if True, Dirichlet(concentration) if False.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> from scipy import stats
+    >>> prior = gg.MixtureOfFiniteMixtures(stats.randint(1, 11), 1.0, dynamic=False)  # n uniform on 1..10
+    >>> prior.n_clusters_pmf(150)[:4].round(2)
+    array([0.1 , 0.1 , 0.1 , 0.11])
     """
 
     n_prior: Any = None
@@ -236,6 +263,14 @@ class MixtureOfFiniteMixtures(WeightPrior):
             raise ValueError(f"n_prior must be a distribution on 1, 2, ..., got probability {below:.3g} below 1")
         object.__setattr__(self, "_kind", DYNAMIC if self.dynamic else STATIC)
         self.log_n_prior()
+
+    def describe(self) -> str:
+        """The prior in words."""
+        each = "concentration / n" if self.dynamic else "concentration"
+        if self.known_n is not None:
+            return _dirichlet(self.known_n, each, self)
+        concentration = self._concentration_in_words
+        return f"mixture of finite mixtures: n unknown, weights Dirichlet({each}) each, concentration {concentration}"
 
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters."""
@@ -266,6 +301,12 @@ class DirichletProcess(WeightPrior):
     ----------
     concentration : float > 0, or a frozen positive scipy.stats distribution
         Total concentration alpha: about alpha log N clusters are expected. Under a distribution it is learned.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> gg.DirichletProcess(1.0).n_clusters_pmf(150)[:4].round(2)
+    array([0.01, 0.04, 0.1 , 0.17])
     """
 
     concentration: Concentration = 1.0
@@ -273,6 +314,10 @@ class DirichletProcess(WeightPrior):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concentration", _concentration(self.concentration))
+
+    def describe(self) -> str:
+        """The prior in words."""
+        return f"Dirichlet process, concentration {self._concentration_in_words}"
 
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """Empty: the number of components is infinite."""
@@ -290,6 +335,12 @@ class PitmanYorProcess(WeightPrior):
     discount : float in [0, 1)
         0 is the Dirichlet process. The number of clusters grows like N^discount; above about 0.5 the conditional
         sampler needs very many components.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> gg.PitmanYorProcess(0.5, discount=0.25).n_clusters_pmf(150)[:4].round(2)
+    array([0.02, 0.04, 0.06, 0.08])
     """
 
     concentration: Concentration = 1.0
@@ -303,9 +354,19 @@ class PitmanYorProcess(WeightPrior):
             raise ValueError(f"discount must be at least 0 and less than 1, got {discount}")
         object.__setattr__(self, "discount", discount)
 
+    def describe(self) -> str:
+        """The prior in words."""
+        return f"Pitman-Yor process, concentration {self._concentration_in_words}, discount {self.discount:g}"
+
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """Empty: the number of components is infinite."""
         return np.zeros(0), np.zeros(0)
+
+
+def _dirichlet(n: int, each: str, prior: WeightPrior) -> str:
+    """A known number of components in words."""
+    components = f"{n} component{'s'[: n > 1]}"
+    return f"{components}, weights Dirichlet({each}) each, concentration {prior._concentration_in_words}"
 
 
 _KINDS = {kind.__name__: kind for kind in (FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess)}

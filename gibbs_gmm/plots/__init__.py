@@ -7,6 +7,7 @@ axes. :func:`save` writes any of them to a file.
 from gibbs_gmm.plots.chain_plots import chains
 from gibbs_gmm.plots.check_plots import check, merged
 from gibbs_gmm.plots.cluster_profiles import profiles
+from gibbs_gmm.plots.comparison_plot import comparison
 from gibbs_gmm.plots.evidence_plot import evidence
 from gibbs_gmm.plots.how_many import n_posterior
 from gibbs_gmm.plots.memberships import membership
@@ -21,6 +22,7 @@ __all__ = [
     "membership",
     "n_posterior",
     "evidence",
+    "comparison",
     "density",
     "similarity",
     "chains",

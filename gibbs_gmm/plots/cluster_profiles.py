@@ -52,6 +52,13 @@ def profiles(
         matplotlib is not installed.
     ValueError
         X, axes or columns do not fit the trace.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> [ax.get_title(loc="left") for ax in gg.plots.profiles(trace, X)]
+    ['cluster 0  (50%)', 'cluster 1  (50%)']
     """
     array = checked_data(trace, X)
     chosen = None if columns is None else checked_columns(trace, columns)

@@ -40,6 +40,13 @@ def evidence(evidence: Evidence, axes: Any = None) -> AnyArray:
         It is not an evidence, but a trace, say.
     ValueError
         The number of axes is not two.
+
+    Examples
+    --------
+    Of the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.evidence(gg.log_evidence(X, [1, 2], draws=1000, warmup=500, rng=1, progress=False))
+    <2 Axes>
     """
     if not hasattr(evidence, "log_evidence"):
         raise TypeError(f"evidence must be what log_evidence(X) gave, got an object of type {type(evidence).__name__}")

@@ -42,6 +42,13 @@ def membership(trace: Trace | Partition, axes: Axes | None = None) -> Any:
         matplotlib is not installed.
     ValueError
         The trace has no assignments.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.membership(trace).get_xlabel()
+    'rows, by cluster, the surest first'
     """
     partition = trace._partition if isinstance(trace, Trace) else trace
     ax = on_axes(axes, (1, 1), (7.2, 2.6), "membership probabilities")[0, 0]

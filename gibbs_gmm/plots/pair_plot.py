@@ -76,6 +76,13 @@ def pairs(
         matplotlib is not installed.
     ValueError
         X, axes or columns do not fit the trace.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.pairs(trace, X)
+    <2 x 2 Axes>
     """
     max_draws = checks.integer("max_draws", max_draws, 1)
     array = checked_data(trace, X)

@@ -54,6 +54,13 @@ def density(trace: Trace, X: Any, axes: Axes | None = None, *, columns: Sequence
         matplotlib is not installed.
     ValueError
         X or columns do not fit the trace.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.density(trace, X, columns=["x0"]).get_title(loc="left")
+    '1 of 2 columns'
     """
     array = checked_data(trace, X)
     D = len(trace.columns)

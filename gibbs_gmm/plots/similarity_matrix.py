@@ -50,6 +50,13 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
         matplotlib is not installed.
     ValueError
         The trace has no assignments, or the partition is of other observations.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> [text.get_text() for text in gg.plots.similarity(trace).texts]
+    ['0', '1']
     """
     max_rows = checks.integer("max_rows", max_rows, 2)
     ax = on_axes(axes, (1, 1), (6.0, 5.2), "a similarity matrix")[0, 0]

@@ -49,6 +49,16 @@ class Partition:
     runs, agreeing_runs : int
         Searches made, and those of them that ended at this expected loss (to one in 10,000). If it is one of many,
         there may be a better partition: ask for more ``runs``. 0 where there was no search.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> partition = trace.partition()
+    >>> partition.n_clusters, partition.sizes
+    (2, array([50, 50]))
+    >>> partition.labels[[0, 99]]
+    array([0, 1])
     """
 
     labels: IntArray

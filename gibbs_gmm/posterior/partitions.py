@@ -74,6 +74,14 @@ class CredibleBall:
     -----
     Clusters of the bounds have the number of the cluster of the centre that they are: see
     :func:`gibbs_gmm.posterior.numbering.like`.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> ball = trace.credible_ball()
+    >>> ball.radius, ball.horizontal.shape
+    (0.0, (1, 100))
     """
 
     level: float
@@ -264,6 +272,14 @@ def partition_distance(a: Any, b: Any, loss: str = "vi") -> float:
     -------
     float
         0 if they are the same partition.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> gg.partition_distance([0, 0, 1, 1], [1, 1, 0, 0])
+    0.0
+    >>> gg.partition_distance([0, 0, 1, 1], [0, 0, 0, 0])
+    1.0
     """
     code = _loss(loss)
     labels = []

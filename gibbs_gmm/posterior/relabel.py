@@ -322,7 +322,7 @@ def _ready(
     D = trace.means.shape[-1]
     present = np.arange(slots.shape[1]) < n[:, None]
     means = np.take_along_axis(trace.means[chain], slots[..., None], 1)
-    covariances = trace.covariances[chain, np.arange(len(slots))[:, None], slots]
+    covariances: FloatArray = trace.covariances[chain, np.arange(len(slots))[:, None], slots]
     covariances = np.where(present[..., None, None], covariances, np.eye(D))
     W = np.linalg.inv(np.linalg.cholesky(covariances))
     c = -(W @ np.where(present[..., None], means - loc, 0.0)[..., None])[..., 0]

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import prior_from_dict
 from gibbs_gmm.model.weight_priors import from_dict, to_dict
 from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.trace import Trace
@@ -49,6 +49,16 @@ def load(path: str | os.PathLike[str]) -> Trace:
     ValueError
         The file is not a trace, is damaged, or was written by an incompatible version; or there is no run in the
         folder, or one that has no draws yet.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.npz")
+    >>> trace.save(path)
+    >>> gg.load(path).headline
+    '2 components, as given'
     """
     if os.path.isdir(path):
         return _of_folder(Path(path))
@@ -68,7 +78,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
             return Trace(
                 **arrays,
                 columns=tuple(metadata["columns"]),
-                prior=NormalInverseWishart.from_dict(metadata["prior"]),
+                prior=prior_from_dict(metadata["prior"]),
                 weight_prior=from_dict(metadata["weight_prior"]),
                 settings=metadata["settings"],
             )
