@@ -73,6 +73,15 @@ class Trace:
     settings : dict
         n_observations, draws, warmup, thin, chains, seed (entropy of the SeedSequence), seconds, versions,
         interrupted.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> trace
+    <Trace: 4 chains x 200 draws of 100 rows x 2 columns: 2 components, as given>
+    >>> trace.weights.shape, trace.assignments.shape
+    ((4, 200, 2), (4, 200, 100))
     """
 
     weights: FloatArray
@@ -120,6 +129,11 @@ class Trace:
         counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {N} rows x {D} column{'s'[: D > 1]}"
         return f"<Trace: {counts}: {self.headline}{self.verdict}>"
 
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import trace_html
+
+        return trace_html(self)
+
     @functools.cached_property
     def headline(self) -> str:
         """How many clusters, in one sentence: those that hold 90% of the probability, and which of them is shown."""
@@ -152,6 +166,13 @@ class Trace:
 
         With Monte-Carlo standard errors, and p(n+) of each chain, so that it shows where chains disagree. See
         :class:`gibbs_gmm.posterior.n_posterior.NPosterior`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.n_posterior().p_n_clusters
+        array([0., 1.])
         """
         from gibbs_gmm.posterior.n_posterior import tabulate
 
@@ -162,6 +183,13 @@ class Trace:
 
         Components are matched across draws and chains first; label-invariant quantities come with it, and a plain
         warning where the chains disagree. See :class:`gibbs_gmm.posterior.summary.Summary`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> round(trace.summary()["weight[0]"]["mean"], 1)
+        0.5
         """
         from gibbs_gmm.posterior.summary import summarize
 
@@ -173,6 +201,15 @@ class Trace:
         By equivalence classes representatives ("ecr", the default), by Stephens' (2000) Kullback-Leibler algorithm
         ("kl", which needs the data X) or, without assignments, by the divergence of Gaussians ("divergence"). See
         :func:`gibbs_gmm.posterior.relabel.relabel`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.relabel()
+        <Relabelling by ecr: 2 components in 4 chains x 200 draws, 0.0% of draws ambiguous>
+        >>> bool((trace.relabel().trace.means[:, :, 0, 0] < 0.0).all())
+        True
         """
         from gibbs_gmm.posterior.relabel import relabel
 
@@ -225,6 +262,14 @@ class Trace:
         -------
         (N_new,) float64
             In units of X. Memory beyond it is bounded.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> near, far = trace.log_density([[3.0, 3.0], [30.0, 30.0]])
+        >>> bool(near > -4.0 > -100.0 > far)
+        True
         """
         from gibbs_gmm.posterior.predict import log_density
 
@@ -246,6 +291,13 @@ class Trace:
         -------
         (C, T, N) float64
             8 C T N bytes: pass some of the rows where that is too much.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.pointwise_log_density(X[:5]).shape
+        (4, 200, 5)
         """
         from gibbs_gmm.posterior.predict import pointwise_log_density
 
@@ -271,6 +323,13 @@ class Trace:
         -------
         (N_new, J + 1) float64
             Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.predict_proba([[3.0, 3.0]]).round(2)
+        array([[0., 1., 0.]])
         """
         from gibbs_gmm.posterior.predict import predict_proba
 
@@ -286,6 +345,13 @@ class Trace:
         -------
         (N_new,) int64
             The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.predict([[-3.0, -3.0], [3.0, 3.0]])
+        array([0, 1])
         """
         from gibbs_gmm.posterior.predict import predict
 
@@ -305,6 +371,13 @@ class Trace:
         Returns
         -------
         (n, D) float64
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.sample(3, rng=1).shape
+        (3, 2)
         """
         from gibbs_gmm.posterior.predict import sample
 
@@ -316,6 +389,13 @@ class Trace:
 
         ``X`` (N, D), optional, are the rows of the fit, which a trace does not hold: with them the tree has what
         leave-one-out cross-validation needs. Groups and dimensions: :func:`gibbs_gmm.posterior.export.to_arviz`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> list(trace.to_arviz(X).children)
+        ['posterior', 'sample_stats', 'components', 'log_likelihood', 'observed_data']
         """
         from gibbs_gmm.posterior.export import to_arviz
 
@@ -332,6 +412,13 @@ class Trace:
         ------
         ImportError
             pandas is missing: ``pip install 'gibbs-gmm[arviz]'``.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.to_dataframe().shape[0] == 4 * 200 * 2
+        True
         """
         from gibbs_gmm.posterior.export import to_dataframe
 
@@ -353,6 +440,13 @@ class Trace:
         -------
         (N, N), (R, R) or (P,) float64
             Without ``rows`` and ``pairs`` the matrix of all observations, of which there may be 10,000 (800 MB).
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.similarity(pairs=[[0, 1], [0, 99]])
+        array([1., 0.])
         """
         from gibbs_gmm.posterior.partitions import similarity
 
@@ -404,6 +498,15 @@ class Trace:
         -----
         UserWarning
             The chains have not met; or the number of clusters has a posterior probability below 0.05.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.partition()
+        <Partition: 2 clusters of 50, 50; matched components>
+        >>> float(trace.partition().uncertainty.max())
+        0.0
         """
         from gibbs_gmm.posterior.partitions import partition
 
@@ -434,6 +537,13 @@ class Trace:
         Returns
         -------
         CredibleBall
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.credible_ball(0.9)
+        <CredibleBall: 100.0% of the draws are within vi 0 of 2 clusters; they have 2 to 2>
         """
         from gibbs_gmm.posterior.partitions import credible_ball
 
@@ -441,7 +551,15 @@ class Trace:
         return credible_ball(self, level, partition)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the trace to one ``.npz`` file, plain arrays and a JSON text, which appears whole or not at all."""
+        """Write the trace to one ``.npz`` file, plain arrays and a JSON text, which appears whole or not at all.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> import os, tempfile
+        >>> trace.save(os.path.join(tempfile.mkdtemp(), "run.npz"))
+        """
         from gibbs_gmm.storage.trace_file import save
 
         save(self, path)

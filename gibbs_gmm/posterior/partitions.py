@@ -23,6 +23,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition, assignments_of, contradiction, of_labels
 from gibbs_gmm.posterior.numbering import like
 from gibbs_gmm.posterior.partition_draws import collect
+from gibbs_gmm.posterior.wording import count
 from gibbs_gmm.seeds import seed_sequence
 from gibbs_gmm.threads import Threads, thread_count
 from gibbs_gmm.trace import Trace
@@ -73,6 +74,14 @@ class CredibleBall:
     -----
     Clusters of the bounds have the number of the cluster of the centre that they are: see
     :func:`gibbs_gmm.posterior.numbering.like`.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> ball = trace.credible_ball()
+    >>> ball.radius, ball.horizontal.shape
+    (0.0, (1, 100))
     """
 
     level: float
@@ -99,8 +108,13 @@ class CredibleBall:
         upper, lower = (len(np.unique(bound[0])) for bound in (self.upper_vertical, self.lower_vertical))
         return (
             f"<CredibleBall: {self.probability:.1%} of the draws are within {self.loss} {self.radius:.4g} of "
-            f"{self.partition.n_clusters} clusters; they have {upper} to {lower}>"
+            f"{count(self.partition.n_clusters, 'cluster')}; they have {upper} to {lower}>"
         )
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import ball_html
+
+        return ball_html(self)
 
 
 # --- Questions asked of a trace ---------------------------------------------------------------------------------------
@@ -265,6 +279,14 @@ def partition_distance(a: Any, b: Any, loss: str = "vi") -> float:
     -------
     float
         0 if they are the same partition.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> gg.partition_distance([0, 0, 1, 1], [1, 1, 0, 0])
+    0.0
+    >>> gg.partition_distance([0, 0, 1, 1], [0, 0, 0, 0])
+    1.0
     """
     code = _loss(loss)
     labels = []

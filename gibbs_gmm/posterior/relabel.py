@@ -16,6 +16,7 @@ from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.numbering import by_weight
 from gibbs_gmm.posterior.partition_draws import label_blocks
+from gibbs_gmm.posterior.wording import count
 from gibbs_gmm.trace import Trace
 
 METHODS = ("kl", "ecr", "divergence")
@@ -66,8 +67,8 @@ class Relabelling:
     def __repr__(self) -> str:
         C, T, _ = self.permutation.shape
         return (
-            f"<Relabelling by {self.method}: {self.n_matched} component{'s'[: self.n_matched > 1]} in {C} chains x {T} "
-            f"draws, {100.0 * self.ambiguous_share:.1f}% of draws ambiguous>"
+            f"<Relabelling by {self.method}: {count(self.n_matched, 'component')} in {count(C, 'chain')} x "
+            f"{count(T, 'draw')}, {100.0 * self.ambiguous_share:.1f}% of draws ambiguous>"
         )
 
     @property
