@@ -9,13 +9,14 @@ import math
 import numpy as np
 import oracle
 import pytest
-from harness import Gibbs, assert_p_values, assert_within_mcse, package_prior, some_niw
+from harness import Gibbs, assert_p_values, assert_within_mcse, some_niw
 from invariance import Story, invariance_p_values, shuffled
 from oracle import NIW, Finite, Floats, Ints
 from test_tied import NOISE, RATE, lower
 
 from gibbs_gmm.kernels.families import TIED
 from gibbs_gmm.kernels.families.full import NU
+from gibbs_gmm.kernels.families.tied import with_covariance
 from gibbs_gmm.sampler.assemble import initial_state
 
 
@@ -24,8 +25,7 @@ class Tied(Gibbs):
 
     def __init__(self, X: Floats, K: int, alpha: float, niw: NIW, loc: Floats | None = None) -> None:
         super().__init__(X, K, alpha, niw, loc)
-        prior = package_prior(niw)
-        self.model = self.model._replace(prior=prior.as_kernel(self.loc, "tied"), hyper=prior.hyper_as_kernel("tied"))
+        self.model = self.model._replace(prior=with_covariance(self.model.prior))
         self.family = TIED
         self.state = initial_state(np.random.default_rng(0), self.data, self.model, TIED, alpha, K, K)
         one = {"covariances": ("column", "column_2")}

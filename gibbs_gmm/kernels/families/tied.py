@@ -24,9 +24,10 @@ from gibbs_gmm.kernels.families.full import (
     noise_exponent,
     ready,
 )
-from gibbs_gmm.kernels.families.generic import Statistics
-from gibbs_gmm.kernels.families.hyperprior import FIXED, Hyperprior, Room, draw_kappa_of, draw_scale, new_room
-from gibbs_gmm.kernels.families.tied_pass import Components
+from gibbs_gmm.kernels.families.full_pass import block_of, block_size
+from gibbs_gmm.kernels.families.generic import Family, Statistics
+from gibbs_gmm.kernels.families.hyperprior import FIXED, Hyperprior, Room, draw_scale, draw_truncated_gamma, new_room
+from gibbs_gmm.kernels.families.tied_pass import Components, new_components
 from gibbs_gmm.kernels.linalg import log_diagonal
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
@@ -60,6 +61,22 @@ class Scratch(NamedTuple):
     room: Room
 
 
+class Side(NamedTuple):
+    """Two growing clusters.
+
+    m (2, D) = W mu_n; quadratic (2,): the quadratic form of the cluster's density, so far; log_c (2,) the constant of
+    the predictive density; last (2,): by how much the quadratic form grows when the row joins that was asked about
+    last; x (D,): that row, and y (D,) = W x.
+    """
+
+    m: FloatArray
+    quadratic: FloatArray
+    log_c: FloatArray
+    last: FloatArray
+    x: FloatArray
+    y: FloatArray
+
+
 def new_parameters(K: int, D: int) -> Parameters:
     """Room for K components."""
     return Parameters(np.zeros((K, D)))
@@ -68,6 +85,12 @@ def new_parameters(K: int, D: int) -> Parameters:
 def new_scratch(D: int) -> Scratch:
     """Scratch for D columns."""
     return Scratch(np.zeros(D), np.zeros((D, D)), np.zeros((1, D, D)), new_parameters(1, D), new_room(D))
+
+
+def new_side(prior: Prior, limit: int) -> Side:
+    """Room for two clusters, of any number of rows."""
+    D = len(prior.mu_0)
+    return Side(np.zeros((2, D)), np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(D), np.zeros(D))
 
 
 def with_covariance(prior: full.Prior) -> Prior:
@@ -184,7 +207,7 @@ def draw_hyper(
         rate = 0.0
         for k in range(t):
             rate += 0.5 * _squared_distance(prior, centre[k])
-        prior.scalars[KAPPA] = draw_kappa_of(rng, hyper.kappa_shape, hyper.kappa_most, t * D, rate)
+        prior.scalars[KAPPA] = draw_truncated_gamma(rng, hyper.kappa_shape + 0.5 * t * D, rate, hyper.kappa_most)
     if hyper.law != FIXED or hyper.kappa_shape > 0.0:
         full.normalise(as_full(prior))
     return 0
@@ -296,3 +319,77 @@ def recall(prior: Prior, library: Components, place: int, components: Components
     for i in range(library.centre.shape[1]):
         components.centre[k, i] = library.centre[place, i]
     ready(prior.W[0], components.V, components.centre[k], components.c[k])
+
+
+# --- Row by row: given Sigma, a growing cluster is a count and a mean, both in the coordinates W x ------------------
+
+
+@kernel
+def _multiply(W: FloatArray, x: FloatArray, y: FloatArray) -> None:
+    """Overwrite y by W x, W (D, D) lower triangular."""
+    for i in range(W.shape[0]):
+        total = 0.0
+        for j in range(i + 1):
+            total += W[i, j] * x[j]
+        y[i] = total
+
+
+@kernel
+def _set_constant(prior: Prior, side: Side, k: int, n: float) -> None:
+    """log_c of side k with n rows."""
+    kappa = prior.scalars[KAPPA] + n
+    side.log_c[k] = 0.5 * side.m.shape[1] * math.log(kappa / (kappa + 1.0))
+
+
+@generic.begin.of(Prior)
+@kernel
+def begin(prior: Prior, side: Side, k: int) -> None:
+    """The prior itself. Sigma may be another than when a row was last asked about."""
+    _multiply(prior.W[0], prior.mu_0, side.m[k])
+    side.quadratic[k] = 0.0
+    side.x[0] = np.nan
+    _set_constant(prior, side, k, 0.0)
+
+
+@generic.log_predictive.of(Prior)
+@kernel
+def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> float:
+    """log N(x | mu_n, Sigma (1 + 1 / kappa_n)): (D/2) log(kappa_n / (kappa_n + 1)) - q / 2, up to a constant,
+
+    q = kappa_n / (kappa_n + 1) |W x - W mu_n|^2. W x is computed once for both sides.
+    """
+    D, y, m = x.shape[0], side.y, side.m[k]
+    known = True
+    for i in range(D):
+        known = known and x[i] == side.x[i]
+    if not known:
+        for i in range(D):
+            side.x[i] = x[i]
+        _multiply(prior.W[0], x, y)
+    q = 0.0
+    for i in range(D):
+        q += (y[i] - m[i]) ** 2
+    kappa = prior.scalars[KAPPA] + n
+    side.last[k] = kappa / (kappa + 1.0) * q
+    return side.log_c[k] - 0.5 * side.last[k]
+
+
+@generic.grow.of(Prior)
+@kernel
+def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
+    """W mu_n moves towards W x, and the quadratic form grows."""
+    kappa, m = prior.scalars[KAPPA] + n, side.m[k]
+    for i in range(m.shape[0]):
+        m[i] += (side.y[i] - m[i]) / (kappa + 1.0)
+    side.quadratic[k] += side.last[k]
+    _set_constant(prior, side, k, n + 1.0)
+
+
+@generic.log_marginal_side.of(Prior)
+@kernel
+def log_marginal_side(prior: Prior, side: Side, k: int, n: float, scratch: Scratch) -> float:
+    """From the sum of the rows' quadratic forms, each given those before it."""
+    return log_marginal_of(prior, n, side.quadratic[k])
+
+
+FAMILY = Family(block_size, new_components, new_parameters, new_scratch, new_side, block_of)
