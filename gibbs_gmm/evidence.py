@@ -14,12 +14,13 @@ from scipy.special import logsumexp
 from tqdm import tqdm
 
 from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.families.generic import log_marginal
 from gibbs_gmm.kernels.sampler.moves import Moves
-from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.model.families import ComponentPrior, component_prior, prior_from_dict
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.assemble import initial_state
@@ -81,7 +82,7 @@ class Evidence:
         for n, value, error, p in rows:
             gap = value - finite.max(initial=-np.inf)
             lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {gap:>10.3f}  {p:>8.4f}")
-        prior = NormalInverseWishart.from_dict(self.settings["prior"]).describe()
+        prior = prior_from_dict(self.settings["prior"]).describe()
         notes = (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
         return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
 
@@ -125,7 +126,8 @@ def log_evidence(
     X: Any,
     n_components: int | Iterable[int] = range(1, 11),
     *,
-    prior: NormalInverseWishart | None = None,
+    prior: ComponentPrior | None = None,
+    covariance_type: str | None = None,
     concentration: float = 1.0,
     draws: int | None = None,
     warmup: int = 5_000,
@@ -153,9 +155,11 @@ def log_evidence(
         Observations, as for :func:`gibbs_gmm.fit`.
     n_components : int or iterable of int
         The numbers of components asked for, in any order, each at least 1. They may exceed N.
-    prior : NormalInverseWishart, optional
-        Prior of the component means and covariances; by default ``NormalInverseWishart.from_data(X)``, as for
-        :func:`gibbs_gmm.fit`. Evidences depend on it far more than the clusters of a posterior do.
+    prior : NormalInverseWishart or NormalInverseGamma, optional
+        Prior of the component means and covariances; by default that of :func:`gibbs_gmm.fit` for the covariance type.
+        Evidences depend on it far more than the clusters of a posterior do.
+    covariance_type : "full", "tied", "diag" or "spherical", optional
+        The family of components, as for :func:`gibbs_gmm.fit`. :func:`gibbs_gmm.compare` compares families.
     concentration : float > 0
         Dirichlet parameter of *each* component.
     draws : int, optional
@@ -197,9 +201,9 @@ def log_evidence(
     >>> int(evidence.n_components[evidence.log_evidence.argmax()])
     2
     """
-    array, columns = checks.data(X)
+    array, columns = checks.table(X)
     N = len(array)
-    wanted = _wanted(n_components)
+    wanted = wanted_n(n_components)
     n_max = int(wanted[-1])
     gamma = checks.positive("concentration", concentration)
     draws = max(5_000, min(100_000, 10_000_000 // N)) if draws is None else checks.integer("draws", draws, 100)
@@ -209,12 +213,11 @@ def log_evidence(
     if progress is not None and not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     root = seeds.seed_sequence(rng)
-    loc, scale = checks.location_scale(array, columns)
-    prior = _checked_prior(prior, array, columns)
+    observations = Observations.of(array, columns)
+    prior = component_prior(prior, covariance_type, observations)
 
-    data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
-    tilt = Tilt(N, n_max, gamma)
-    model = Model(tilt.weights, prior.as_kernel(loc), prior.hyper_as_kernel())
+    data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
+    model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
     spawned = root.spawn(n_chains + REPLICATES)
     first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
@@ -377,7 +380,7 @@ def _adapt(tilt: Tilt, together: Callable[[int], IntArray], runs: list[_Run], wa
 # --- Arguments ---
 
 
-def _wanted(n_components: Any) -> IntArray:
+def wanted_n(n_components: Any) -> IntArray:
     """The distinct n asked for, in ascending order."""
     several = isinstance(n_components, Iterable) and not isinstance(n_components, str)
     wanted = sorted({checks.integer("n_components", n, 1) for n in (n_components if several else [n_components])})
@@ -386,14 +389,3 @@ def _wanted(n_components: Any) -> IntArray:
     if wanted[-1] > _MOST:
         raise ValueError(f"n_components must be at most {_MOST}, got {wanted[-1]}")
     return np.array(wanted, np.int64)
-
-
-def _checked_prior(prior: Any, X: AnyArray, columns: tuple[str, ...]) -> NormalInverseWishart:
-    """The prior of the components: the default of the data X, or one for as many columns."""
-    if prior is None:
-        return NormalInverseWishart.from_rows(X, columns)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    if prior.n_features != len(columns):
-        raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
-    return prior

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
+from gibbs_gmm.data import Observations
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
+from gibbs_gmm.model.component_prior import checked_resolution
+from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.sampler.assemble import chains_of
@@ -35,7 +37,8 @@ def fit(
     X: Any,
     n_components: int | WeightPrior | None = None,
     *,
-    prior: NormalInverseWishart | None = None,
+    prior: ComponentPrior | None = None,
+    covariance_type: str | None = None,
     resolution: Any = None,
     draws: int = 1000,
     warmup: int | None = None,
@@ -64,8 +67,13 @@ def fit(
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
         None, an unknown number, is ``MixtureOfFiniteMixtures()``.
-    prior : NormalInverseWishart, optional
-        Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
+    prior : NormalInverseWishart (full, tied) or NormalInverseGamma (diag, spherical), optional
+        Prior of the component means and covariances; by default that of the family, ``from_data(X,
+        covariance_type=...)`` of its class.
+    covariance_type : "full", "tied", "diag" or "spherical", optional
+        The family of components, as scikit-learn calls them: a covariance matrix for each component; one that all
+        share; a variance for each column of each component; one for all columns of each, in the units of X. By default
+        that of ``prior``, or "full". :func:`gibbs_gmm.compare` says which the data favour.
     resolution : float or (D,) array-like, optional
         To what width the values of each column are known, in place of the prior's own ``resolution``, which the default
         prior finds from the data. 0 takes them as exact: then the default's posterior may be improper where many rows
@@ -153,19 +161,14 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    loc, scale = checks.location_scale(array, columns)
-    if prior is None:
-        prior = NormalInverseWishart.from_rows(array, columns)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    if prior.n_features != len(columns):
-        raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
+    observations = Observations.of(array, columns)
+    prior = component_prior(prior, covariance_type, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
-    data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+    data = observations.as_kernel()
     if checkpoint is None:
         return warn_if_apart(_in_memory(recipe, data, n_threads, bool(progress), begun, cluster), "fit")
     folder = Folder(checkpoint)
@@ -223,19 +226,17 @@ def resume(
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
-        loc, scale = checks.location_scale(array, recipe.columns)
-        data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+        data = Observations.of(array, recipe.columns).as_kernel()
         return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "resume")
 
 
 def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
-    """Checked data, the names of their columns, and the cluster that they are on, if any."""
+    """A table whose values are not looked at yet, the names of its columns, and the cluster that it is on, if any."""
     if client is None and not type(X).__module__.startswith("dask."):
-        return *checks.data(X), None
+        return *checks.table(X), None
     from gibbs_gmm.sampler.machines import Cluster
 
     cluster = Cluster(X, client)
-    checks.finite(cluster.X, cluster.columns)
     return cluster.X, cluster.columns, cluster
 
 

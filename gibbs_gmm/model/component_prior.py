@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm import checks
+from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.families import FULL
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.model import columns as statistics
+from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.model.columns import noise_axes
 from gibbs_gmm.trace_arrays import Field
+
+if TYPE_CHECKING:
+    from gibbs_gmm.trace import Trace
 
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
@@ -59,6 +64,8 @@ class NormalInverseWishart:
         density is its average over the cell of that width about it: log N(x | mu, Sigma) - tr(R Sigma^-1) / 2, R =
         diag(resolution^2 / 12). It is bounded however many rows are equal, and conjugate: n rows add n R to the
         scatter.
+    covariance_type : "full" or "tied"
+        Whether each component has a covariance of its own, or all share one, Sigma.
 
     Raises
     ------
@@ -75,6 +82,7 @@ class NormalInverseWishart:
     axes: FloatArray | None
     kappa_0_shape: float | None
     resolution: FloatArray
+    covariance_type: str
 
     def __init__(
         self,
@@ -88,6 +96,7 @@ class NormalInverseWishart:
         axes: Any = None,
         kappa_0_shape: float | None = None,
         resolution: Any = 0.0,
+        covariance_type: str = "full",
     ) -> None:
         mu_0 = checks.real_array("mu_0", np.atleast_1d(mu_0), "(D,)", 1)
         Psi_0 = checks.real_array("Psi_0", np.atleast_2d(Psi_0), "(D, D)", 2)
@@ -136,7 +145,10 @@ class NormalInverseWishart:
             axes,
             kappa_0_shape,
             checked_resolution(resolution, D),
+            covariance_type,
         )
+        if covariance_type not in ("full", "tied"):
+            raise ValueError(f"covariance_type must be 'full' or 'tied' for this prior, got {covariance_type!r}")
         for field, value in zip(dataclasses.fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
 
@@ -152,14 +164,14 @@ class NormalInverseWishart:
         return hash((self.mu_0.tobytes(), self.kappa_0, self.nu_0, self.Psi_0.tobytes()))
 
     @classmethod
-    def from_data(cls, X: Any, scale: str = "shrunk") -> NormalInverseWishart:
+    def from_data(cls, X: Any, scale: str = "shrunk", covariance_type: str = "full") -> NormalInverseWishart:
         """The default: weak, free of units, not one guess at a scale, and proper whatever the data.
 
         With V_d the variance of column d: mu_0 is the mean of the data; kappa_0 is uniform on (0, min(1, D/4)^2 /
         50), so that clusters may lie as far apart as they like without being thought wide, and one more of them is not
         much cheaper in one dimension than in four; nu_0 = D + 2 + D^2 / N; Psi_0 is learned
         with mean (nu_0 + 2) / 4 diag(V), one degree of freedom and shrinkage 1/2; and values are known to the
-        resolution that they show (:func:`gibbs_gmm.model.columns.resolutions`), so that equal rows and rounded sums are
+        resolution that they show (:func:`gibbs_gmm.data.resolutions`), so that equal rows and rounded sums are
         no clusters of no width. A column that is normal noise about a linear combination of others
         has that noise as its axis (:func:`gibbs_gmm.model.columns.noise_axes`). ``benchmarks/prior_study`` compares
         it with others.
@@ -179,28 +191,23 @@ class NormalInverseWishart:
         ValueError
             All columns are constant, so that there is no scale, or ``scale`` is neither.
         """
-        return cls.from_rows(*checks.data(X), scale)
+        return cls.from_observations(Observations.of(*checks.table(X)), scale, covariance_type)
 
     @classmethod
-    def from_rows(cls, array: AnyArray, columns: tuple[str, ...], scale: str = "shrunk") -> NormalInverseWishart:
+    def from_observations(
+        cls, data: Observations, scale: str = "shrunk", covariance_type: str = "full"
+    ) -> NormalInverseWishart:
         """:meth:`from_data` of data that are checked already."""
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
-        mean, spread = checks.location_scale(array, columns)
-        if not (spread > 0.0).any():
-            raise ValueError(
-                f"X has constant columns only, {list(columns)}: they say nothing about clusters and give the default "
-                "prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
-            )
-        rows, D = statistics.sample(array), len(columns)
-        resolution = statistics.resolutions(rows)
+        variance = default_variance(data, cls.__name__)
+        rows, resolution, (N, D) = data.sample, data.resolution, data.X.shape
         noise = resolution**2 / 12.0
-        nu_0 = D + 2 + D * D / len(array)
-        variance = spread**2 + noise
+        nu_0 = D + 2 + D * D / N
         axes = None
         if scale == "shrunk":
-            axes = statistics.noise_axes(rows, resolution)
-            residual = (rows - mean) @ axes.T
+            axes = noise_axes(rows, resolution)
+            residual = (rows - data.loc) @ axes.T
             turned = (axes != np.eye(D)).any(1)
             variance[turned] = (residual.var(0, ddof=1) + axes**2 @ noise)[turned]
         Psi_0 = np.diag(_SHARE * (nu_0 + 2.0) * variance)
@@ -209,8 +216,8 @@ class NormalInverseWishart:
             Psi_0 = back @ Psi_0 @ back.T
             Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
         return cls(
-            mean,
-            _KAPPA_MOST * min(1.0, D / 4) ** 2,
+            data.loc,
+            largest_kappa(D),
             nu_0,
             Psi_0,
             Psi_0_df=1.0 if scale == "shrunk" else D,
@@ -218,6 +225,7 @@ class NormalInverseWishart:
             axes=axes if scale == "shrunk" and turned.any() else None,
             kappa_0_shape=1.0,
             resolution=resolution,
+            covariance_type=covariance_type,
         )
 
     def as_kernel(self, loc: FloatArray) -> Prior:
@@ -247,12 +255,58 @@ class NormalInverseWishart:
         ridge = shrinkage / (1.0 - shrinkage)
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
 
+    @property
+    def law(self) -> str:
+        """The prior of a component in a line."""
+        return "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)" + (
+            ", one Sigma for all" if self.covariance_type == "tied" else ""
+        )
+
+    def scale_text(self, vector: Callable[[FloatArray], str]) -> str:
+        """Psi_0 in words, vectors written by a function."""
+        verb = "=" if self.Psi_0_df is None else "has the mean"
+        kind = "diag" if _is_diagonal(self.Psi_0) else "a matrix with diagonal "
+        return f"Psi_0 {verb} {kind}{vector(np.diagonal(self.Psi_0))}"
+
+    is_matrix = True
+    """Whether a component's covariance has entries off the diagonal."""
+
+    def matrices(self, trace: Trace) -> FloatArray:
+        """The covariance matrices (C, T, K, D, D) of a trace, without a copy."""
+        if self.covariance_type == "full":
+            return trace.covariances
+        C, T, K, D = trace.means.shape
+        assert trace.covariance is not None
+        return np.broadcast_to(trace.covariance[:, :, None], (C, T, K, D, D))
+
+    def marginal(self, columns: IntArray) -> NormalInverseWishart:
+        """The prior of some columns alone, with its hyperparameters fixed.
+
+        Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
+        Bibby 1979, section 3.8).
+        """
+        return NormalInverseWishart(
+            self.mu_0[columns],
+            self.kappa_0,
+            self.nu_0 - (self.n_features - len(columns)),
+            self.Psi_0[np.ix_(columns, columns)],
+            resolution=self.resolution[columns],
+            covariance_type=self.covariance_type,
+        )
+
     def fields(self) -> tuple[Field, ...]:
         """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
+        matrix = ("column", "column_2")
+        is_full = self.covariance_type == "full"
+        covariances = (
+            Field("covariances", ("component", *matrix))
+            if is_full
+            else Field("covariance", matrix, place="covariances")
+        )
         return (
-            Field("covariances", ("component", "column", "column_2")),
+            covariances,
             *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
-            *([] if self.Psi_0_df is None else [Field("Psi_0", ("column", "column_2"), hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", matrix, hyper=True, place="scale")]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -268,10 +322,6 @@ class NormalInverseWishart:
     def describe(self) -> str:
         """Its laws of kappa_0 and Psi_0, and the resolution, in words."""
         D = self.n_features
-        kappa = f"kappa_0 = {self.kappa_0:g}"
-        if self.kappa_0_shape is not None:
-            power = "uniform" if self.kappa_0_shape == 1.0 else f"with density ~ kappa_0^{self.kappa_0_shape - 1.0:g}"
-            kappa = f"kappa_0 {power} on (0, {self.kappa_0:g})"
         scale = "Psi_0 fixed"
         if self.Psi_0_df is not None:
             scale = f"Psi_0 learned, with {self.Psi_0_df:g} degrees of freedom"
@@ -280,12 +330,44 @@ class NormalInverseWishart:
         if self.axes is not None:
             turned = int((self.axes != np.eye(D)).any(1).sum())
             scale += f", {turned} column{'s'[: turned > 1]} as noise about others"
-        known = "exact values"
-        if self.resolution.any():
-            widths = [f"{width:g}" for width in self.resolution[:_MOST_WIDTHS]]
-            more = ["..."] if D > _MOST_WIDTHS else []
-            known = f"values known to {', '.join(widths + more)}"
+        kappa, known = describe_kappa(self.kappa_0, self.kappa_0_shape), describe_resolution(self.resolution)
         return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
+
+
+def largest_kappa(D: int) -> float:
+    """Up to where kappa_0 is uniform by default."""
+    return _KAPPA_MOST * min(1.0, D / 4) ** 2
+
+
+def default_variance(data: Observations, prior: str) -> FloatArray:
+    """The variance of each column (D,), with what the resolution leaves to a value added, so that it is positive.
+
+    Raises ValueError where all columns are constant; the message names the class of the prior that is to be passed.
+    """
+    if not (data.scale > 0.0).any():
+        raise ValueError(
+            f"X has constant columns only, {list(data.columns)}: they say nothing about clusters and give the "
+            f"default prior no scale. Pass prior={prior}(...) with a scale of your own"
+        )
+    variance: FloatArray = data.scale**2 + data.resolution**2 / 12.0
+    return variance
+
+
+def describe_kappa(kappa_0: float, shape: float | None) -> str:
+    """The law of kappa_0 in words."""
+    if shape is None:
+        return f"kappa_0 = {kappa_0:g}"
+    power = "uniform" if shape == 1.0 else f"with density ~ kappa_0^{shape - 1.0:g}"
+    return f"kappa_0 {power} on (0, {kappa_0:g})"
+
+
+def describe_resolution(resolution: FloatArray) -> str:
+    """To what width values are known, in words."""
+    if not resolution.any():
+        return "exact values"
+    widths = [f"{width:g}" for width in resolution[:_MOST_WIDTHS]]
+    more = ["..."] if len(resolution) > _MOST_WIDTHS else []
+    return f"values known to {', '.join(widths + more)}"
 
 
 def checked_resolution(resolution: Any, D: int) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.types import FloatArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.buffers import empty_state
 from gibbs_gmm.sampler.chain import Chain
@@ -46,7 +46,7 @@ def chains_of(
     return chains
 
 
-def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
+def as_model(prior: ComponentPrior, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
     """Both priors as numbers for the kernels, in coordinates about ``loc``, and a starting concentration."""
     weights, alpha = weight_prior.as_kernel()
     return Model(weights, prior.as_kernel(loc), prior.hyper_as_kernel()), alpha

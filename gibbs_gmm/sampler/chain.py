@@ -52,7 +52,7 @@ class Chain:
     ) -> None:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
-        self.remote = remote
+        self.remote, self._scale_ndim = remote, family.scale_ndim
         self.moves = new_moves(data, family, capacity)
         self.tuner = Tuner(plan.warmup, model)
         self._scratch = kernels.Scratch(
@@ -189,20 +189,21 @@ class Chain:
 
     def _rows(self, first: int, kept: int, labels: LabelArray) -> Draws:
         """The rows of the trace that the next draws go to; what is not learned is not kept."""
-        own = {name: array[first : first + kept] for name, array in self.arrays.items()}
-        fixed = {"concentration": np.empty(kept), "kappa_0": np.empty(kept), "Psi_0": np.empty((kept, 0, 0))}
-        rows = {**fixed, **own}
-        scale = rows.pop("Psi_0")
-        return Draws(**rows, scale=scale, z=labels)
+        own = {self.fields[n].place or n: array[first : first + kept] for n, array in self.arrays.items()}
+        scale = np.empty((kept, *[0] * self._scale_ndim)) if self._scale_ndim > 0 else np.empty(0)
+        fixed = {"concentration": np.empty(kept), "kappa_0": np.empty(kept), "scale": scale}
+        return Draws(**{**fixed, **own}, z=labels)
 
     def _check(self, done: int) -> None:
         failed = int(self.state.report[FAILED])
         where = f"chain {self.number}, sweep {self.sweeps_done + done}"
         if failed != 0:
-            what = f"the scale matrix of component {failed - 1}" if failed > 0 else "the learned scale Psi_0"
+            what = (
+                f"the scale matrix of component {failed - 1}" if failed > 0 else "the scale that is shared or learned"
+            )
             raise NumericalError(
                 f"{where}: {what} is not positive definite{self._why(failed - 1)}. Pass resolution=, the width to "
-                "which values are known, or a prior with a larger Psi_0"
+                "which values are known, or a prior with a larger scale"
             )
 
     def _why(self, k: int) -> str:

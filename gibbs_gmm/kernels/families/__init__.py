@@ -2,12 +2,14 @@
 
 from gibbs_gmm.kernels.families import rounding as rounding
 from gibbs_gmm.kernels.families import tied_rounding as tied_rounding
+from gibbs_gmm.kernels.families.diagonal import FAMILY as DIAGONAL
 from gibbs_gmm.kernels.families.full import new_parameters, new_scratch
 from gibbs_gmm.kernels.families.full_pass import block_of, block_size, new_components
 from gibbs_gmm.kernels.families.full_rows import new_side
 from gibbs_gmm.kernels.families.generic import Family
+from gibbs_gmm.kernels.families.spherical import FAMILY as SPHERICAL
 from gibbs_gmm.kernels.families.tied import FAMILY as TIED
 
 FULL = Family(block_size, new_components, new_parameters, new_scratch, new_side, block_of)
 
-__all__ = ["FULL", "TIED", "Family"]
+__all__ = ["DIAGONAL", "FULL", "SPHERICAL", "TIED", "Family"]

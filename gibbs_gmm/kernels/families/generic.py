@@ -37,7 +37,7 @@ class Family(NamedTuple):
 
     block(D): numbers in a cluster's block of statistics. components(K, D), parameters(K, D), scratch(D): room for K
     components. side(prior, limit): room for two clusters of up to ``limit`` rows under this prior. block_of(d): the
-    block of rows d (n, D) from which their mean has been taken.
+    block of rows d (n, D) from which their mean has been taken. scale_ndim: axes of the learned scale.
     """
 
     block: Callable[[int], int]
@@ -46,6 +46,7 @@ class Family(NamedTuple):
     scratch: Callable[[int], Any]
     side: Callable[[Any, int], Any]
     block_of: Callable[[FloatArray], FloatArray]
+    scale_ndim: int = 2
 
     def statistics(self, *shape: int) -> Statistics:
         """Statistics of no rows: shape (..., K, D)."""
