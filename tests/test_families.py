@@ -70,14 +70,11 @@ class Case:
     def kernel(self, *arguments: Any) -> Any:
         """The kernels' prior, in coordinates that are not shifted."""
         prior = self.package(*arguments)
-        return prior.as_kernel(np.zeros(self.D), *self._type())
+        return prior.as_kernel(np.zeros(self.D))
 
     def hyper(self) -> Any:
         """The kernels' laws of the hyperparameters."""
-        return self.package(learned=True).hyper_as_kernel(*self._type())
-
-    def _type(self) -> tuple[str, ...]:
-        return () if self.name == "full" else (self.name,)
+        return self.package(learned=True).hyper_as_kernel()
 
     def covariances(self, K: int) -> Floats:
         """Room for those of K components."""
@@ -450,7 +447,7 @@ def test_a_draw_of_the_hyperparameters_leaves_their_law_invariant(name: str, D: 
 def test_fixed_hyperparameters_stay(name: str) -> None:
     case = some_case(name, 2)
     own, _, _ = drawn(case, 2)
-    hyper = case.package().hyper_as_kernel(*case._type())
+    hyper = case.package().hyper_as_kernel()
     rng = np.random.default_rng(1)
     centre = own.components.centre
     assert generic.draw_hyper(own.prior, rng, hyper, 2, own.parameters, centre, own.scratch) == 0
@@ -547,8 +544,8 @@ def test_in_one_column_families_are_the_same_draw_for_draw(one: str, other: str)
     for name in (one, other):
         case = some_case(name, 1)
         prior = gg.NormalInverseWishart.from_data(X) if name == "full" else gg.NormalInverseGamma.from_data(X, name)
-        own, hyper, own_rng = Kernels(case, 3), prior.hyper_as_kernel(*case._type()), np.random.default_rng(5)
-        own.prior = prior.as_kernel(np.zeros(1), *case._type())
+        own, hyper, own_rng = Kernels(case, 3), prior.hyper_as_kernel(), np.random.default_rng(5)
+        own.prior = prior.as_kernel(np.zeros(1))
         trace = []
         for _ in range(20):
             generic.clear(own.statistics, 3)

@@ -3,6 +3,7 @@
 RATE is the probability that a statistical test fails although all is well: it is divided by the number of p-values.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -26,7 +27,7 @@ from scipy import stats
 import gibbs_gmm as gg
 from gibbs_gmm.kernels.families import FULL, TIED, generic
 from gibbs_gmm.kernels.families.full import KAPPA
-from gibbs_gmm.kernels.families.tied import Prior, with_covariance
+from gibbs_gmm.kernels.families.tied import TiedPrior
 from gibbs_gmm.kernels.families.tied_rounding import draw_all_unrounded
 from gibbs_gmm.kernels.tile import TILE, load_tile, new_workspace
 
@@ -41,9 +42,11 @@ def lower(P: Floats) -> Floats:
     return np.ascontiguousarray(np.linalg.cholesky(P[::-1, ::-1])[::-1, ::-1].T)
 
 
-def tied_prior(niw: NIW, Sigma: Floats | None = None) -> Prior:
+def tied_prior(niw: NIW, Sigma: Floats | None = None) -> TiedPrior:
     """The kernels' prior, in coordinates that are not shifted, with Sigma as the covariance of now."""
-    prior = with_covariance(package_prior(niw).as_kernel(np.zeros(len(niw.mu_0))))
+    prior: TiedPrior = dataclasses.replace(package_prior(niw), covariance_type="tied").as_kernel(
+        np.zeros(len(niw.mu_0))
+    )
     if Sigma is not None:
         prior.W[0] = lower(np.linalg.inv(Sigma))
     return prior
@@ -306,7 +309,11 @@ def test_hyperparameters_keep_their_prior(law: str) -> None:
     D, t, size, rng = 2, 3, SIZE, np.random.default_rng(12)
     scale = scale_prior(law, np.array([[1.2, 0.4], [0.4, 0.8]]))
     niw = gg.NormalInverseWishart(np.array([0.3, -0.2]), 0.5, D + 3.0, kappa_0_shape=1.5, **scale)
-    prior, hyper, scratch = with_covariance(niw.as_kernel(np.zeros(D))), niw.hyper_as_kernel(), TIED.scratch(D)
+    prior, hyper, scratch = (
+        dataclasses.replace(niw, covariance_type="tied").as_kernel(np.zeros(D)),
+        niw.hyper_as_kernel(),
+        TIED.scratch(D),
+    )
 
     def statistics(Psi_0: Floats, kappa_0: float, Sigma: Floats, mu: Floats) -> list[float]:
         d = (mu - niw.mu_0) @ lower(np.linalg.inv(Sigma)).T

@@ -24,15 +24,14 @@ from gibbs_gmm.kernels.families.full import (
     noise_exponent,
     ready,
 )
-from gibbs_gmm.kernels.families.full_pass import block_of, block_size
-from gibbs_gmm.kernels.families.generic import Family, Statistics
+from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.families.hyperprior import FIXED, Hyperprior, Room, draw_scale, draw_truncated_gamma, new_room
-from gibbs_gmm.kernels.families.tied_pass import Components, new_components
+from gibbs_gmm.kernels.families.tied_pass import TiedComponents
 from gibbs_gmm.kernels.linalg import log_diagonal
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 
-class Prior(NamedTuple):
+class TiedPrior(NamedTuple):
     """As that of full covariances, and W (1, D, D), lower triangular, W'W = Sigma^-1: the covariance of now."""
 
     mu_0: FloatArray
@@ -43,13 +42,13 @@ class Prior(NamedTuple):
     W: FloatArray
 
 
-class Parameters(NamedTuple):
+class TiedParameters(NamedTuple):
     """A component has a mean alone, which is its centre; mu (K, D) has room for that of values before rounding."""
 
     mu: FloatArray
 
 
-class Scratch(NamedTuple):
+class TiedScratch(NamedTuple):
     """mu_n (D,), Psi_n (D, D), a covariance's W (1, D, D), places for one component's parameters, and room for draws of
     Psi_0.
     """
@@ -57,56 +56,34 @@ class Scratch(NamedTuple):
     mu_n: FloatArray
     Psi_n: FloatArray
     W: FloatArray
-    parameters: Parameters
+    parameters: TiedParameters
     room: Room
 
 
-class Side(NamedTuple):
-    """Two growing clusters.
-
-    m (2, D) = W mu_n; quadratic (2,): the quadratic form of the cluster's density, so far; log_c (2,) the constant of
-    the predictive density; last (2,): by how much the quadratic form grows when the row joins that was asked about
-    last; x (D,): that row, and y (D,) = W x.
-    """
-
-    m: FloatArray
-    quadratic: FloatArray
-    log_c: FloatArray
-    last: FloatArray
-    x: FloatArray
-    y: FloatArray
-
-
-def new_parameters(K: int, D: int) -> Parameters:
+def new_parameters(K: int, D: int) -> TiedParameters:
     """Room for K components."""
-    return Parameters(np.zeros((K, D)))
+    return TiedParameters(np.zeros((K, D)))
 
 
-def new_scratch(D: int) -> Scratch:
-    """Scratch for D columns."""
-    return Scratch(np.zeros(D), np.zeros((D, D)), np.zeros((1, D, D)), new_parameters(1, D), new_room(D))
+def new_scratch(D: int) -> TiedScratch:
+    """TiedScratch for D columns."""
+    return TiedScratch(np.zeros(D), np.zeros((D, D)), np.zeros((1, D, D)), new_parameters(1, D), new_room(D))
 
 
-def new_side(prior: Prior, limit: int) -> Side:
-    """Room for two clusters, of any number of rows."""
-    D = len(prior.mu_0)
-    return Side(np.zeros((2, D)), np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(D), np.zeros(D))
-
-
-def with_covariance(prior: full.Prior) -> Prior:
+def with_covariance(prior: full.Prior) -> TiedPrior:
     """The prior of components that share a covariance: Sigma = Psi_0 / nu_0 until it is drawn."""
     W = np.sqrt(prior.scalars[NU]) * np.tril(np.linalg.inv(prior.L_0))
-    return Prior(*prior, W[None])
+    return TiedPrior(*prior, W[None])
 
 
 @kernel
-def as_full(prior: Prior) -> full.Prior:
+def as_full(prior: TiedPrior) -> full.Prior:
     """The same hyperparameters, of components with covariances of their own: views, not copies."""
     return full.Prior(prior.mu_0, prior.scalars, prior.Psi_0, prior.L_0, prior.noise)
 
 
 @kernel
-def add_scatter(prior: Prior, n: float, statistics: Statistics, k: int, centre: FloatArray, S: FloatArray) -> None:
+def add_scatter(prior: TiedPrior, n: float, statistics: Statistics, k: int, centre: FloatArray, S: FloatArray) -> None:
     """S (D, D), the lower triangle, += what cluster k of n > 0 rows adds to Psi_0 with its mean integrated out:
 
     sum (x - xbar)(x - xbar)' + (kappa_0 n / (kappa_0 + n)) (xbar - mu_0)(xbar - mu_0)', centre (P,) being the point
@@ -123,7 +100,7 @@ def add_scatter(prior: Prior, n: float, statistics: Statistics, k: int, centre: 
 
 
 @kernel
-def log_marginal_of(prior: Prior, n: float, quadratic: float) -> float:
+def log_marginal_of(prior: TiedPrior, n: float, quadratic: float) -> float:
     """log density of n rows of one cluster given Sigma, from the quadratic form; see :func:`log_marginal`."""
     W, kappa_0, D = prior.W[0], prior.scalars[KAPPA], prior.mu_0.shape[0]
     log_density = log_diagonal(W) - 0.5 * D * math.log(2.0 * math.pi) - noise_exponent(prior.noise, W)
@@ -133,10 +110,10 @@ def log_marginal_of(prior: Prior, n: float, quadratic: float) -> float:
 # --- The family's verbs ---------------------------------------------------------------------------------------------
 
 
-@generic.draw_shared.of(Prior)
+@generic.draw_shared.of(TiedPrior)
 @kernel
 def draw_shared(
-    prior: Prior, rng: np.random.Generator, statistics: Statistics, t: int, centre: FloatArray, scratch: Scratch
+    prior: TiedPrior, rng: np.random.Generator, statistics: Statistics, t: int, centre: FloatArray, scratch: TiedScratch
 ) -> int:
     """Sigma ~ InverseWishart(nu_0 + N, Psi_0 + sum_k [scatter_k + shrink_k (xbar_k - mu_0)(xbar_k - mu_0)'] + N R).
 
@@ -154,18 +131,18 @@ def draw_shared(
     return draw_precision(rng, prior.scalars[NU] + total, Psi_n, prior.W[0])
 
 
-@generic.draw.of(Prior)
+@generic.draw.of(TiedPrior)
 @kernel
 def draw(
-    prior: Prior,
+    prior: TiedPrior,
     rng: np.random.Generator,
     n: float,
     statistics: Statistics,
     k: int,
     centre: FloatArray,
-    parameters: Parameters,
+    parameters: TiedParameters,
     j: int,
-    scratch: Scratch,
+    scratch: TiedScratch,
 ) -> int:
     """mu_k ~ N((kappa_0 mu_0 + n xbar) / (kappa_0 + n), Sigma / (kappa_0 + n))."""
     own, mu, mu_n, kappa_0 = statistics.block[k], centre[k], scratch.mu_n, prior.scalars[KAPPA]
@@ -177,25 +154,25 @@ def draw(
     return 0
 
 
-@generic.prepare.of(Prior)
+@generic.prepare.of(TiedPrior)
 @kernel
-def prepare(prior: Prior, parameters: Parameters, j: int, components: Components, k: int) -> float:
+def prepare(prior: TiedPrior, parameters: TiedParameters, j: int, components: TiedComponents, k: int) -> float:
     """log|W| - (D/2) log 2 pi - tr(R Sigma^-1) / 2."""
     W = prior.W[0]
     ready(W, components.V, components.centre[k], components.c[k])
     return log_diagonal(W) - 0.5 * W.shape[0] * math.log(2.0 * math.pi) - noise_exponent(prior.noise, W)
 
 
-@generic.draw_hyper.of(Prior)
+@generic.draw_hyper.of(TiedPrior)
 @kernel
 def draw_hyper(
-    prior: Prior,
+    prior: TiedPrior,
     rng: np.random.Generator,
     hyper: Hyperprior,
     t: int,
-    parameters: Parameters,
+    parameters: TiedParameters,
     centre: FloatArray,
-    scratch: Scratch,
+    scratch: TiedScratch,
 ) -> int:
     """Psi_0 given the one covariance, then kappa_0 given the means, where they are learned."""
     W, D = prior.W, prior.mu_0.shape[0]
@@ -214,7 +191,7 @@ def draw_hyper(
 
 
 @kernel
-def _squared_distance(prior: Prior, mu: FloatArray) -> float:
+def _squared_distance(prior: TiedPrior, mu: FloatArray) -> float:
     """|W (mu - mu_0)|^2, mu (at least D,)."""
     W, result = prior.W, 0.0
     for i in range(prior.mu_0.shape[0]):
@@ -225,9 +202,11 @@ def _squared_distance(prior: Prior, mu: FloatArray) -> float:
     return result
 
 
-@generic.log_marginal.of(Prior)
+@generic.log_marginal.of(TiedPrior)
 @kernel
-def log_marginal(prior: Prior, n: float, statistics: Statistics, k: int, centre: FloatArray, scratch: Scratch) -> float:
+def log_marginal(
+    prior: TiedPrior, n: float, statistics: Statistics, k: int, centre: FloatArray, scratch: TiedScratch
+) -> float:
     """-(n/2) log|2 pi Sigma| + (D/2) log(kappa_0 / (kappa_0 + n)) - tr(Sigma^-1 S) / 2 - n tr(R Sigma^-1) / 2.
 
     S is the matrix of :func:`add_scatter`.
@@ -251,10 +230,10 @@ def log_marginal(prior: Prior, n: float, statistics: Statistics, k: int, centre:
     return log_marginal_of(prior, n, quadratic)
 
 
-@generic.merge.of(Prior)
+@generic.merge.of(TiedPrior)
 @kernel
 def merge(
-    prior: Prior,
+    prior: TiedPrior,
     statistics: Statistics,
     a: int,
     b: int,
@@ -266,16 +245,16 @@ def merge(
     merge_scatter(prior.mu_0.shape[0], statistics, a, b, centre, union, union_centre)
 
 
-@generic.add_row.of(Prior)
+@generic.add_row.of(TiedPrior)
 @kernel
-def add_row(prior: Prior, block: FloatArray, d: FloatArray) -> None:
+def add_row(prior: TiedPrior, block: FloatArray, d: FloatArray) -> None:
     """:func:`add_row_scatter`."""
     add_row_scatter(prior.mu_0.shape[0], block, d)
 
 
-@generic.log_prior.of(Prior)
+@generic.log_prior.of(TiedPrior)
 @kernel
-def log_prior(prior: Prior, parameters: Parameters, centre: FloatArray, count: int) -> float:
+def log_prior(prior: TiedPrior, parameters: TiedParameters, centre: FloatArray, count: int) -> float:
     """log InverseWishart(Sigma | nu_0, Psi_0) + sum_k log N(mu_k | mu_0, Sigma / kappa_0): the first two as one."""
     D, kappa_0 = prior.mu_0.shape[0], prior.scalars[KAPPA]
     log_norm = 0.5 * D * math.log(kappa_0 / (2.0 * math.pi)) + log_diagonal(prior.W[0])
@@ -285,22 +264,22 @@ def log_prior(prior: Prior, parameters: Parameters, centre: FloatArray, count: i
     return total
 
 
-@generic.write_shared.of(Prior)
+@generic.write_shared.of(TiedPrior)
 @kernel
-def write_shared(prior: Prior, covariances: AnyArray, kappa_0: FloatArray, scale: AnyArray, row: int) -> None:
+def write_shared(prior: TiedPrior, covariances: AnyArray, kappa_0: FloatArray, scale: AnyArray, row: int) -> None:
     """kappa_0 and Psi_0. The covariance is written with the means, which rounding ties it to."""
     full.write_shared(as_full(prior), covariances, kappa_0, scale, row)
 
 
-@generic.erase.of(Prior)
+@generic.erase.of(TiedPrior)
 @kernel
-def erase(prior: Prior, covariances: AnyArray, k: int) -> None:
+def erase(prior: TiedPrior, covariances: AnyArray, k: int) -> None:
     """A component has no covariance of its own."""
 
 
-@generic.swap.of(Components)
+@generic.swap.of(TiedComponents)
 @kernel
-def swap(components: Components, parameters: Parameters, a: int, b: int) -> None:
+def swap(components: TiedComponents, parameters: TiedParameters, a: int, b: int) -> None:
     """c, log_c and the centre."""
     log_c = components.log_c
     log_c[a], log_c[b] = log_c[b], log_c[a]
@@ -308,9 +287,9 @@ def swap(components: Components, parameters: Parameters, a: int, b: int) -> None
     full.swap_rows(components.centre, a, b)
 
 
-@generic.recall.of(Prior)
+@generic.recall.of(TiedPrior)
 @kernel
-def recall(prior: Prior, library: Components, place: int, components: Components, k: int) -> None:
+def recall(prior: TiedPrior, library: TiedComponents, place: int, components: TiedComponents, k: int) -> None:
     """The weight and the mean that were kept, with the covariance of now.
 
     What log_c has of the covariance then is the same for both components of a launch, and cancels.
@@ -319,77 +298,3 @@ def recall(prior: Prior, library: Components, place: int, components: Components
     for i in range(library.centre.shape[1]):
         components.centre[k, i] = library.centre[place, i]
     ready(prior.W[0], components.V, components.centre[k], components.c[k])
-
-
-# --- Row by row: given Sigma, a growing cluster is a count and a mean, both in the coordinates W x ------------------
-
-
-@kernel
-def _multiply(W: FloatArray, x: FloatArray, y: FloatArray) -> None:
-    """Overwrite y by W x, W (D, D) lower triangular."""
-    for i in range(W.shape[0]):
-        total = 0.0
-        for j in range(i + 1):
-            total += W[i, j] * x[j]
-        y[i] = total
-
-
-@kernel
-def _set_constant(prior: Prior, side: Side, k: int, n: float) -> None:
-    """log_c of side k with n rows."""
-    kappa = prior.scalars[KAPPA] + n
-    side.log_c[k] = 0.5 * side.m.shape[1] * math.log(kappa / (kappa + 1.0))
-
-
-@generic.begin.of(Prior)
-@kernel
-def begin(prior: Prior, side: Side, k: int) -> None:
-    """The prior itself. Sigma may be another than when a row was last asked about."""
-    _multiply(prior.W[0], prior.mu_0, side.m[k])
-    side.quadratic[k] = 0.0
-    side.x[0] = np.nan
-    _set_constant(prior, side, k, 0.0)
-
-
-@generic.log_predictive.of(Prior)
-@kernel
-def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> float:
-    """log N(x | mu_n, Sigma (1 + 1 / kappa_n)): (D/2) log(kappa_n / (kappa_n + 1)) - q / 2, up to a constant,
-
-    q = kappa_n / (kappa_n + 1) |W x - W mu_n|^2. W x is computed once for both sides.
-    """
-    D, y, m = x.shape[0], side.y, side.m[k]
-    known = True
-    for i in range(D):
-        known = known and x[i] == side.x[i]
-    if not known:
-        for i in range(D):
-            side.x[i] = x[i]
-        _multiply(prior.W[0], x, y)
-    q = 0.0
-    for i in range(D):
-        q += (y[i] - m[i]) ** 2
-    kappa = prior.scalars[KAPPA] + n
-    side.last[k] = kappa / (kappa + 1.0) * q
-    return side.log_c[k] - 0.5 * side.last[k]
-
-
-@generic.grow.of(Prior)
-@kernel
-def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
-    """W mu_n moves towards W x, and the quadratic form grows."""
-    kappa, m = prior.scalars[KAPPA] + n, side.m[k]
-    for i in range(m.shape[0]):
-        m[i] += (side.y[i] - m[i]) / (kappa + 1.0)
-    side.quadratic[k] += side.last[k]
-    _set_constant(prior, side, k, n + 1.0)
-
-
-@generic.log_marginal_side.of(Prior)
-@kernel
-def log_marginal_side(prior: Prior, side: Side, k: int, n: float, scratch: Scratch) -> float:
-    """From the sum of the rows' quadratic forms, each given those before it."""
-    return log_marginal_of(prior, n, side.quadratic[k])
-
-
-FAMILY = Family(block_size, new_components, new_parameters, new_scratch, new_side, block_of)

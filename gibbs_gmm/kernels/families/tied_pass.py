@@ -12,7 +12,7 @@ from gibbs_gmm.kernels.tile import TILE, Workspace
 from gibbs_gmm.kernels.types import FloatArray
 
 
-class Components(NamedTuple):
+class TiedComponents(NamedTuple):
     """What the label pass needs of the components, in coordinates shifted by ``loc``.
 
     V (D, D) lower triangular with V'V = log2(e) Sigma^-1, for all; c (K, D) = -V mu_k; log_c (K,) = log2 of weight
@@ -26,9 +26,9 @@ class Components(NamedTuple):
     centre: FloatArray
 
 
-def new_components(K: int, D: int) -> Components:
+def new_components(K: int, D: int) -> TiedComponents:
     """Room for K components."""
-    return Components(np.zeros((D, D)), np.zeros((K, D)), np.zeros(K), zeros(K, padded(D)))
+    return TiedComponents(np.zeros((D, D)), np.zeros((K, D)), np.zeros(K), zeros(K, padded(D)))
 
 
 @kernel
@@ -77,9 +77,9 @@ def _multiply_rows(V: FloatArray, work: Workspace) -> None:
                 Xt[i + r, b] = acc[r, b]
 
 
-@generic.log_weights.of(Components)
+@generic.log_weights.of(TiedComponents)
 @kernel
-def log_weights(components: Components, K: int, work: Workspace) -> None:
+def log_weights(components: TiedComponents, K: int, work: Workspace) -> None:
     """The quadratic form is |y_b + c_k|^2, y_b = V x_b, four columns at a time."""
     c = components.c
     Xt, lw, top, q = work.Xt, work.lw, work.top, work.q
@@ -112,23 +112,23 @@ def log_weights(components: Components, K: int, work: Workspace) -> None:
                 top[b] = value if value > top[b] else top[b]
 
 
-@generic.accumulate.of(Components)
+@generic.accumulate.of(TiedComponents)
 @kernel
-def accumulate(components: Components, size: int, work: Workspace, statistics: Statistics) -> None:
+def accumulate(components: TiedComponents, size: int, work: Workspace, statistics: Statistics) -> None:
     """:func:`accumulate_scatter` about the components' centres."""
     accumulate_scatter(size, components.centre, work, statistics)
 
 
-@generic.flush.of(Components)
+@generic.flush.of(TiedComponents)
 @kernel
-def flush(components: Components, K: int, work: Workspace, statistics: Statistics) -> None:
+def flush(components: TiedComponents, K: int, work: Workspace, statistics: Statistics) -> None:
     """:func:`flush_scatter`."""
     flush_scatter(K, work, statistics)
 
 
-@generic.log_odds.of(Components)
+@generic.log_odds.of(TiedComponents)
 @kernel
-def log_odds(components: Components, x: FloatArray) -> float:
+def log_odds(components: TiedComponents, x: FloatArray) -> float:
     """By the quadratic forms."""
     V, c, log_c = components.V, components.c, components.log_c
     result = log_c[0] - log_c[1]
@@ -140,9 +140,9 @@ def log_odds(components: Components, x: FloatArray) -> float:
     return result
 
 
-@generic.ball.of(Components)
+@generic.ball.of(TiedComponents)
 @kernel
-def ball(components: Components, k: int, x: FloatArray, scale: FloatArray) -> None:
+def ball(components: TiedComponents, k: int, x: FloatArray, scale: FloatArray) -> None:
     """V = diag(1 / scale), for all components."""
     V, c, centre = components.V, components.c, components.centre
     D = V.shape[0]
@@ -155,9 +155,9 @@ def ball(components: Components, k: int, x: FloatArray, scale: FloatArray) -> No
     components.log_c[k] = 0.0
 
 
-@generic.keep.of(Components)
+@generic.keep.of(TiedComponents)
 @kernel
-def keep(components: Components, k: int, library: Components, place: int) -> None:
+def keep(components: TiedComponents, k: int, library: TiedComponents, place: int) -> None:
     """The weight and the mean: V is that of the chain when the library is used."""
     library.log_c[place] = components.log_c[k]
     for i in range(components.centre.shape[1]):

@@ -18,14 +18,14 @@ from gibbs_gmm.kernels.families.rounding import (
     draw_scatter,
     set_attenuation,
 )
-from gibbs_gmm.kernels.families.tied import Parameters, Prior, Scratch
-from gibbs_gmm.kernels.families.tied_pass import Components
+from gibbs_gmm.kernels.families.tied import TiedParameters, TiedPrior, TiedScratch
+from gibbs_gmm.kernels.families.tied_pass import TiedComponents
 from gibbs_gmm.kernels.linalg import invert_lower, outer_lower
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 
 @kernel
-def _add_means(prior: Prior, statistics: Statistics, t: int, mean: FloatArray, Psi_n: FloatArray) -> None:
+def _add_means(prior: TiedPrior, statistics: Statistics, t: int, mean: FloatArray, Psi_n: FloatArray) -> None:
     """Psi_n += Psi_0 + sum_k (kappa_0 n / (kappa_0 + n)) (mean_k - mu_0)(mean_k - mu_0)', the lower triangle."""
     D, kappa_0 = Psi_n.shape[0], prior.scalars[KAPPA]
     for i in range(D):
@@ -43,11 +43,11 @@ def _add_means(prior: Prior, statistics: Statistics, t: int, mean: FloatArray, P
 @kernel
 def draw_all_unrounded(
     rng: np.random.Generator,
-    prior: Prior,
+    prior: TiedPrior,
     statistics: Statistics,
     t: int,
     centre: FloatArray,
-    scratch: Scratch,
+    scratch: TiedScratch,
     mu: FloatArray,
     W: FloatArray,
 ) -> int:
@@ -96,12 +96,12 @@ def draw_all_unrounded(
 
 @kernel
 def _write_covariance(
-    prior: Prior,
+    prior: TiedPrior,
     rng: np.random.Generator,
     statistics: Statistics,
-    parameters: Parameters,
-    components: Components,
-    scratch: Scratch,
+    parameters: TiedParameters,
+    components: TiedComponents,
+    scratch: TiedScratch,
     covariance: AnyArray,
 ) -> None:
     """Sigma into covariance (D, D), and the means of the clusters as a draw has them into the parameters."""
@@ -119,18 +119,18 @@ def _write_covariance(
     outer_lower(V, covariance)
 
 
-@generic.write.of(Prior)
+@generic.write.of(TiedPrior)
 @kernel
 def write(
-    prior: Prior,
+    prior: TiedPrior,
     rng: np.random.Generator,
     n: float,
     statistics: Statistics,
     k: int,
-    parameters: Parameters,
-    components: Components,
+    parameters: TiedParameters,
+    components: TiedComponents,
     loc: FloatArray,
-    scratch: Scratch,
+    scratch: TiedScratch,
     means: AnyArray,
     covariances: AnyArray,
 ) -> None:
