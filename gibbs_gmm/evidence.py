@@ -17,15 +17,17 @@ from gibbs_gmm import checks, seeds, trace_arrays
 from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.families.generic import log_marginal
 from gibbs_gmm.kernels.sampler.moves import Moves
-from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.families import ComponentPrior, component_prior, prior_from_dict
+from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.assemble import initial_state
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
+from gibbs_gmm.sampler.one_cluster_gamma import log_one_cluster_gamma
 from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
@@ -219,7 +221,7 @@ def log_evidence(
     data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
     spawned = root.spawn(n_chains + REPLICATES)
-    first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
+    first, first_error = _one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
     if n_max > 1:
         runs, written = [], trace_arrays.fields(prior, False, False)
@@ -259,6 +261,15 @@ def log_evidence(
             "round_trips": trips,
         },
     )
+
+
+def _one_cluster(
+    data: Data, prior: ComponentPrior, seeds: list[np.random.SeedSequence], threads: int
+) -> tuple[float, float]:
+    """log p(X | n = 1) and its standard error. One component shares its covariance with none: tied is full then."""
+    if isinstance(prior, NormalInverseGamma):
+        return log_one_cluster_gamma(data, prior), 0.0
+    return log_one_cluster(data, dataclasses.replace(prior, covariance_type="full"), seeds, threads)
 
 
 # --- The run ---

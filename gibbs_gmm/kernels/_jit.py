@@ -59,6 +59,13 @@ class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
     of the index is lost, and compiled again.
     """
 
+    def _load_index(self) -> dict[Any, Any]:
+        """The index; empty where it cannot be read, such as one that names types of another version."""
+        try:
+            return cast("dict[Any, Any]", super()._load_index())
+        except Exception:  # whatever unpickling raises
+            return {}
+
     def save(self, key: Any, data: Any) -> None:
         """Write the code, then the index that speaks of it."""
         overloads = self._load_index()
@@ -116,7 +123,13 @@ class Verb:
         return self._own[type(arguments[0])](*arguments)
 
     def of(self, *kinds: type) -> Callable[[F], F]:
-        """Register the kernel decorated as the verb of these named tuples."""
+        """Register the kernel decorated as the verb of these named tuples, whose names must differ.
+
+        numba tells types of functions apart by what they are printed as, and would take one family's for another's.
+        """
+        names = {kind.__name__: kind for kind in self._own} | {kind.__name__: kind for kind in kinds}
+        if len(names) != len({*self._own, *kinds}):
+            raise ValueError(f"families must have tuples of different names, got {sorted(names)}")
 
         def register(function: F) -> F:
             self._own.update(dict.fromkeys(kinds, function))

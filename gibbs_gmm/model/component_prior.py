@@ -10,10 +10,11 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.data import Observations
-from gibbs_gmm.kernels.families import FULL
+from gibbs_gmm.kernels.families import FULL, TIED
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
+from gibbs_gmm.kernels.families.tied import with_covariance
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.columns import noise_axes
 from gibbs_gmm.trace_arrays import Field
@@ -228,20 +229,21 @@ class NormalInverseWishart:
             covariance_type=covariance_type,
         )
 
-    def as_kernel(self, loc: FloatArray) -> Prior:
+    def as_kernel(self, loc: FloatArray) -> Any:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
         L_0 = np.asarray(np.linalg.cholesky(self.Psi_0), np.float64)
         log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
         scalars = np.array([self.kappa_0, self.nu_0, log_norm])
-        return Prior(self.mu_0 - loc, scalars, self.Psi_0.copy(), L_0, self.resolution**2 / 12.0)
+        prior = Prior(self.mu_0 - loc, scalars, self.Psi_0.copy(), L_0, self.resolution**2 / 12.0)
+        return with_covariance(prior) if self.covariance_type == "tied" else prior
 
     @property
     def family(self) -> Family:
         """How the kernels make room for components of this kind."""
-        return FULL
+        return TIED if self.covariance_type == "tied" else FULL
 
     def hyper_as_kernel(self) -> Hyperprior:
-        """The laws of Psi_0 and kappa_0 as the kernels take them."""
+        """The laws of Psi_0 and kappa_0 as the kernels take them: the same whether components share a covariance."""
         D, df, shrinkage = self.n_features, self.Psi_0_df or 0.0, self.Psi_0_shrinkage or 0.0
         axes = np.zeros((0, 0)) if self.axes is None else self.axes.copy()
         back, rate = np.zeros((0, 0)), np.zeros((D, D))

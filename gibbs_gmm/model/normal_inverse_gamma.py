@@ -166,14 +166,14 @@ class NormalInverseGamma:
             resolution=data.resolution,
         )
 
-    def as_kernel(self, loc: FloatArray) -> diagonal.Prior | spherical.Prior:
+    def as_kernel(self, loc: FloatArray) -> diagonal.DiagonalPrior | spherical.SphericalPrior:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
         D, mu_0, noise = self.n_features, self.mu_0 - loc, self.resolution**2 / 12.0
         if isinstance(self.b_0, float):
             log_norm = spherical.log_normaliser(D, self.kappa_0, self.a_0, self.b_0)
-            return spherical.Prior(mu_0, np.array([self.kappa_0, self.a_0, log_norm, self.b_0]), noise)
+            return spherical.SphericalPrior(mu_0, np.array([self.kappa_0, self.a_0, log_norm, self.b_0]), noise)
         log_norm = diagonal.log_normaliser(D, self.kappa_0, self.a_0, float(np.log(self.b_0).sum()))
-        return diagonal.Prior(mu_0, np.array([self.kappa_0, self.a_0, log_norm]), self.b_0.copy(), noise)
+        return diagonal.DiagonalPrior(mu_0, np.array([self.kappa_0, self.a_0, log_norm]), self.b_0.copy(), noise)
 
     def hyper_as_kernel(self) -> Hyper:
         """The laws of b_0 and kappa_0 as the kernels take them."""

@@ -13,9 +13,9 @@ from scipy.special import gammaln
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.diagonal_pass import (
-    Components,
-    Parameters,
-    Scratch,
+    DiagonalComponents,
+    DiagonalParameters,
+    DiagonalScratch,
     block_of,
     block_size,
     copy_component,
@@ -31,10 +31,10 @@ from gibbs_gmm.kernels.linalg import gather_log
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 KAPPA, A, LOG_NORM = 0, 1, 2
-"""Places in ``Prior.scalars``: kappa_0, a_0, and the log of the density's normalising constant."""
+"""Places in ``DiagonalPrior.scalars``: kappa_0, a_0, and the log of the density's normalising constant."""
 
 
-class Prior(NamedTuple):
+class DiagonalPrior(NamedTuple):
     """mu_0 (D,), scalars (3,), b_0 (D,), and the variance (D,) that its resolution leaves to a value, r_d^2 / 12."""
 
     mu_0: FloatArray
@@ -56,7 +56,7 @@ class Hyper(NamedTuple):
     kappa_most: float
 
 
-class Side(NamedTuple):
+class DiagonalSide(NamedTuple):
     """Two growing clusters.
 
     mu, b (2, D) of the posterior; log_b (2,) = sum_d log b_d; log_c (2,) the constant of the predictive density;
@@ -72,11 +72,11 @@ class Side(NamedTuple):
     log_h: FloatArray
 
 
-def new_side(prior: Prior, limit: int) -> Side:
+def new_side(prior: DiagonalPrior, limit: int) -> DiagonalSide:
     """Room for two clusters of up to ``limit`` rows."""
     D, a = len(prior.mu_0), prior.scalars[A] + 0.5 * np.arange(limit + 1)
     log_b, log_c, log_tail = np.zeros((3, 2))
-    return Side(np.zeros((2, D)), np.zeros((2, D)), log_b, log_c, log_tail, D * (gammaln(a + 0.5) - gammaln(a)))
+    return DiagonalSide(np.zeros((2, D)), np.zeros((2, D)), log_b, log_c, log_tail, D * (gammaln(a + 0.5) - gammaln(a)))
 
 
 # --- One column -----------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def log_normaliser(D: int, kappa_0: float, a_0: float, log_b_0: float) -> float:
 
 
 @kernel
-def normalise(prior: Prior) -> None:
+def normalise(prior: DiagonalPrior) -> None:
     """Set the normalising constant of a prior whose hyperparameters have changed."""
     log_b_0 = 0.0
     for b in prior.b_0:
@@ -148,10 +148,15 @@ def normalise(prior: Prior) -> None:
     prior.scalars[LOG_NORM] = log_normaliser(prior.b_0.shape[0], prior.scalars[KAPPA], prior.scalars[A], log_b_0)
 
 
-@generic.draw_shared.of(Prior)
+@generic.draw_shared.of(DiagonalPrior)
 @kernel
 def draw_shared(
-    prior: Prior, rng: np.random.Generator, statistics: Statistics, t: int, centre: FloatArray, scratch: Scratch
+    prior: DiagonalPrior,
+    rng: np.random.Generator,
+    statistics: Statistics,
+    t: int,
+    centre: FloatArray,
+    scratch: DiagonalScratch,
 ) -> int:
     """Components share nothing."""
     return 0
@@ -164,18 +169,18 @@ def draw_column(rng: np.random.Generator, mu_n: float, kappa_n: float, a_n: floa
     return mu_n + rng.standard_normal() / w / math.sqrt(kappa_n), w
 
 
-@generic.draw.of(Prior)
+@generic.draw.of(DiagonalPrior)
 @kernel
 def draw(
-    prior: Prior,
+    prior: DiagonalPrior,
     rng: np.random.Generator,
     n: float,
     statistics: Statistics,
     k: int,
     centre: FloatArray,
-    parameters: Parameters,
+    parameters: DiagonalParameters,
     j: int,
-    scratch: Scratch,
+    scratch: DiagonalScratch,
 ) -> int:
     """:func:`draw_column` in each column. A width that is not a positive number is a pivot that fails."""
     own, w, kappa_n, a_n = statistics.block[k], parameters.w[j], prior.scalars[KAPPA] + n, prior.scalars[A] + 0.5 * n
@@ -187,16 +192,18 @@ def draw(
     return 0
 
 
-@generic.prepare.of(Prior)
+@generic.prepare.of(DiagonalPrior)
 @kernel
-def prepare(prior: Prior, parameters: Parameters, j: int, components: Components, k: int) -> float:
+def prepare(
+    prior: DiagonalPrior, parameters: DiagonalParameters, j: int, components: DiagonalComponents, k: int
+) -> float:
     """:func:`ready`."""
     return ready(prior.noise, parameters, j, components, k)
 
 
 @kernel
 def draw_kappa(
-    rng: np.random.Generator, hyper: Hyper, mu_0: FloatArray, t: int, parameters: Parameters, centre: FloatArray
+    rng: np.random.Generator, hyper: Hyper, mu_0: FloatArray, t: int, parameters: DiagonalParameters, centre: FloatArray
 ) -> float:
     """kappa_0 given t components, Gamma(kappa_shape + t D / 2, rate sum_kd w_kd^2 (mu_kd - mu_0d)^2 / 2), truncated."""
     D, w, rate = mu_0.shape[0], parameters.w, 0.0
@@ -207,16 +214,16 @@ def draw_kappa(
     return draw_truncated_gamma(rng, hyper.kappa_shape + 0.5 * t * D, rate, hyper.kappa_most)
 
 
-@generic.draw_hyper.of(Prior)
+@generic.draw_hyper.of(DiagonalPrior)
 @kernel
 def draw_hyper(
-    prior: Prior,
+    prior: DiagonalPrior,
     rng: np.random.Generator,
     hyper: Hyper,
     t: int,
-    parameters: Parameters,
+    parameters: DiagonalParameters,
     centre: FloatArray,
-    scratch: Scratch,
+    scratch: DiagonalScratch,
 ) -> int:
     """b_0d ~ Gamma(shape + t a_0, rate_d + sum_k 1 / sigma^2_kd), then kappa_0, where they are learned."""
     w = parameters.w
@@ -236,16 +243,18 @@ def draw_hyper(
 
 
 @kernel
-def log_marginal_of(prior: Prior, n: float, log_b_n: float) -> float:
+def log_marginal_of(prior: DiagonalPrior, n: float, log_b_n: float) -> float:
     """log density of n rows from sum_d log b_nd, the ratio of the normalising constants times (2 pi)^(-n D / 2)."""
     D = prior.b_0.shape[0]
     log_norm_n = log_normaliser(D, prior.scalars[KAPPA] + n, prior.scalars[A] + 0.5 * n, log_b_n)
     return prior.scalars[LOG_NORM] - log_norm_n - 0.5 * n * D * math.log(2.0 * math.pi)
 
 
-@generic.log_marginal.of(Prior)
+@generic.log_marginal.of(DiagonalPrior)
 @kernel
-def log_marginal(prior: Prior, n: float, statistics: Statistics, k: int, centre: FloatArray, scratch: Scratch) -> float:
+def log_marginal(
+    prior: DiagonalPrior, n: float, statistics: Statistics, k: int, centre: FloatArray, scratch: DiagonalScratch
+) -> float:
     """The ratio of the normalising constants of prior and posterior (Murphy 2007)."""
     total, product = 0.0, 1.0
     for d in range(prior.b_0.shape[0]):
@@ -254,10 +263,10 @@ def log_marginal(prior: Prior, n: float, statistics: Statistics, k: int, centre:
     return log_marginal_of(prior, n, total + math.log(product))
 
 
-@generic.merge.of(Prior)
+@generic.merge.of(DiagonalPrior)
 @kernel
 def merge(
-    prior: Prior,
+    prior: DiagonalPrior,
     statistics: Statistics,
     a: int,
     b: int,
@@ -277,18 +286,18 @@ def merge(
         own[P + d] = scatter_a + scatter_b + n_a * n_b / n * (mean_a - mean_b) * (mean_a - mean_b)
 
 
-@generic.add_row.of(Prior)
+@generic.add_row.of(DiagonalPrior)
 @kernel
-def add_row(prior: Prior, block: FloatArray, d: FloatArray) -> None:
+def add_row(prior: DiagonalPrior, block: FloatArray, d: FloatArray) -> None:
     """Its squares."""
     P = d.shape[0]
     for i in range(prior.mu_0.shape[0]):
         block[P + i] += d[i] * d[i]
 
 
-@generic.log_prior.of(Prior)
+@generic.log_prior.of(DiagonalPrior)
 @kernel
-def log_prior(prior: Prior, parameters: Parameters, centre: FloatArray, count: int) -> float:
+def log_prior(prior: DiagonalPrior, parameters: DiagonalParameters, centre: FloatArray, count: int) -> float:
     """log_norm + sum_d [(2 a_0 + 3) log w_d - w_d^2 (b_0d + kappa_0 (mu_d - mu_0d)^2 / 2)] for each component."""
     w, kappa_0, a_0 = parameters.w, prior.scalars[KAPPA], prior.scalars[A]
     result = count * prior.scalars[LOG_NORM]
@@ -302,9 +311,11 @@ def log_prior(prior: Prior, parameters: Parameters, centre: FloatArray, count: i
     return result
 
 
-@generic.recall.of(Prior)
+@generic.recall.of(DiagonalPrior)
 @kernel
-def recall(prior: Prior, library: Components, place: int, components: Components, k: int) -> None:
+def recall(
+    prior: DiagonalPrior, library: DiagonalComponents, place: int, components: DiagonalComponents, k: int
+) -> None:
     """A copy."""
     copy_component(library, place, components, k)
 
@@ -312,18 +323,18 @@ def recall(prior: Prior, library: Components, place: int, components: Components
 # --- A trace --------------------------------------------------------------------------------------------------------
 
 
-@generic.write.of(Prior)
+@generic.write.of(DiagonalPrior)
 @kernel
 def write(
-    prior: Prior,
+    prior: DiagonalPrior,
     rng: np.random.Generator,
     n: float,
     statistics: Statistics,
     k: int,
-    parameters: Parameters,
-    components: Components,
+    parameters: DiagonalParameters,
+    components: DiagonalComponents,
     loc: FloatArray,
-    scratch: Scratch,
+    scratch: DiagonalScratch,
     means: AnyArray,
     covariances: AnyArray,
 ) -> None:
@@ -341,18 +352,18 @@ def write(
         covariances[k, d] = 1.0 / (w * w)
 
 
-@generic.write_shared.of(Prior)
+@generic.write_shared.of(DiagonalPrior)
 @kernel
-def write_shared(prior: Prior, covariances: AnyArray, kappa_0: FloatArray, scale: AnyArray, row: int) -> None:
+def write_shared(prior: DiagonalPrior, covariances: AnyArray, kappa_0: FloatArray, scale: AnyArray, row: int) -> None:
     """kappa_0 and b_0, scale (draws, D)."""
     kappa_0[row] = prior.scalars[KAPPA]
     for d in range(scale.shape[1]):
         scale[row, d] = prior.b_0[d]
 
 
-@generic.erase.of(Prior)
+@generic.erase.of(DiagonalPrior)
 @kernel
-def erase(prior: Prior, covariances: AnyArray, k: int) -> None:
+def erase(prior: DiagonalPrior, covariances: AnyArray, k: int) -> None:
     """A row of NaN."""
     for d in range(covariances.shape[1]):
         covariances[k, d] = np.nan
@@ -362,15 +373,15 @@ def erase(prior: Prior, covariances: AnyArray, k: int) -> None:
 
 
 @kernel
-def _set_constant(prior: Prior, side: Side, k: int, n: float) -> None:
+def _set_constant(prior: DiagonalPrior, side: DiagonalSide, k: int, n: float) -> None:
     """log_c of side k with n rows."""
     kappa, D = prior.scalars[KAPPA] + n, prior.mu_0.shape[0]
     side.log_c[k] = side.log_h[int(n)] + 0.5 * D * math.log(kappa / (kappa + 1.0)) - 0.5 * side.log_b[k]
 
 
-@generic.begin.of(Prior)
+@generic.begin.of(DiagonalPrior)
 @kernel
-def begin(prior: Prior, side: Side, k: int) -> None:
+def begin(prior: DiagonalPrior, side: DiagonalSide, k: int) -> None:
     """The prior itself."""
     total, product = 0.0, 1.0
     for d in range(prior.b_0.shape[0]):
@@ -380,9 +391,9 @@ def begin(prior: Prior, side: Side, k: int) -> None:
     _set_constant(prior, side, k, 0.0)
 
 
-@generic.log_predictive.of(Prior)
+@generic.log_predictive.of(DiagonalPrior)
 @kernel
-def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> float:
+def log_predictive(prior: DiagonalPrior, side: DiagonalSide, k: int, n: float, x: FloatArray) -> float:
     """log_c - (a_n + 1/2) log_tail, a product of t densities of 2 a_n degrees of freedom.
 
     log_tail = sum_d log(1 + kappa_n / (kappa_n + 1) (x_d - mu_d)^2 / (2 b_d)): by so much grows sum_d log b_d when x
@@ -397,9 +408,9 @@ def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) ->
     return side.log_c[k] - (prior.scalars[A] + 0.5 * n + 0.5) * side.log_tail[k]
 
 
-@generic.grow.of(Prior)
+@generic.grow.of(DiagonalPrior)
 @kernel
-def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
+def grow(prior: DiagonalPrior, side: DiagonalSide, k: int, n: float, x: FloatArray) -> None:
     """mu and b."""
     mu, b, kappa = side.mu[k], side.b[k], prior.scalars[KAPPA] + n
     shrink = 0.5 * kappa / (kappa + 1.0)
@@ -411,9 +422,9 @@ def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
     _set_constant(prior, side, k, n + 1.0)
 
 
-@generic.log_marginal_side.of(Prior)
+@generic.log_marginal_side.of(DiagonalPrior)
 @kernel
-def log_marginal_side(prior: Prior, side: Side, k: int, n: float, scratch: Scratch) -> float:
+def log_marginal_side(prior: DiagonalPrior, side: DiagonalSide, k: int, n: float, scratch: DiagonalScratch) -> float:
     """From b_n with what the resolution adds: rows are allocated without it."""
     total, product = 0.0, 1.0
     for d in range(prior.b_0.shape[0]):

@@ -1,4 +1,4 @@
-"""Components whose covariances are diagonal, in the label pass: quadratic forms, and sufficient statistics.
+"""DiagonalComponents whose covariances are diagonal, in the label pass: quadratic forms, and sufficient statistics.
 
 Spherical components are the same here, with one width for all columns.
 """
@@ -20,7 +20,7 @@ _CHUNK = 16
 """Columns of a tile that all components read before the next ones are: 16 KB, half of a first-level cache."""
 
 
-class Components(NamedTuple):
+class DiagonalComponents(NamedTuple):
     """What the label pass needs of each component, in coordinates shifted by ``loc``.
 
     a (K, D) with a^2 = log2(e) / (2 sigma^2); c (K, D) = -a mu; log_c (K,) = log2 of weight times normalising constant;
@@ -33,16 +33,16 @@ class Components(NamedTuple):
     centre: FloatArray
 
 
-class Parameters(NamedTuple):
+class DiagonalParameters(NamedTuple):
     """w (K, D) = 1 / sigma, of a spherical component the same in all columns. The means are the components' centres."""
 
     w: FloatArray
 
 
-class Scratch(NamedTuple):
+class DiagonalScratch(NamedTuple):
     """Places for one component's parameters and for a mean (D,)."""
 
-    parameters: Parameters
+    parameters: DiagonalParameters
     mu: FloatArray
 
 
@@ -58,23 +58,23 @@ def block_of(d: FloatArray) -> FloatArray:
     return block
 
 
-def new_components(K: int, D: int) -> Components:
+def new_components(K: int, D: int) -> DiagonalComponents:
     """Room for K components."""
-    return Components(np.zeros((K, D)), np.zeros((K, D)), np.zeros(K), zeros(K, padded(D)))
+    return DiagonalComponents(np.zeros((K, D)), np.zeros((K, D)), np.zeros(K), zeros(K, padded(D)))
 
 
-def new_parameters(K: int, D: int) -> Parameters:
+def new_parameters(K: int, D: int) -> DiagonalParameters:
     """Room for K components."""
-    return Parameters(np.zeros((K, D)))
+    return DiagonalParameters(np.zeros((K, D)))
 
 
-def new_scratch(D: int) -> Scratch:
-    """Scratch for D columns."""
-    return Scratch(new_parameters(1, D), np.zeros(D))
+def new_scratch(D: int) -> DiagonalScratch:
+    """DiagonalScratch for D columns."""
+    return DiagonalScratch(new_parameters(1, D), np.zeros(D))
 
 
 @kernel
-def ready(noise: FloatArray, parameters: Parameters, j: int, components: Components, k: int) -> float:
+def ready(noise: FloatArray, parameters: DiagonalParameters, j: int, components: DiagonalComponents, k: int) -> float:
     """:func:`gibbs_gmm.kernels.families.generic.prepare`: sum_d log w_d - (D/2) log 2 pi - sum_d w_d^2 noise_d / 2."""
     w, a, c, centre = parameters.w[j], components.a[k], components.c[k], components.centre[k]
     scale, D = math.sqrt(0.5 * LOG2_E), w.shape[0]
@@ -87,9 +87,9 @@ def ready(noise: FloatArray, parameters: Parameters, j: int, components: Compone
     return total + math.log(product) - 0.5 * (D * math.log(2.0 * math.pi) + exponent)
 
 
-@generic.log_weights.of(Components)
+@generic.log_weights.of(DiagonalComponents)
 @kernel
-def log_weights(components: Components, K: int, work: Workspace) -> None:
+def log_weights(components: DiagonalComponents, K: int, work: Workspace) -> None:
     """The quadratic form is sum_d (a_kd x_bd + c_kd)^2.
 
     Four columns' a and c are held in registers; every inner loop runs over the observations of the tile. What is left
@@ -126,9 +126,9 @@ def log_weights(components: Components, K: int, work: Workspace) -> None:
             top[b] = lw[k, b] if lw[k, b] > top[b] else top[b]
 
 
-@generic.accumulate.of(Components)
+@generic.accumulate.of(DiagonalComponents)
 @kernel
-def accumulate(components: Components, size: int, work: Workspace, statistics: Statistics) -> None:
+def accumulate(components: DiagonalComponents, size: int, work: Workspace, statistics: Statistics) -> None:
     """Each row at once: sums and squares are few enough."""
     rows, label, centre, block = work.rows, work.label, components.centre, statistics.block
     P = rows.shape[1]
@@ -139,9 +139,9 @@ def accumulate(components: Components, size: int, work: Workspace, statistics: S
             add_moments(block, 2 * k * P + j, P, rows, b * P + j, centre, k * P + j)
 
 
-@generic.flush.of(Components)
+@generic.flush.of(DiagonalComponents)
 @kernel
-def flush(components: Components, K: int, work: Workspace, statistics: Statistics) -> None:
+def flush(components: DiagonalComponents, K: int, work: Workspace, statistics: Statistics) -> None:
     """No row waits."""
 
 
@@ -151,9 +151,9 @@ def _swap_rows(A: FloatArray, a: int, b: int) -> None:
         A[a, i], A[b, i] = A[b, i], A[a, i]
 
 
-@generic.swap.of(Components)
+@generic.swap.of(DiagonalComponents)
 @kernel
-def swap(components: Components, parameters: Parameters, a: int, b: int) -> None:
+def swap(components: DiagonalComponents, parameters: DiagonalParameters, a: int, b: int) -> None:
     """Both forms of the widths, c, log_c and the centre."""
     log_c = components.log_c
     log_c[a], log_c[b] = log_c[b], log_c[a]
@@ -163,9 +163,9 @@ def swap(components: Components, parameters: Parameters, a: int, b: int) -> None
     _swap_rows(parameters.w, a, b)
 
 
-@generic.ball.of(Components)
+@generic.ball.of(DiagonalComponents)
 @kernel
-def ball(components: Components, k: int, x: FloatArray, scale: FloatArray) -> None:
+def ball(components: DiagonalComponents, k: int, x: FloatArray, scale: FloatArray) -> None:
     """Widths in proportion to the columns' scales."""
     a, c, centre = components.a, components.c, components.centre
     for d in range(a.shape[1]):
@@ -176,7 +176,7 @@ def ball(components: Components, k: int, x: FloatArray, scale: FloatArray) -> No
 
 
 @kernel
-def copy_component(source: Components, k: int, to: Components, place: int) -> None:
+def copy_component(source: DiagonalComponents, k: int, to: DiagonalComponents, place: int) -> None:
     """Copy component k to a place of others."""
     to.log_c[place] = source.log_c[k]
     for i in range(source.centre.shape[1]):
@@ -186,16 +186,16 @@ def copy_component(source: Components, k: int, to: Components, place: int) -> No
         to.c[place, d] = source.c[k, d]
 
 
-@generic.keep.of(Components)
+@generic.keep.of(DiagonalComponents)
 @kernel
-def keep(components: Components, k: int, library: Components, place: int) -> None:
+def keep(components: DiagonalComponents, k: int, library: DiagonalComponents, place: int) -> None:
     """A copy."""
     copy_component(components, k, library, place)
 
 
-@generic.log_odds.of(Components)
+@generic.log_odds.of(DiagonalComponents)
 @kernel
-def log_odds(components: Components, x: FloatArray) -> float:
+def log_odds(components: DiagonalComponents, x: FloatArray) -> float:
     """By the quadratic forms."""
     a, c, log_c = components.a, components.c, components.log_c
     result = log_c[0] - log_c[1]

@@ -409,7 +409,8 @@ def erase(prior: Prior, covariances: AnyArray, k: int) -> None:
 
 
 @kernel
-def _swap_rows(A: FloatArray, a: int, b: int) -> None:
+def swap_rows(A: FloatArray, a: int, b: int) -> None:
+    """Exchange rows a and b."""
     for i in range(A.shape[1]):
         A[a, i], A[b, i] = A[b, i], A[a, i]
 
@@ -420,11 +421,11 @@ def swap(components: Components, parameters: Parameters, a: int, b: int) -> None
     """Both forms of W, c, log_c and the centre."""
     log_c = components.log_c
     log_c[a], log_c[b] = log_c[b], log_c[a]
-    _swap_rows(components.c, a, b)
-    _swap_rows(components.centre, a, b)
+    swap_rows(components.c, a, b)
+    swap_rows(components.centre, a, b)
     for i in range(parameters.W.shape[1]):
-        _swap_rows(parameters.W[:, i], a, b)
-        _swap_rows(components.W[:, i], a, b)
+        swap_rows(parameters.W[:, i], a, b)
+        swap_rows(components.W[:, i], a, b)
 
 
 @generic.ball.of(Components)

@@ -24,9 +24,9 @@ from gibbs_gmm.kernels.families.diagonal import (
     update_column,
 )
 from gibbs_gmm.kernels.families.diagonal_pass import (
-    Components,
-    Parameters,
-    Scratch,
+    DiagonalComponents,
+    DiagonalParameters,
+    DiagonalScratch,
     block_of,
     block_size,
     new_components,
@@ -38,10 +38,10 @@ from gibbs_gmm.kernels.families.rounding import NEGLIGIBLE, STEPS
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 B = 3
-"""Place of b_0 in ``Prior.scalars``; the other places are those of the diagonal family."""
+"""Place of b_0 in ``SphericalPrior.scalars``; the other places are those of the diagonal family."""
 
 
-class Prior(NamedTuple):
+class SphericalPrior(NamedTuple):
     """mu_0 (D,), scalars (4,), and the variance (D,) that is left to a value by its resolution, r_d^2 / 12."""
 
     mu_0: FloatArray
@@ -49,7 +49,7 @@ class Prior(NamedTuple):
     noise: FloatArray
 
 
-class Side(NamedTuple):
+class SphericalSide(NamedTuple):
     """Two growing clusters.
 
     mu (2, D) and b (2,) of the posterior; log_c (2,) the constant of the predictive density; gap (2,) = |x - mu|^2 of
@@ -63,12 +63,12 @@ class Side(NamedTuple):
     log_h: FloatArray
 
 
-def new_side(prior: Prior, limit: int) -> Side:
+def new_side(prior: SphericalPrior, limit: int) -> SphericalSide:
     """Room for two clusters of up to ``limit`` rows."""
     half = 0.5 * len(prior.mu_0)
     a = prior.scalars[A] + half * np.arange(limit + 1)
     b, log_c, gap = np.zeros((3, 2))
-    return Side(np.zeros((2, len(prior.mu_0))), b, log_c, gap, gammaln(a + half) - gammaln(a))
+    return SphericalSide(np.zeros((2, len(prior.mu_0))), b, log_c, gap, gammaln(a + half) - gammaln(a))
 
 
 @kernel
@@ -81,7 +81,7 @@ def log_normaliser(D: int, kappa_0: float, a_0: float, b_0: float) -> float:
 
 
 @kernel
-def normalise(prior: Prior) -> None:
+def normalise(prior: SphericalPrior) -> None:
     """Set the normalising constant of a prior whose hyperparameters have changed."""
     D, scalars = prior.mu_0.shape[0], prior.scalars
     scalars[LOG_NORM] = log_normaliser(D, scalars[KAPPA], scalars[A], scalars[B])
@@ -95,28 +95,28 @@ def draw_width(rng: np.random.Generator, a_n: float, b_n: float) -> float:
 
 # --- What spherical components have in common with diagonal ones ----------------------------------------------------
 
-generic.draw_shared.of(Prior)(diagonal.draw_shared)
-generic.merge.of(Prior)(diagonal.merge)
-generic.add_row.of(Prior)(diagonal.add_row)
-generic.recall.of(Prior)(diagonal.recall)
-generic.prepare.of(Prior)(diagonal.prepare)
+generic.draw_shared.of(SphericalPrior)(diagonal.draw_shared)
+generic.merge.of(SphericalPrior)(diagonal.merge)
+generic.add_row.of(SphericalPrior)(diagonal.add_row)
+generic.recall.of(SphericalPrior)(diagonal.recall)
+generic.prepare.of(SphericalPrior)(diagonal.prepare)
 
 
 # --- What they have of their own ------------------------------------------------------------------------------------
 
 
-@generic.draw.of(Prior)
+@generic.draw.of(SphericalPrior)
 @kernel
 def draw(
-    prior: Prior,
+    prior: SphericalPrior,
     rng: np.random.Generator,
     n: float,
     statistics: Statistics,
     k: int,
     centre: FloatArray,
-    parameters: Parameters,
+    parameters: DiagonalParameters,
     j: int,
-    scratch: Scratch,
+    scratch: DiagonalScratch,
 ) -> int:
     """a_n = a_0 + n D / 2, b_n = b_0 + what each column adds; then mu. A width that is no positive number fails."""
     own, mu_n, D, b_n = statistics.block[k], scratch.mu, prior.mu_0.shape[0], prior.scalars[B]
@@ -130,16 +130,16 @@ def draw(
     return 0 if 0.0 < w < np.inf else 1
 
 
-@generic.draw_hyper.of(Prior)
+@generic.draw_hyper.of(SphericalPrior)
 @kernel
 def draw_hyper(
-    prior: Prior,
+    prior: SphericalPrior,
     rng: np.random.Generator,
     hyper: Hyper,
     t: int,
-    parameters: Parameters,
+    parameters: DiagonalParameters,
     centre: FloatArray,
-    scratch: Scratch,
+    scratch: DiagonalScratch,
 ) -> int:
     """b_0 ~ Gamma(shape + t a_0, rate + sum_k 1 / sigma^2_k), then kappa_0, where they are learned."""
     scalars = prior.scalars
@@ -158,16 +158,18 @@ def draw_hyper(
 
 
 @kernel
-def log_marginal_of(prior: Prior, n: float, b_n: float) -> float:
+def log_marginal_of(prior: SphericalPrior, n: float, b_n: float) -> float:
     """log density of n rows from b_n, the ratio of the normalising constants times (2 pi)^(-n D / 2)."""
     D = prior.mu_0.shape[0]
     log_norm_n = log_normaliser(D, prior.scalars[KAPPA] + n, prior.scalars[A] + 0.5 * n * D, b_n)
     return prior.scalars[LOG_NORM] - log_norm_n - 0.5 * n * D * math.log(2.0 * math.pi)
 
 
-@generic.log_marginal.of(Prior)
+@generic.log_marginal.of(SphericalPrior)
 @kernel
-def log_marginal(prior: Prior, n: float, statistics: Statistics, k: int, centre: FloatArray, scratch: Scratch) -> float:
+def log_marginal(
+    prior: SphericalPrior, n: float, statistics: Statistics, k: int, centre: FloatArray, scratch: DiagonalScratch
+) -> float:
     """The ratio of the normalising constants of prior and posterior (Murphy 2007)."""
     b_n = prior.scalars[B]
     for d in range(prior.mu_0.shape[0]):
@@ -176,9 +178,9 @@ def log_marginal(prior: Prior, n: float, statistics: Statistics, k: int, centre:
     return log_marginal_of(prior, n, b_n)
 
 
-@generic.log_prior.of(Prior)
+@generic.log_prior.of(SphericalPrior)
 @kernel
-def log_prior(prior: Prior, parameters: Parameters, centre: FloatArray, count: int) -> float:
+def log_prior(prior: SphericalPrior, parameters: DiagonalParameters, centre: FloatArray, count: int) -> float:
     """log_norm + (2 a_0 + 2 + D) log w - w^2 (b_0 + kappa_0 |mu - mu_0|^2 / 2) for each component, w = 1 / sigma."""
     D, kappa_0, a_0, b_0 = prior.mu_0.shape[0], prior.scalars[KAPPA], prior.scalars[A], prior.scalars[B]
     result = count * prior.scalars[LOG_NORM]
@@ -191,18 +193,18 @@ def log_prior(prior: Prior, parameters: Parameters, centre: FloatArray, count: i
     return result
 
 
-@generic.write.of(Prior)
+@generic.write.of(SphericalPrior)
 @kernel
 def write(
-    prior: Prior,
+    prior: SphericalPrior,
     rng: np.random.Generator,
     n: float,
     statistics: Statistics,
     k: int,
-    parameters: Parameters,
-    components: Components,
+    parameters: DiagonalParameters,
+    components: DiagonalComponents,
     loc: FloatArray,
-    scratch: Scratch,
+    scratch: DiagonalScratch,
     means: AnyArray,
     covariances: AnyArray,
 ) -> None:
@@ -228,18 +230,18 @@ def write(
     covariances[k] = 1.0 / (w * w)
 
 
-@generic.write_shared.of(Prior)
+@generic.write_shared.of(SphericalPrior)
 @kernel
-def write_shared(prior: Prior, covariances: AnyArray, kappa_0: FloatArray, scale: AnyArray, row: int) -> None:
+def write_shared(prior: SphericalPrior, covariances: AnyArray, kappa_0: FloatArray, scale: AnyArray, row: int) -> None:
     """kappa_0 and b_0, scale (draws,), or empty."""
     kappa_0[row] = prior.scalars[KAPPA]
     if row < scale.shape[0]:
         scale[row] = prior.scalars[B]
 
 
-@generic.erase.of(Prior)
+@generic.erase.of(SphericalPrior)
 @kernel
-def erase(prior: Prior, covariances: AnyArray, k: int) -> None:
+def erase(prior: SphericalPrior, covariances: AnyArray, k: int) -> None:
     """NaN."""
     covariances[k] = np.nan
 
@@ -248,15 +250,15 @@ def erase(prior: Prior, covariances: AnyArray, k: int) -> None:
 
 
 @kernel
-def _set_constant(prior: Prior, side: Side, k: int, n: float) -> None:
+def _set_constant(prior: SphericalPrior, side: SphericalSide, k: int, n: float) -> None:
     """log_c of side k with n rows."""
     kappa, half = prior.scalars[KAPPA] + n, 0.5 * prior.mu_0.shape[0]
     side.log_c[k] = side.log_h[int(n)] + half * math.log(kappa / (kappa + 1.0) / side.b[k])
 
 
-@generic.begin.of(Prior)
+@generic.begin.of(SphericalPrior)
 @kernel
-def begin(prior: Prior, side: Side, k: int) -> None:
+def begin(prior: SphericalPrior, side: SphericalSide, k: int) -> None:
     """The prior itself."""
     side.b[k] = prior.scalars[B]
     for d in range(prior.mu_0.shape[0]):
@@ -264,9 +266,9 @@ def begin(prior: Prior, side: Side, k: int) -> None:
     _set_constant(prior, side, k, 0.0)
 
 
-@generic.log_predictive.of(Prior)
+@generic.log_predictive.of(SphericalPrior)
 @kernel
-def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> float:
+def log_predictive(prior: SphericalPrior, side: SphericalSide, k: int, n: float, x: FloatArray) -> float:
     """A t density of 2 a_n degrees of freedom.
 
     log_c - (a_n + D / 2) log(1 + kappa_n / (kappa_n + 1) |x - mu|^2 / (2 b))
@@ -280,9 +282,9 @@ def log_predictive(prior: Prior, side: Side, k: int, n: float, x: FloatArray) ->
     return side.log_c[k] - (prior.scalars[A] + 0.5 * D * (n + 1.0)) * tail
 
 
-@generic.grow.of(Prior)
+@generic.grow.of(SphericalPrior)
 @kernel
-def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
+def grow(prior: SphericalPrior, side: SphericalSide, k: int, n: float, x: FloatArray) -> None:
     """mu and b."""
     mu, kappa = side.mu[k], prior.scalars[KAPPA] + n
     side.b[k] += 0.5 * kappa / (kappa + 1.0) * side.gap[k]
@@ -291,9 +293,9 @@ def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
     _set_constant(prior, side, k, n + 1.0)
 
 
-@generic.log_marginal_side.of(Prior)
+@generic.log_marginal_side.of(SphericalPrior)
 @kernel
-def log_marginal_side(prior: Prior, side: Side, k: int, n: float, scratch: Scratch) -> float:
+def log_marginal_side(prior: SphericalPrior, side: SphericalSide, k: int, n: float, scratch: DiagonalScratch) -> float:
     """From b_n with what the resolution adds: rows are allocated without it."""
     b_n = side.b[k]
     for d in range(prior.noise.shape[0]):
