@@ -215,6 +215,12 @@ def test_one_component_is_the_full_family(D: int) -> None:
     )
 
 
+def test_the_default_prior_is_that_of_full_covariances() -> None:
+    X = np.random.default_rng(1).standard_normal((30, 4))
+    full, tied = (gg.NormalInverseWishart.from_data(X, covariance_type=name).to_dict() for name in ("full", "tied"))
+    assert tied == full | {"covariance_type": "tied"}
+
+
 @pytest.mark.parametrize("D", [1, 2, 3])
 def test_log_marginal(D: int) -> None:
     niw, X, z, centre, Sigma = three_clusters(D, niw=some_niw(D)._replace(noise=NOISE[:D]))
