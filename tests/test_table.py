@@ -151,12 +151,13 @@ def test_infinite_values_are_located(path: Path) -> None:
         ('a,"b\nb"\n1,2\n3,4,5\n', "line 4 has 3 fields where 2 are expected"),
         (
             "a\n1\n2\nthree\n4\n",
-            "column 'a' holds numbers, but 'three' in line 4; correct it, or leave the column out with --drop",
+            "column 'a' holds numbers, but 'three' in line 4; correct it, remove the line, or leave the column out "
+            "with --drop",
         ),
         (
             "a\n1\n2\n3\n4\n1_0\nx\n",
-            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, or leave the column "
-            "out with --drop",
+            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, remove the line, or "
+            "leave the column out with --drop",
         ),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
