@@ -150,7 +150,7 @@ def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
     for name, reason in table.left_out.items():
         say(fold(f"  left out  {name}: {reason}", " " * 12))
     for note in table.notes:
-        say(fold(f"  read      {note}", " " * 12))
+        say(fold(f"  note      {note}", " " * 12))
     for message in table.warnings:
         complain("warning", message)
 
