@@ -20,6 +20,7 @@ from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.sampler.assemble import chains_of
+from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
 from gibbs_gmm.sampler.run import run, stack
 from gibbs_gmm.storage.room import require_disk, require_memory
@@ -94,7 +95,8 @@ def fit(
         Threads to use; by default one per available core. Chains come first; threads beyond the number of chains share
         the rows of large data.
     progress : bool
-        Show a progress bar when the run takes long and standard error is a terminal.
+        Show a progress bar when the run takes long and standard error is a terminal or a notebook; elsewhere, a line
+        now and then goes to the log ``gibbs_gmm``.
     save_assignments : bool
         Keep the (chains, draws, N) array of labels.
     checkpoint : path-like, optional
@@ -172,13 +174,17 @@ def fit(
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = observations.as_kernel()
     if checkpoint is None:
-        return warn_if_apart(_in_memory(recipe, data, n_threads, bool(progress), begun, cluster), "fit")
+        with Progress(bool(progress)) as shown:
+            trace = _in_memory(recipe, data, n_threads, shown, begun, cluster)
+        return warn_if_apart(trace, "fit")
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
             folder.require_same(recipe, array, any_seed=rng is None)
             recipe = dataclasses.replace(recipe, seed=folder.recipe()[0].seed)
-        return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "fit")
+        with Progress(bool(progress)) as shown:
+            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+        return warn_if_apart(trace, "fit")
 
 
 def resume(
@@ -239,7 +245,9 @@ def resume(
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
         data = Observations.of(array, recipe.columns).as_kernel()
-        return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "resume")
+        with Progress(bool(progress)) as shown:
+            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+        return warn_if_apart(trace, "resume")
 
 
 def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
@@ -253,7 +261,7 @@ def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | Non
 
 
 def _in_memory(
-    recipe: Recipe, data: Data, threads: int, progress: bool, begun: float, cluster: Cluster | None
+    recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, cluster: Cluster | None
 ) -> Trace:
     """Run all chains and put their draws together."""
     plan = recipe.plan
@@ -277,7 +285,7 @@ def _in_memory(
 
 
 def _in_folder(
-    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: bool, cluster: Cluster | None
+    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, cluster: Cluster | None
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan

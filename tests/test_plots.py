@@ -654,7 +654,7 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
 def test_heavy_packages_are_imported_only_when_used() -> None:
     code = (
         "import sys, gibbs_gmm.plots, gibbs_gmm.posterior.summary, gibbs_gmm.posterior.n_posterior\n"
-        "import gibbs_gmm.command_line.cli, gibbs_gmm.command_line.csv_table\n"
+        "import gibbs_gmm.command_line.cli, gibbs_gmm.command_line.reading.table\n"
         "print([m for m in ('matplotlib', 'arviz_stats', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

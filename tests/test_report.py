@@ -63,8 +63,8 @@ def test_the_table_of_clusters() -> None:
     lines = clusters_csv(partition).splitlines()
     assert lines[:3] == [
         "row,cluster,uncertainty,second,second_probability",
-        f"0,0,{float(partition.uncertainty[0])!r},1,0.4",
-        "1,1,0.0,,",
+        "0,0,0.4,1,0.4",
+        "1,1,0,,",
     ]
     assert len(lines) == 61
 

@@ -251,7 +251,7 @@ def test_a_wrong_file_is_named_and_nothing_unsafe_is_advised(tmp_path: Path, con
 
 
 def test_a_folder_of_the_command_line_is_its_trace(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="it is a folder without a run, with neither the trace"):
+    with pytest.raises(ValueError, match="it is a folder without a run, with neither the draws"):
         gg.load(tmp_path)
     trace = small()
     trace.save(tmp_path / "trace.npz")

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import functools
 import io
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -96,13 +97,18 @@ def find(
     return Findings(trace, array, summary, n_posterior, matched_components(trace), partition, texts or {}, names, lines)
 
 
-def clusters_csv(partition: Partition) -> str:
-    """The cluster of every row (from 0), how uncertain it is, and the second cluster, as the text of a CSV file."""
+def clusters_csv(partition: Partition, named: Mapping[str, Sequence[Any]] | None = None) -> str:
+    """The cluster of every row (from 0), how uncertain it is, and the second cluster, as the text of a CSV file.
+
+    ``named`` are columns that go with the number of the row: its line, its name.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["row", "cluster", "uncertainty", "second", "second_probability"])
+    named = {} if named is None else named
+    writer.writerow(["row", *named, "cluster", "uncertainty", "second", "second_probability"])
     rows = zip(partition.labels.tolist(), partition.uncertainty.tolist(), partition.second.tolist(), strict=True)
-    for row, (cluster, uncertainty, second) in enumerate(rows):
-        other = ("", "") if second < 0 else (second, float(partition.probabilities[row, second]))
-        writer.writerow([row, cluster, uncertainty, *other])
+    called = zip(*named.values(), strict=True) if named else itertools.repeat(())
+    for row, ((cluster, uncertainty, second), names) in enumerate(zip(rows, called, strict=False)):
+        other = ("", "") if second < 0 else (second, f"{partition.probabilities[row, second]:.6g}")
+        writer.writerow([row, *names, cluster, f"{uncertainty:.6g}", *other])
     return file.getvalue()

@@ -130,7 +130,7 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
         yield p(table.sentence, "lead")
     if not alarms:
         yield p(report_run.verdict(findings), "lead")
-    for message in data_warnings.messages(findings.X, trace.columns):
+    for message in (*command.warnings, *data_warnings.messages(findings.X, trace.columns)):
         yield warning(message)
     used = f"{N:,} rows; {count(D, 'column')} used: {listed(trace.columns)}"
     unused = f"; left out: {listed(command.left_out)}" if command.left_out else ""

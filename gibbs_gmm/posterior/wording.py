@@ -17,6 +17,13 @@ def percent(share: float) -> str:
     return f"{100.0 * share:.0f}%"
 
 
+def plain(value: float, digits: int) -> str:
+    """A number for a file, of which all digits are 17; empty if it is undefined."""
+    if math.isnan(value):
+        return ""
+    return repr(float(value)) if digits >= 17 else f"{value:.{digits}g}"
+
+
 def number(value: float, scale: float) -> str:
     """A number to two significant digits of ``scale``; four digits where that says nothing; - for none."""
     if math.isnan(value):

@@ -15,6 +15,7 @@ from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.trace import Trace
 
 _FORMAT = "gibbs_gmm trace 1"
+_DRAWS = "draws"  # of a run of the command line: the folder in its folder
 
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
@@ -93,15 +94,14 @@ def _of_folder(path: Path) -> Trace:
     """The trace of a folder: of a run's checkpoint, or of the command line."""
     from gibbs_gmm.storage.run_folder import read_trace
 
-    if (path / "run.json").exists():
-        return read_trace(path)
+    for folder in (path, path / _DRAWS):
+        if (folder / "run.json").exists():
+            return read_trace(folder)
     if (path / "trace.npz").exists():
         return load(path / "trace.npz")
-    if (path / "checkpoint" / "run.json").exists():
-        return read_trace(path / "checkpoint")
     raise ValueError(
         f"{os.fspath(path)!r} cannot be read as a gibbs_gmm trace: it is a folder without a run, with neither the "
-        "trace.npz of the command line nor the run.json of fit(..., checkpoint=...)"
+        f"{_DRAWS} of the command line, nor the run.json of fit(..., checkpoint=...), nor a trace.npz"
     )
 
 
