@@ -13,8 +13,8 @@ from gibbs_gmm import checks
 def seed_sequence(rng: Any) -> np.random.SeedSequence:
     """The root of a run's randomness, from what a user may pass as ``rng`` (SPEC 7 of Scientific Python).
 
-    None is fresh entropy; an int, a sequence of ints or a SeedSequence is a seed; a Generator or a RandomState gives 128
-    bits and is advanced by it, so that the next run with it differs.
+    None is fresh entropy; an int, a sequence of ints or a SeedSequence is a seed; a Generator or a RandomState gives
+    128 bits and is advanced by it, so that the next run with it differs.
     """
     if isinstance(rng, np.random.Generator):
         return np.random.SeedSequence([int(word) for word in rng.integers(0, 2**32, size=4, dtype=np.uint64)])
