@@ -163,6 +163,10 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         raise Refusal("--discount is for --weights py")
     if args.components is not None and args.weights is not None:
         raise Refusal("--weights is for an unknown number of components: leave it out, or --components")
+    if args.scale is not None and args.covariance_type in ("diag", "spherical"):
+        raise Refusal(
+            f"--scale is for full and tied clusters: leave it out with --covariance-type {args.covariance_type}"
+        )
 
 
 def _weight_prior(args: argparse.Namespace) -> WeightPrior:
@@ -186,6 +190,38 @@ def _read(path: Path, options: ReadOptions) -> Table:
         return read_table(path, options)
     except (OSError, ValueError) as error:
         raise Refusal(error) from None
+
+
+def compare(args: argparse.Namespace) -> int:
+    """The command ``compare``: evidences of families and numbers of components."""
+    for path in (args.out, args.plot):
+        if path is not None and path.exists() and not args.force:
+            raise Refusal(f"the file {str(path)!r} exists: choose another, or replace it with --force")
+    with step(f"reading {_name(args.csv)}", args.quiet):
+        table = _read(args.csv, read_options(args, columns=args.columns, drop=tuple(args.drop)))
+    _say_what_was_read(args.csv, table, silent if args.quiet else print)
+    from gibbs_gmm import compare
+
+    settings = {"draws": args.draws, "rng": args.seed, "threads": args.threads}
+    families = args.covariance_type or ("full", "tied", "diag", "spherical")
+    try:
+        with warnings_as_lines():
+            found = compare(table, range(1, args.components + 1), families, progress=None, **settings)
+    except (TypeError, ValueError) as error:
+        raise Refusal(error) from None
+    except (ArithmeticError, MemoryError) as error:
+        raise Failure(f"the comparison failed: {str(error) or type(error).__name__}") from None
+    print(found)
+    try:
+        if args.out is not None:
+            output_folder.write(args.out, found.to_csv())
+        if args.plot is not None:
+            from gibbs_gmm import plots
+
+            plots.save(args.plot, plots.comparison, found)
+    except (OSError, ImportError, ValueError) as error:
+        raise Failure(f"the results could not be written: {error}") from None
+    return 0
 
 
 def _as_entry(name: str) -> str:
@@ -213,10 +249,14 @@ def _sample(
         if args.quick:
             draws, warmup = draws or QUICK_DRAWS, _QUICK_WARMUP if warmup is None else warmup
             thin = thin or max(1, min(_QUICK_SWEEPS, 1000 * _QUICK_SWEEPS // len(X.values)))
+        prior = None
+        if args.scale is not None:
+            prior = NormalInverseWishart.from_data(X, args.scale, args.covariance_type)
         return fit(
             X,
             weight_prior,
-            prior=NormalInverseWishart.from_data(X, args.scale),
+            prior=prior,
+            covariance_type=args.covariance_type,
             resolution=args.resolution,
             draws=1000 if draws is None else draws,
             warmup=warmup,

@@ -90,3 +90,11 @@ and the results are written as "gibbs-gmm fit" would have written them.
 With --draws, more draws are added to a run, finished or not: they are those
 that asking for as many at first would have given.
 """
+
+COMPARE = """\
+Say how probable each shape of clusters and each number of them is, by their
+evidence: what BIC approximates, up to a Monte-Carlo error that is printed.
+Shapes: full, each cluster of its own; tied, all of one; diag, along the
+columns; spherical, round in the units of the columns. Each has its default
+prior, and all shapes and numbers are equally likely beforehand.
+"""

@@ -207,7 +207,7 @@ def _shares(values: AnyArray) -> FloatArray:
 
 
 def _above(p: FloatArray, limit: float) -> IntArray:
-    """The places of probabilities that reach the limit, or a tenth of the largest where none is so large."""
+    """Indices where p >= min(limit, max(p) / 10)."""
     return np.flatnonzero(p >= min(limit, 0.1 * float(p.max())))
 
 

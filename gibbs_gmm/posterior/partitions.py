@@ -161,7 +161,13 @@ def partition(
     rng: Any = 0,
     threads: int | None = None,
 ) -> Partition:
-    """Who belongs with whom, as one answer: see :meth:`gibbs_gmm.Trace.partition`."""
+    """Who belongs with whom, as one answer: see :meth:`gibbs_gmm.Trace.partition`.
+
+    The search is SALSO (Dahl, Johnson & Mueller 2022): several runs, each of which allocates the observations one after
+    the other in random order, then moves single observations while this lowers the expected loss, and then destroys
+    single clusters and allocates their observations anew. Some runs start from the draws that are the best answers
+    themselves. The best partition of all runs is returned.
+    """
     assignments = assignments_of(trace)
     runs = checks.integer("runs", runs, 1)
     if loss is None:
@@ -172,8 +178,9 @@ def partition(
     limit = 0 if max_clusters is None else checks.integer("max_clusters", max_clusters, 1)
     workers = thread_count(threads)
     keys = seed_sequence(rng).generate_state(runs, np.uint64)
-    # To move rows that no draw separates as one loses nothing for VI and Binder: in u, how many of them are in one of
-    # two clusters, both are concave: m log m and m^2 curve no more at n_k than at the smaller n_kj, which count twice.
+    # Rows that no draw separates can be moved together without loss for VI and Binder. As a function of how many of
+    # them are put into one of two clusters, the expected loss is concave (m log m and m^2 curve no more at n_k than at
+    # the smaller n_kj, which count twice), so that its minimum is at an end: all of them, or none.
     sample = collect(assignments, None, collapse=loss != "omari")
     draws = sample.draws(code)
     limit = limit or int(sample.clusters.max())

@@ -67,7 +67,7 @@ def run(
 def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
 
-    Arrays that are parts of the same are not copied.
+    They are views, not copies, where the chains share one array.
     """
     known = chains[0].model.weights.known
     used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
@@ -84,7 +84,7 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
 
 
 def _joined(parts: list[AnyArray]) -> AnyArray:
-    """The parts side by side: the array that they are consecutive parts of, or a copy."""
+    """The parts stacked: the array whose consecutive parts they are, if there is one, or a copy."""
     whole = parts[0].base
     if whole is not None and whole.shape == (len(parts), *parts[0].shape):
         starts = [part.__array_interface__["data"][0] for part in parts]

@@ -23,7 +23,7 @@ from gibbs_gmm.trace_arrays import Field
 
 _CHUNK_BYTES = 1 << 24
 _MAX_HEADER = 10_000
-_SALT = np.uint64(0x9E3779B97F4A7C15)  # so that a draw of zeros whose checksum was lost too is not taken for whole
+_SALT = np.uint64(0x9E3779B97F4A7C15)  # without it an all-zero hole in the file would have the valid checksum 0
 
 
 def write_all(descriptor: int, data: AnyArray | bytes, offset: int) -> None:
