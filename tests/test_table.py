@@ -211,6 +211,9 @@ def test_one_odd_line_far_down_is_found(odd: str, message: str, path: Path) -> N
 def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file '.*some\.csv'"):
         read_table(path)
+    (tmp_path / "same.csv").touch()
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*some\.csv'; did you mean '.*same\.csv'\?"):
+        read_table(path)
     with pytest.raises(IsADirectoryError, match="is a folder, not a CSV file"):
         read_table(tmp_path)
     path.write_bytes(b"a\0b\x01\x02\n1\n")

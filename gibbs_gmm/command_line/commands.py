@@ -133,7 +133,7 @@ def predict(args: argparse.Namespace) -> int:
 
 def default_folder(path: Path) -> Path:
     """Where the results of a file go: a folder of its name, right here."""
-    name = "stdin" if str(path) == "-" else path.name
+    name = "stdin" if str(path) == "-" or path.is_fifo() else path.name
     while (shorter := re.sub(_SUFFIXES, "", name, flags=re.IGNORECASE)) not in (name, ""):
         name = shorter
     return Path(f"{name}-run")
