@@ -89,7 +89,7 @@ def fit(
         between 1 and 10, for a known number of components, and 50,000 / N, between 1 and 50, otherwise.
     chains : int
         Independent chains.
-    rng : int, sequence of ints, SeedSequence, Generator or None
+    rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
         Seed. The same seed gives the same bytes whatever ``threads`` is, on one kind of processor.
     threads : int, optional
         Threads to use; by default one per available core. Chains come first; threads beyond the number of chains share

@@ -365,7 +365,7 @@ class Trace:
         ----------
         n : int
             How many.
-        rng : int, sequence of ints, SeedSequence, Generator or None
+        rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
             Seed.
 
         Returns
@@ -482,7 +482,7 @@ class Trace:
         max_clusters : int, optional
             The most clusters that a search may give; by default as many as any draw has. Binder's loss and omari may
             fall further with more, by very many clusters of one observation.
-        rng : int, SeedSequence, Generator or None
+        rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
             Of the random orders of a search. The default gives the same answer every time.
         threads : int, optional
             Threads to use, which changes nothing in the result; all cores by default.

@@ -56,12 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROG, description=help_texts.DESCRIPTION, usage=f"{PROG} COMMAND ...")
+    parser = Parser(prog=PROG, description=help_texts.DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"{PROG} {metadata.version('gibbs-gmm')}")
     parser.set_defaults(parser=parser)
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_fit, _add_resume, _add_report, _add_predict, _add_compare):
         add(subcommands)
+    parser.usage = f"{PROG} {{{','.join(subcommands.choices)}}} ... (--help says more)"
     return parser
 
 

@@ -133,7 +133,7 @@ def predict(args: argparse.Namespace) -> int:
 
 def default_folder(path: Path) -> Path:
     """Where the results of a file go: a folder of its name, right here."""
-    name = "stdin" if str(path) == "-" else path.name
+    name = "stdin" if str(path) == "-" or path.is_fifo() else path.name
     while (shorter := re.sub(_SUFFIXES, "", name, flags=re.IGNORECASE)) not in (name, ""):
         name = shorter
     return Path(f"{name}-run")
@@ -150,7 +150,7 @@ def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
     for name, reason in table.left_out.items():
         say(fold(f"  left out  {name}: {reason}", " " * 12))
     for note in table.notes:
-        say(fold(f"  read      {note}", " " * 12))
+        say(fold(f"  note      {note}", " " * 12))
     for message in table.warnings:
         complain("warning", message)
 

@@ -41,7 +41,7 @@ examples:
   gibbs-gmm fit data/iris.csv --out iris-run
   gibbs-gmm fit data/wine.csv --drop cultivar --draws 5000
   gibbs-gmm fit data/iris.csv --components 3 --out iris-3
-  gibbs-gmm fit messwerte.csv --decimal , --delimiter ';' --skip 3 --quick
+  gibbs-gmm fit measured.csv --decimal , --delimiter ';' --skip 3 --quick
 
 The file has one row per observation and, in its first line, the names of the
 columns. What separates fields and decimals, the encoding, units and per cent
