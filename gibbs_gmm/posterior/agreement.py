@@ -87,16 +87,16 @@ def _r_hat_of_scores(x: FloatArray) -> FloatArray:
         return np.asarray(np.sqrt((n - 1) / n + between / within))
 
 
-def limit(C: int, T: int) -> float:
+def limit(C: int, T: int, tests: int = 1) -> float:
     """The R-hat from which on C chains of T draws have not met: 1.05, or more where they are very short.
 
     Were the draws independent, the means and variances of 2C half chains of n draws would be those of an analysis of
-    variance, R-hat^2 = (n - 1 + F) / n; short chains must exceed what F does once in 100,000 times.
+    variance, R-hat^2 = (n - 1 + F) / n; short chains must exceed what F does once in 100,000 times in any of ``tests``.
     """
     n = T // 2
     if n < 2:
         return float("inf")
-    F = fdtri(2 * C - 1, 2 * C * (n - 1), 1.0 - _CHANCE)
+    F = fdtri(2 * C - 1, 2 * C * (n - 1), 1.0 - _CHANCE / tests)
     return max(R_HAT_LIMIT, float(np.sqrt((n - 1 + F) / n)))
 
 
@@ -114,7 +114,9 @@ def why_apart(trace: Trace) -> str | None:
         more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
         return f"R-hat is above {most:.2f} for {listed}{more}"
     separate = [name for name in ("log_likelihood", "n_clusters") if _disjoint(getattr(trace, name))]
-    return f"one chain's {separate[0]} never comes near another's" if separate else None
+    if separate:
+        return f"one chain's {separate[0]} never comes near another's"
+    return None if trace._difference is None else "they do not cluster the rows alike"
 
 
 def apart(trace: Trace) -> str | None:
@@ -124,7 +126,8 @@ def apart(trace: Trace) -> str | None:
     which, modes = "The chains", different_modes(trace)
     if not trace.n_is_known and modes:
         which = "The chains, which start from one cluster, from many and from numbers between,"
-    return f"{which} have not met: {trace._why_apart}. {modes}"
+    rows = "" if trace._difference is None else f"{trace._difference} "
+    return f"{which} have not met: {trace._why_apart}. {modes}{rows}"
 
 
 def run_longer(trace: Trace) -> str:
