@@ -26,6 +26,7 @@ import threadpoolctl
 import gibbs_gmm
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain, run
+from gibbs_gmm.threads import cores as cores
 
 FloatArray = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]
@@ -59,11 +60,6 @@ def environment() -> dict[str, Any]:
         "blas": sorted(set(blas)),
         "gibbs-gmm": metadata.version("gibbs-gmm"),
     }
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

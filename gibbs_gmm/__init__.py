@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
+    from gibbs_gmm.errors import NumericalError as NumericalError
     from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.evidence import Evidence as Evidence
     from gibbs_gmm.evidence import log_evidence as log_evidence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from gibbs_gmm.posterior.clustering import Partition as Partition
     from gibbs_gmm.posterior.partitions import CredibleBall as CredibleBall
     from gibbs_gmm.posterior.partitions import partition_distance as partition_distance
-    from gibbs_gmm.sampler.chain import NumericalError as NumericalError
     from gibbs_gmm.storage.trace_file import load as load
     from gibbs_gmm.trace import Trace as Trace
 
@@ -36,7 +36,7 @@ _HOME = {
     "FiniteMixture": "model.weight_priors",
     "MixtureOfFiniteMixtures": "model.weight_priors",
     "NormalInverseWishart": "model.component_prior",
-    "NumericalError": "sampler.chain",
+    "NumericalError": "errors",
     "Partition": "posterior.clustering",
     "PitmanYorProcess": "model.weight_priors",
     "Trace": "trace",

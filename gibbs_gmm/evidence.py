@@ -13,8 +13,7 @@ import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-from gibbs_gmm import checks
-from gibbs_gmm.fitting import _cores, _plain
+from gibbs_gmm import checks, seeds
 from gibbs_gmm.kernels.families.full import log_marginal
 from gibbs_gmm.kernels.sampler.split_merge import Moves
 from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Data, Model, State
@@ -22,10 +21,12 @@ from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state, seed_sequence
+from gibbs_gmm.optional import needs
+from gibbs_gmm.sampler.chain import Chain, Plan, initial_state
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
+from gibbs_gmm.threads import thread_count
 
 _STARTS = (1, 20, 4, 10)  # clusters that chains start from
 _ROUND = 25  # sweeps of each chain between two changes of the tilt
@@ -109,10 +110,7 @@ class Evidence:
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by n_components."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        pd = needs("pandas", "arviz", "to_dataframe()")
         columns = {
             "log_evidence": self.log_evidence,
             "standard_error": self.standard_error,
@@ -205,22 +203,22 @@ def log_evidence(
     draws = max(5_000, min(100_000, 10_000_000 // N)) if draws is None else checks.integer("draws", draws, 100)
     warmup = checks.integer("warmup", warmup, 100)
     n_chains = checks.integer("chains", chains, 2)
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     if progress is not None and not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
-    root = seed_sequence(rng)
+    root = seeds.seed_sequence(rng)
     loc, scale = checks.location_scale(array, columns)
     prior = _checked_prior(prior, array, columns)
 
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     tilt = Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(loc), prior.hyper_as_kernel())
-    seeds = root.spawn(n_chains + REPLICATES)
-    first, first_error = log_one_cluster(data, prior, seeds[n_chains:], n_threads)
+    spawned = root.spawn(n_chains + REPLICATES)
+    first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
     if n_max > 1:
         runs = []
-        for c, seed in enumerate(seeds[:n_chains]):
+        for c, seed in enumerate(spawned[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
             state = initial_state(generator, data, model, gamma, start, n_max + 1)
@@ -237,6 +235,7 @@ def log_evidence(
                 f"All chains together went from one cluster to many and back only {trips} times: the standard errors "
                 "are themselves uncertain, and the estimates may be far off. Raise warmup and draws."
             )
+    origin = seeds.to_dict(root)
     return Evidence(
         n_components=wanted,
         log_evidence=estimate[wanted - 1],
@@ -249,8 +248,8 @@ def log_evidence(
             "draws": draws,
             "warmup": warmup,
             "chains": n_chains,
-            "seed": _plain(root.entropy),
-            "spawn_key": _plain(root.spawn_key),
+            "seed": origin["entropy"],
+            "spawn_key": origin["spawn_key"],
             "round_trips": trips,
         },
     )

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import checks, data_warnings
+from gibbs_gmm import checks, data_warnings, seeds
+from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.hyperprior import FIXED
-from gibbs_gmm.kernels.sampler.partition_prior import PROCESS
 from gibbs_gmm.kernels.sampler.state import Data, Model
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
-from gibbs_gmm.sampler.chain import Chain, NumericalError, Plan, initial_state, run, seed_sequence, stack, trace_arrays
+from gibbs_gmm.sampler.chain import Chain, Plan, initial_state, run, stack, trace_arrays
 from gibbs_gmm.storage.draw_files import require_disk, require_memory, trace_bytes
 from gibbs_gmm.storage.run_folder import Folder, Keeper, Recipe, read_trace, versions
+from gibbs_gmm.threads import thread_count
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _PROCESS_CAPACITY = 4096
 _WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
-_MAX_COMPONENTS = (1 << 16) - 1  # labels are held as uint16
 
 
 def fit(
@@ -138,21 +138,21 @@ def fit(
     array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))
     if thin is None:
-        rows, most = (5_000, 10) if isinstance(weight_prior, FiniteMixture) else (50_000, 50)
+        rows, most = (50_000, 50) if weight_prior.known_n is None else (5_000, 10)
         thin = max(1, min(most, rows // len(array)))
     if warmup is None:
-        warmup = 1000 if isinstance(weight_prior, FiniteMixture) else 1000 + 200 * thin
+        warmup = 1000 + 200 * thin if weight_prior.known_n is None else 1000
     plan = Plan(
         warmup=checks.integer("warmup", warmup, 0),
         draws=checks.integer("draws", draws, 1),
         thin=checks.integer("thin", thin, 1),
     )
     n_chains = checks.integer("chains", chains, 1)
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     for name, value in (("progress", progress), ("save_assignments", save_assignments)):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
-    root = seed_sequence(rng)
+    root = seeds.seed_sequence(rng)
     loc, scale = checks.location_scale(array, columns)
     if prior is None:
         prior = NormalInverseWishart.from_rows(array, columns)
@@ -163,7 +163,7 @@ def fit(
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
-    seed = {"entropy": _plain(root.entropy), "spawn_key": _plain(root.spawn_key), "pool_size": root.pool_size}
+    seed = seeds.to_dict(root)
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
     if checkpoint is None:
@@ -219,7 +219,7 @@ def resume(
     if draws is not None:
         more = checks.integer("draws", draws, recipe.plan.draws)
         recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, draws=more))
-    n_threads = _cores() if threads is None else checks.integer("threads", threads, 1)
+    n_threads = thread_count(threads)
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
@@ -307,7 +307,7 @@ def _in_folder(
 
 def _sizes(recipe: Recipe, data: Data) -> dict[str, int]:
     """Bytes of the trace by part; at least so many where n is unknown."""
-    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else 1
+    known = recipe.weight_prior.known_n or 1
     labels = len(data.X) * np.min_scalar_type(known - 1).itemsize if recipe.save_assignments else 0
     return trace_bytes(recipe.chains, recipe.plan.draws, known, data.X.shape[1], labels)
 
@@ -334,11 +334,11 @@ def _chains(
     window_bytes: int | None = None,
 ) -> list[Chain]:
     """All chains, before their first sweep."""
-    known = recipe.weight_prior.n_components if isinstance(recipe.weight_prior, FiniteMixture) else None
+    known = recipe.weight_prior.known_n
     if known is not None:
         capacity = known
     else:  # memory is touched only where components are in use
-        capacity = _PROCESS_CAPACITY if model.weights.kind == PROCESS else len(model.weights.log_p)
+        capacity = len(model.weights.log_p) if recipe.weight_prior.n_is_finite else _PROCESS_CAPACITY
     shape, N = (recipe.chains, recipe.plan.draws), len(data.X) if recipe.save_assignments else 0
     whole = trace_arrays(shape, model, capacity, N) if model.weights.known and window_bytes is None else None
     chains = []
@@ -358,13 +358,7 @@ def _weight_prior(n_components: Any, N: int) -> WeightPrior:
     if n_components is None:
         n_components = MixtureOfFiniteMixtures()
     weight_prior = n_components if isinstance(n_components, WeightPrior) else FiniteMixture(n_components)
-    limit = min(N, _MAX_COMPONENTS)
-    if isinstance(weight_prior, FiniteMixture) and weight_prior.n_components > limit:
-        raise ValueError(f"n_components must be at most {limit} for X with {N} rows, got {weight_prior.n_components}")
-    if isinstance(weight_prior, MixtureOfFiniteMixtures):
-        least = int(np.argmax(np.isfinite(weight_prior.log_n_prior()[0])))
-        if least > N:
-            raise ValueError(f"n_prior must allow n <= {N} for X with {N} rows, got a least n of {least}")
+    weight_prior.require_rows(N)
     return weight_prior
 
 
@@ -377,15 +371,3 @@ def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatA
 def _start(chain: int, N: int) -> int:
     """How many clusters a chain of unknown n starts from: one, many, and in between."""
     return min(N, (1, 20, 4, 10)[chain % 4])
-
-
-def _plain(entropy: Any) -> int | list[int]:
-    """The entropy of a SeedSequence (an int or a sequence of ints, of NumPy's too) as JSON can hold it."""
-    return int(entropy) if np.ndim(entropy) == 0 else [int(word) for word in entropy]
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

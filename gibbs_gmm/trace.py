@@ -7,11 +7,9 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
-from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
+from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
 if TYPE_CHECKING:
@@ -142,12 +140,10 @@ class Trace:
         """The questions whose answers were warned about, since the chains have not met."""
         return set()
 
-    @functools.cached_property
+    @property
     def n_is_known(self) -> bool:
         """Whether the number of components was given, so that it is the same in every draw."""
-        if isinstance(self.weight_prior, MixtureOfFiniteMixtures):
-            return int(np.isfinite(self.weight_prior.log_n_prior()[0]).sum()) == 1
-        return isinstance(self.weight_prior, FiniteMixture)
+        return self.weight_prior.known_n is not None
 
     def n_posterior(self) -> NPosterior:
         """How many components and clusters there are: a table of p(n) and p(n+), beside their priors.

@@ -507,7 +507,8 @@ def test_without_matplotlib_the_rest_is_written(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert fit() == 0
     out, err = capsys.readouterr()
-    assert err == "gibbs-gmm: warning: no pictures: plots need matplotlib: pip install 'gibbs-gmm[plots]'\n"
+    said = "a picture needs the package 'matplotlib'; install it with: pip install 'gibbs-gmm[plots]'"
+    assert err == f"gibbs-gmm: warning: no pictures: {said}\n"
     assert "summary.csv, clusters.csv, report.html in some-run" in out
     assert written() == [name for name in FILES if name != "pairs.png"]
     report = Path("some-run/report.html").read_text(encoding="utf-8")

@@ -167,5 +167,7 @@ def test_dataframe(kind: str) -> None:
 @pytest.mark.parametrize(("module", "method"), [("arviz_base", "to_arviz"), ("pandas", "to_dataframe")])
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, module: str, method: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"{method} needs the package '{module}'.*pip install 'gibbs-gmm\[arviz\]'"):
+    with pytest.raises(
+        ImportError, match=rf"{method}\(\) needs the package '{module}'.*pip install 'gibbs-gmm\[arviz\]'"
+    ):
         getattr(trace_of("n known"), method)()

@@ -248,7 +248,7 @@ def test_dataframe(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(frame.index, posterior.n)
     np.testing.assert_array_equal(frame["se_n_clusters"], posterior.se_n_clusters)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="pip install pandas"):
+    with pytest.raises(ImportError, match=r"needs the package 'pandas'.*pip install 'gibbs-gmm\[arviz\]'"):
         posterior.to_dataframe()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oracle import Floats
 
 import gibbs_gmm as gg
+from gibbs_gmm import threads as threading
 from gibbs_gmm.sampler import chain as chains
 
 EVERY = slice(None)
@@ -81,7 +82,8 @@ def test_row_shards_change_nothing(monkeypatch: pytest.MonkeyPatch, dtype: type)
             tasks.append(args)
             return super().submit(*args, **kwargs)
 
-    monkeypatch.setattr(chains, "ThreadPoolExecutor", Counting)
+    for module in (chains, threading):
+        monkeypatch.setattr(module, "ThreadPoolExecutor", Counting)
     monkeypatch.setattr(chains, "_SHARE_SECONDS", 0.0)  # share the rows of every sweep, however fast
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)  # but of the first batch, whose speed is not known
     for threads in (2, 4):

@@ -238,7 +238,7 @@ def test_dataframe() -> None:
 
 def test_dataframe_without_pandas_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="pip install pandas"):
+    with pytest.raises(ImportError, match=r"needs the package 'pandas'.*pip install 'gibbs-gmm\[arviz\]'"):
         summarize(simulate(T=20)[0]).to_dataframe()
 
 

@@ -6,10 +6,10 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gibbs_gmm.storage.whole_files import write as write
 
 if TYPE_CHECKING:
     from gibbs_gmm.kernels.types import FloatArray
@@ -58,20 +58,6 @@ class Run:
     trace: Trace
     X: FloatArray
     command: Command
-
-
-def write(path: Path, content: bytes | str) -> None:
-    """Write a file that appears whole or not at all: beside its place, flushed to disk and renamed."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with open(scratch, "xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
 
 
 def save_origin(folder: Path, X: FloatArray, command: Command) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ _MOST = 4096  # values of n that are ever considered
 _NEGLIGIBLE = 1e-9  # prior mass of n that may be left out beyond the largest
 _GRID = 4097  # points of the grid on which a learned concentration's prior density is interpolated
 _TAIL = 1e-10  # mass left out at either end of it
+_MOST_LABELS = (1 << 16) - 1  # labels are held as uint16
 
 Concentration = Any
 """A positive number, or a frozen positive continuous ``scipy.stats`` distribution, under which it is learned."""
@@ -41,25 +44,11 @@ def _grid(concentration: Any) -> tuple[float, FloatArray, FloatArray]:
     return middle, grid, np.asarray(concentration.logpdf(np.exp(grid)), np.float64) + grid
 
 
-def _known_n(n: int) -> tuple[FloatArray, FloatArray]:
+def _point_mass(n: int) -> tuple[FloatArray, FloatArray]:
     """log p(n) and log P(> n) for a known number of components."""
     log_p = np.full(n + 1, -np.inf)
     log_p[n] = 0.0
     return log_p, np.where(np.arange(n + 1) < n, 0.0, -np.inf)
-
-
-def _n_clusters_pmf(prior: WeightPrior, N: int) -> FloatArray:
-    """p(n_clusters = 1..N) under any weight prior."""
-    from gibbs_gmm.model.n_clusters_prior import average, finite_pmf, process_pmf
-
-    weights, _ = prior.as_kernel()
-
-    def pmf(N: int, alpha: FloatArray, weight: FloatArray) -> FloatArray:
-        if weights.kind == PROCESS:
-            return process_pmf(N, weights.discount, alpha, weight)
-        return finite_pmf(N, weights.log_p, weights.kind == DYNAMIC, alpha, weight)
-
-    return average(prior.concentration, N, pmf)
 
 
 def _describe(value: Any) -> Any:
@@ -81,8 +70,100 @@ def _restore(value: Any) -> Any:
     return family(*value["args"], **value["kwds"])
 
 
+class WeightPrior(abc.ABC):
+    """A prior of the number of components n and of their weights.
+
+    Attributes
+    ----------
+    concentration : float or frozen scipy.stats distribution
+        Of the Dirichlet distribution or process; a distribution where it is learned.
+    discount : float
+        0 but for a Pitman-Yor process.
+    """
+
+    concentration: Concentration
+    discount: float = 0.0
+    _kind: int = STATIC  # what the kernels call it
+
+    @property
+    def known_n(self) -> int | None:
+        """The number of components, where the prior allows one number only; None where it is unknown or infinite."""
+        possible = np.flatnonzero(np.isfinite(self.log_n_prior()[0]))
+        return int(possible[0]) if len(possible) == 1 else None
+
+    @property
+    def n_is_finite(self) -> bool:
+        """Whether the number of components is finite; a process has infinitely many."""
+        return self._kind != PROCESS
+
+    @property
+    def learns_n(self) -> bool:
+        """Whether the number of components is finite and unknown, so that it has a posterior distribution."""
+        return self.n_is_finite and self.known_n is None
+
+    @property
+    def learns_concentration(self) -> bool:
+        """Whether the concentration is unknown, and drawn with the rest."""
+        return not isinstance(self.concentration, float)
+
+    @abc.abstractmethod
+    def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
+        """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters; empty arrays for a process."""
+
+    def n_clusters_pmf(self, N: int) -> FloatArray:
+        """What the prior says of the number of clusters n+: the components that own any of N observations.
+
+        With S_d(N, t) a generalised Stirling number of discount d (computed as in
+        :mod:`gibbs_gmm.model.n_clusters_prior`):
+
+        - n components, each with concentration gamma: p(n+ = t) = n!/(n - t)! gamma^t Gamma(n gamma)/Gamma(n gamma + N)
+          S_{-gamma}(N, t) (Miller & Harrison 2018), averaged over p(n) where n is unknown, with gamma = alpha / n if
+          dynamic (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021). n+ is at most n and at most N: with few
+          observations, or a concentration well below 1, it is much smaller than n.
+        - A Dirichlet process: p(n+ = t) = alpha^t Gamma(alpha)/Gamma(alpha + N) S_0(N, t), where S_0(N, t) = |s(N, t)|
+          is a Stirling number of the first kind (Antoniak 1974).
+        - A Pitman-Yor process: p(n+ = t) = prod_{i=1}^{t-1} (alpha + i d) Gamma(1 + alpha)/Gamma(alpha + N) S_d(N, t)
+          (Pitman 2006).
+
+        Exact up to rounding and the tail of p(n) that is cut off, some 1e-9 (1e-7 as a discount nears 1). A learned
+        concentration is averaged over its prior, with an error below 1e-6 in all.
+
+        Parameters
+        ----------
+        N : int, 1 to 10,000,000
+            How many observations.
+
+        Returns
+        -------
+        (N,) float64
+            p(n_clusters = 1), ..., p(n_clusters = N).
+        """
+        from gibbs_gmm.model.n_clusters_prior import average, finite_pmf, process_pmf
+
+        log_p, _ = self.log_n_prior()
+
+        def pmf(N: int, alpha: FloatArray, weight: FloatArray) -> FloatArray:
+            if self.n_is_finite:
+                return finite_pmf(N, log_p, self._kind == DYNAMIC, alpha, weight)
+            return process_pmf(N, self.discount, alpha, weight)
+
+        return average(self.concentration, N, pmf)
+
+    def as_kernel(self) -> tuple[Weights, float]:
+        """The prior as the kernels take it, and a starting value of the concentration."""
+        alpha, grid, log_prior = _grid(self.concentration)
+        known = self.known_n is not None
+        return Weights(self._kind, known, self.discount, *self.log_n_prior(), grid, log_prior), alpha
+
+    def require_rows(self, N: int) -> None:
+        """Refuse N observations where the prior wants more components than these."""
+        possible = np.flatnonzero(np.isfinite(self.log_n_prior()[0]))
+        if len(possible) > 0 and possible[0] > N:
+            raise ValueError(f"n_prior must allow n <= {N} for X with {N} rows, got a least n of {possible[0]}")
+
+
 @dataclasses.dataclass(frozen=True)
-class FiniteMixture:
+class FiniteMixture(WeightPrior):
     """A known number of components, weights ~ Dirichlet(concentration, ..., concentration).
 
     Parameters
@@ -101,41 +182,32 @@ class FiniteMixture:
         object.__setattr__(self, "n_components", checks.integer("n_components", self.n_components, 1))
         object.__setattr__(self, "concentration", _concentration(self.concentration))
 
-    def n_clusters_pmf(self, N: int) -> FloatArray:
-        """What the prior says of the number of clusters: those of the components that own any of N observations.
+    @property
+    def known_n(self) -> int:
+        """The number of components."""
+        return self.n_components
 
-        With gamma the concentration, p(n+ = t) = n!/(n - t)! gamma^t Gamma(n gamma)/Gamma(n gamma + N) S_N(t), S a
-        generalised Stirling number (Miller & Harrison 2018; :mod:`gibbs_gmm.model.n_clusters_prior` says how it is
-        computed). Exact up to rounding, some 1e-9; a learned concentration is averaged over its prior, with an error
-        below 1e-6 in all.
+    def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
+        """log p(n) and log P(> n) for n = 0, ..., n_components."""
+        return _point_mass(self.n_components)
 
-        Parameters
-        ----------
-        N : int, 1 to 10,000,000
-            How many observations.
-
-        Returns
-        -------
-        (N,) float64
-            p(n_clusters = 1), ..., p(n_clusters = N).
-        """
-        return _n_clusters_pmf(self, N)
-
-    def as_kernel(self) -> tuple[Weights, float]:
-        """The prior as the kernels take it, and a starting value of the concentration."""
-        alpha, grid, log_prior = _grid(self.concentration)
-        return Weights(STATIC, True, 0.0, *_known_n(self.n_components), grid, log_prior), alpha
+    def require_rows(self, N: int) -> None:
+        """Refuse more components than there are observations, or than labels can be told apart."""
+        limit = min(N, _MOST_LABELS)
+        if self.n_components > limit:
+            raise ValueError(f"n_components must be at most {limit} for X with {N} rows, got {self.n_components}")
 
 
 @dataclasses.dataclass(frozen=True)
-class MixtureOfFiniteMixtures:
+class MixtureOfFiniteMixtures(WeightPrior):
     """An unknown number of components n ~ n_prior, weights | n ~ Dirichlet (Miller & Harrison 2018).
 
     Parameters
     ----------
     n_prior : frozen discrete scipy.stats distribution on 1, 2, ...
         Prior of n; by default n - 1 ~ BNB(1, 4, 3), ``scipy.stats.betanbinom(1, 4, 3, loc=1)`` (Fruehwirth-Schnatter,
-        Malsiner-Walli & Gruen 2021). A tail of less than 1e-9 is cut off.
+        Malsiner-Walli & Gruen 2021). A tail of less than 1e-9 is cut off. Where one number is left, the number of
+        components is known, as in a :class:`FiniteMixture`.
     concentration : float > 0, or a frozen positive scipy.stats distribution
         Learned under F(6, 3) by default.
     dynamic : bool
@@ -162,10 +234,15 @@ class MixtureOfFiniteMixtures:
         below = float(self.n_prior.cdf(0))
         if below > 0.0:
             raise ValueError(f"n_prior must be a distribution on 1, 2, ..., got probability {below:.3g} below 1")
+        object.__setattr__(self, "_kind", DYNAMIC if self.dynamic else STATIC)
         self.log_n_prior()
 
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters."""
+        return self._tables
+
+    @functools.cached_property
+    def _tables(self) -> tuple[FloatArray, FloatArray]:
         log_p = np.asarray(self.n_prior.logpmf(np.arange(_MOST + 1)), np.float64)
         log_p[0] = -np.inf
         p = np.exp(log_p)
@@ -173,41 +250,16 @@ class MixtureOfFiniteMixtures:
         if not p.sum() > 0.5:
             raise ValueError(f"n_prior must have most of its mass on 1..{_MOST}, got {p.sum():.3g}")
         end = int(np.argmax(beyond < _NEGLIGIBLE)) if (beyond < _NEGLIGIBLE).any() else _MOST
+        possible = np.flatnonzero(np.isfinite(log_p[: end + 1]))
+        if len(possible) == 1:
+            return _point_mass(int(possible[0]))
         tail = np.append(np.cumsum(p[1 : end + 1][::-1])[::-1], 0.0)
         with np.errstate(divide="ignore"):
             return log_p[: end + 1], np.log(tail)
 
-    def n_clusters_pmf(self, N: int) -> FloatArray:
-        """What the prior says of the number of clusters n+: the components that own any of N observations.
-
-        The average over n of a finite mixture's p(n+ = t | n) with concentration gamma, or alpha / n if dynamic
-        (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021; computed as in :mod:`gibbs_gmm.model.n_clusters_prior`).
-        n+ is at most n and at most N: with few observations, or a concentration well below 1, much smaller. Exact up
-        to rounding and the tail of p(n) that is cut off, some 1e-9; a learned concentration is averaged over its
-        prior, with an error below 1e-6 in all.
-
-        Parameters
-        ----------
-        N : int, 1 to 10,000,000
-            How many observations.
-
-        Returns
-        -------
-        (N,) float64
-            p(n_clusters = 1), ..., p(n_clusters = N).
-        """
-        return _n_clusters_pmf(self, N)
-
-    def as_kernel(self) -> tuple[Weights, float]:
-        """The prior as the kernels take it, and a starting value of the concentration."""
-        log_p, log_tail = self.log_n_prior()
-        alpha, grid, log_prior = _grid(self.concentration)
-        known = bool(np.isfinite(log_p).sum() == 1)
-        return Weights(DYNAMIC if self.dynamic else STATIC, known, 0.0, log_p, log_tail, grid, log_prior), alpha
-
 
 @dataclasses.dataclass(frozen=True)
-class DirichletProcess:
+class DirichletProcess(WeightPrior):
     """A Dirichlet process mixture: infinitely many components, of which the data occupy some (Ferguson 1973).
 
     Parameters
@@ -217,37 +269,18 @@ class DirichletProcess:
     """
 
     concentration: Concentration = 1.0
+    _kind = PROCESS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concentration", _concentration(self.concentration))
 
-    def n_clusters_pmf(self, N: int) -> FloatArray:
-        """What the prior says of the number of clusters in N observations.
-
-        p(n+ = t) = alpha^t Gamma(alpha)/Gamma(alpha + N) |s(N, t)|, s a Stirling number of the first kind (Antoniak
-        1974; computed as in :mod:`gibbs_gmm.model.n_clusters_prior`). Exact up to rounding, some 1e-9; a learned
-        concentration is averaged over its prior, with an error below 1e-6 in all.
-
-        Parameters
-        ----------
-        N : int, 1 to 10,000,000
-            How many observations.
-
-        Returns
-        -------
-        (N,) float64
-            p(n_clusters = 1), ..., p(n_clusters = N).
-        """
-        return _n_clusters_pmf(self, N)
-
-    def as_kernel(self) -> tuple[Weights, float]:
-        """The prior as the kernels take it, and a starting value of the concentration."""
-        alpha, grid, log_prior = _grid(self.concentration)
-        return Weights(PROCESS, False, 0.0, np.zeros(0), np.zeros(0), grid, log_prior), alpha
+    def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
+        """Empty: the number of components is infinite."""
+        return np.zeros(0), np.zeros(0)
 
 
 @dataclasses.dataclass(frozen=True)
-class PitmanYorProcess:
+class PitmanYorProcess(WeightPrior):
     """A Pitman-Yor process mixture: like a Dirichlet process, with more and smaller clusters (Pitman & Yor 1997).
 
     Parameters
@@ -261,6 +294,7 @@ class PitmanYorProcess:
 
     concentration: Concentration = 1.0
     discount: float = 0.25
+    _kind = PROCESS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concentration", _concentration(self.concentration))
@@ -269,38 +303,17 @@ class PitmanYorProcess:
             raise ValueError(f"discount must be at least 0 and less than 1, got {discount}")
         object.__setattr__(self, "discount", discount)
 
-    def n_clusters_pmf(self, N: int) -> FloatArray:
-        """What the prior says of the number of clusters in N observations.
-
-        p(n+ = t) = prod_{i=1}^{t-1} (alpha + i d) Gamma(1 + alpha)/Gamma(alpha + N) S_d(N, t), S_d a generalised
-        Stirling number (Pitman 2006; computed as in :mod:`gibbs_gmm.model.n_clusters_prior`). Exact up to rounding,
-        some 1e-9 (1e-7 as the discount nears 1); a learned concentration is averaged over its prior, with an error
-        below 1e-6 in all.
-
-        Parameters
-        ----------
-        N : int, 1 to 10,000,000
-            How many observations.
-
-        Returns
-        -------
-        (N,) float64
-            p(n_clusters = 1), ..., p(n_clusters = N).
-        """
-        return _n_clusters_pmf(self, N)
-
-    def as_kernel(self) -> tuple[Weights, float]:
-        """The prior as the kernels take it, and a starting value of the concentration."""
-        alpha, grid, log_prior = _grid(self.concentration)
-        return Weights(PROCESS, False, self.discount, np.zeros(0), np.zeros(0), grid, log_prior), alpha
+    def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
+        """Empty: the number of components is infinite."""
+        return np.zeros(0), np.zeros(0)
 
 
-WeightPrior = FiniteMixture | MixtureOfFiniteMixtures | DirichletProcess | PitmanYorProcess
 _KINDS = {kind.__name__: kind for kind in (FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess)}
 
 
 def to_dict(prior: WeightPrior) -> dict[str, Any]:
     """A weight prior as plain values, for JSON."""
+    assert dataclasses.is_dataclass(prior)
     fields = {field.name: _describe(getattr(prior, field.name)) for field in dataclasses.fields(prior)}
     return {"kind": type(prior).__name__, **fields}
 

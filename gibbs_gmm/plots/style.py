@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -12,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.optional import needs
 
 # Okabe & Ito (2008), told apart with any colour vision; yellow, the palest, comes last; black is for the mixture.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
@@ -25,10 +25,7 @@ _figure: ContextVar[Any] = ContextVar("figure", default=None)  # what makes a fi
 
 def matplotlib(module: str = "") -> Any:
     """matplotlib or a module of it, or an error that says how to get it."""
-    try:
-        return importlib.import_module(f"matplotlib.{module}".rstrip("."))
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'gibbs-gmm[plots]'") from error
+    return needs(f"matplotlib.{module}".rstrip("."), "plots", "a picture")
 
 
 def save(target: str | os.PathLike[str] | IO[bytes], plot: Callable[..., Any], *args: Any, **options: Any) -> None:

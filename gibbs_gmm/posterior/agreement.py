@@ -10,7 +10,6 @@ from scipy.special import fdtri, ndtri
 from scipy.stats import rankdata
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 
 if TYPE_CHECKING:
     from gibbs_gmm.trace import Trace
@@ -35,7 +34,7 @@ def invariants(trace: Trace) -> dict[str, FloatArray]:
     descending = np.sort(trace.weights, axis=-1)[..., ::-1]
     rows |= {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
     rows["n_clusters"] = trace.n_clusters.astype(np.float64)
-    if not trace.n_is_known and isinstance(trace.weight_prior, MixtureOfFiniteMixtures):
+    if trace.weight_prior.learns_n:
         rows["n_components"] = trace.n_components.astype(np.float64)
     learned = {"concentration": trace.concentration, "kappa_0": trace.kappa_0}
     return rows | {name: values for name, values in learned.items() if values is not None}

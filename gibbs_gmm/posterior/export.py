@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.predict import pointwise_log_density
 from gibbs_gmm.posterior.relabel import Relabelling
 from gibbs_gmm.trace import Trace
@@ -27,15 +26,14 @@ _DIMS = {
 
 def to_arviz(trace: Trace, X: Any = None) -> Any:
     """The trace as an ArviZ DataTree; see :meth:`gibbs_gmm.trace.Trace.to_arviz`."""
-    arviz_base = _optional("arviz_base", "to_arviz")
+    arviz_base = needs("arviz_base", "arviz", "Trace.to_arviz()")
     relabelling = trace.relabel()
     posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}
     for name in ("concentration", "kappa_0", "Psi_0"):
         if getattr(trace, name) is not None:
             posterior[name] = getattr(trace, name)
     stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
-    learned = isinstance(trace.weight_prior, MixtureOfFiniteMixtures) and not trace.n_is_known
-    (posterior if learned else stats)["n_components"] = trace.n_components
+    (posterior if trace.weight_prior.learns_n else stats)["n_components"] = trace.n_components
     (stats if trace.n_is_known else posterior)["n_clusters"] = trace.n_clusters
     matched = relabelling.trace.assignments
     if matched is not None:
@@ -94,7 +92,7 @@ def _components(relabelling: Relabelling) -> dict[str, AnyArray] | None:
 
 def to_dataframe(trace: Trace) -> Any:
     """The trace as a data frame; see :meth:`gibbs_gmm.trace.Trace.to_dataframe`."""
-    pandas = _optional("pandas", "to_dataframe")
+    pandas = needs("pandas", "arviz", "Trace.to_dataframe()")
     matched, names, D = trace.relabel().trace, trace.columns, len(trace.columns)
     chain, draw, component = np.nonzero(~np.isnan(matched.means[..., 0]))
     own = (chain, draw, component)
@@ -109,13 +107,3 @@ def to_dataframe(trace: Trace) -> Any:
         if getattr(trace, name) is not None:
             frame[name] = getattr(trace, name)[chain, draw]
     return pandas.DataFrame(frame)
-
-
-def _optional(module: str, function: str) -> Any:
-    """An optional package, or a message that names the extra that brings it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"Trace.{function} needs the package {module!r}; install it with: pip install 'gibbs-gmm[arviz]'"
-        ) from error

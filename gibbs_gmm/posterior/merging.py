@@ -12,6 +12,7 @@ from scipy import special
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.matched import Components, matched_components
 from gibbs_gmm.posterior.wording import html_table, text_table
 from gibbs_gmm.trace import Trace
@@ -104,10 +105,7 @@ class Merged:
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by the number of clusters."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        pd = needs("pandas", "arviz", "to_dataframe()")
         return pd.DataFrame(self._columns()).set_index("n_clusters")
 
     def plot(self, axes: Any = None) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 
 from gibbs_gmm.data_warnings import drawn_rows
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.cluster_tests import Draw, shape_tests, some_draws_of, tie_tests, unrounded
 from gibbs_gmm.posterior.matched import Components, checked_data, matched_components
 from gibbs_gmm.posterior.merging import SHALLOW, average_normals, dip_between
@@ -108,10 +109,7 @@ class Check:
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by cluster and column."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        pd = needs("pandas", "arviz", "to_dataframe()")
         index = pd.MultiIndex.from_product([range(len(self.rows)), self.columns], names=["cluster", "column"])
         return pd.DataFrame(self._columns(), index=index)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.n_clusters_prior import LARGEST
-from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
+from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.agreement import MIN_DRAWS, alike_all_the_same, apart, different_modes, run_longer
 from gibbs_gmm.posterior.wording import html_table, text_table
 from gibbs_gmm.trace import Trace
@@ -89,10 +89,7 @@ class NPosterior:
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by n."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        pd = needs("pandas", "arviz", "to_dataframe()")
         return pd.DataFrame(self._columns(), index=pd.Index(self.n, name="n"))
 
     def _columns(self) -> dict[str, FloatArray]:
@@ -171,7 +168,7 @@ def tabulate(trace: Trace) -> NPosterior:
         The chains have not met.
     """
     questions = {"n_clusters": trace.n_clusters}
-    if learns_n(trace):
+    if trace.weight_prior.learns_n:
         questions["n_components"] = trace.n_components
     shares = [*map(_shares, questions.values()), *map(_shares, trace.n_clusters)]
     last = max(int(_above(share, _NEGLIGIBLE)[-1]) + 1 for share in shares)
@@ -193,11 +190,6 @@ def tabulate(trace: Trace) -> NPosterior:
         note=_note(trace),
         messages=tuple(messages),
     )
-
-
-def learns_n(trace: Trace) -> bool:
-    """Whether the number of components is finite and unknown."""
-    return not trace.n_is_known and isinstance(trace.weight_prior, MixtureOfFiniteMixtures)
 
 
 def _shares(values: AnyArray) -> FloatArray:
@@ -227,10 +219,8 @@ def _standard_errors(values: AnyArray, n: IntArray) -> FloatArray:
     return result
 
 
-def _prior_n(trace: Trace, length: int) -> FloatArray | None:
-    """p(n) of n = 1, ..., ``length``."""
-    if not isinstance(trace.weight_prior, MixtureOfFiniteMixtures):
-        return None
+def _prior_n(trace: Trace, length: int) -> FloatArray:
+    """p(n) of n = 1, ..., ``length``, where n is finite."""
     return _padded(np.exp(trace.weight_prior.log_n_prior()[0][1:]), length)
 
 
@@ -242,7 +232,7 @@ def _prior_n_clusters(trace: Trace, length: int) -> FloatArray:
 
 def _note(trace: Trace) -> str:
     """Why there is no p(n)."""
-    if learns_n(trace):
+    if trace.weight_prior.learns_n:
         return ""
     if trace.n_is_known:
         return f"n = {trace.n_components.flat[0]} is given; n+ is how many of these components own observations."

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.fitting import _cores
+from gibbs_gmm.aligned import padded
 from gibbs_gmm.kernels.posterior import co_clustering, partition_search
 from gibbs_gmm.kernels.posterior.partition_search import Draws, Table
 from gibbs_gmm.kernels.simd import LANES
@@ -24,7 +23,8 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition, assignments_of, contradiction, of_labels
 from gibbs_gmm.posterior.numbering import like
 from gibbs_gmm.posterior.partition_draws import collect
-from gibbs_gmm.sampler.chain import _padded, seed_sequence
+from gibbs_gmm.seeds import seed_sequence
+from gibbs_gmm.threads import Threads, thread_count
 from gibbs_gmm.trace import Trace
 
 LARGEST_MATRIX = 10_000
@@ -127,13 +127,14 @@ def similarity(trace: Trace, rows: Any = None, pairs: Any = None, *, threads: in
         )
     sample = collect(assignments, rows)
     U, count, member = len(sample.z), sample.count, sample.member
-    if pairs is not None:
-        among = np.ascontiguousarray(member[pairs])
-        p = np.empty(len(pairs))
-        _spread(lambda a, b: co_clustering.pairs_together(sample.z, count, among, a, b, p), len(p), _PAIRS, threads)
-        return p
-    p = np.empty((U, U))
-    _spread(lambda a, b: co_clustering.share_together(sample.z, count, a, b, p), U, max(16, U // 64), threads)
+    with Threads(threads) as workers:
+        if pairs is not None:
+            among = np.ascontiguousarray(member[pairs])
+            p = np.empty(len(pairs))
+            workers.run(lambda a, b: co_clustering.pairs_together(sample.z, count, among, a, b, p), len(p), 1, _PAIRS)
+            return p
+        p, step = np.empty((U, U)), max(16, U // 64)
+        workers.run(lambda a, b: co_clustering.share_together(sample.z, count, a, b, p), U, step, step)
     return p if len(member) == U else p[member[:, None], member]
 
 
@@ -155,7 +156,7 @@ def partition(
         return _said_if_contradicted(trace, trace._partition)
     code = _loss(loss)
     limit = 0 if max_clusters is None else checks.integer("max_clusters", max_clusters, 1)
-    workers = _workers(threads)
+    workers = thread_count(threads)
     keys = seed_sequence(rng).generate_state(runs, np.uint64)
     # To move rows that no draw separates as one loses nothing for VI and Binder: in u, how many of them are in one of
     # two clusters, both are concave: m log m and m^2 curve no more at n_k than at the smaller n_kj, which count twice.
@@ -286,14 +287,14 @@ def _new_table(draws: Draws, width: int) -> Table:
     (U, S), L, width = draws.z.shape, int(draws.first[-1]), -(-width // LANES) * LANES
     return Table(
         n=np.zeros((L, width), np.int32),
-        gain=_padded(L, width),
-        less=_padded(L, width),
+        gain=padded(L, width),
+        less=padded(L, width),
         size=np.zeros(width, np.int64),
         label=np.full(U, -1),
         m=np.zeros(L, np.int64),
         pairs=np.zeros((2, S)),
         at=np.zeros(S, np.int64),
-        sums=_padded(2, width),
+        sums=padded(2, width),
         numbers=np.zeros(5),
         now=np.zeros(1),
     )
@@ -355,17 +356,6 @@ def _indices(name: str, value: Any, N: int, shape: str, ndim: int) -> IntArray:
     if array.min() < 0 or array.max() >= N:
         raise ValueError(f"{name} must be between 0 and N - 1 = {N - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64)
-
-
-def _workers(threads: int | None) -> int:
-    return _cores() if threads is None else checks.integer("threads", threads, 1)
-
-
-def _spread(task: Callable[[int, int], object], size: int, step: int, threads: int | None) -> None:
-    """Call ``task(start, stop)`` for parts of 0, ..., size - 1 on threads; each writes results of its own."""
-    with ThreadPoolExecutor(_workers(threads)) as pool:
-        for _ in pool.map(lambda start: task(start, min(start + step, size)), range(0, size, step)):
-            pass
 
 
 def _agreeing(expected: list[float]) -> int:

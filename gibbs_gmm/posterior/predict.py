@@ -10,50 +10,26 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.fitting import _cores
+from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.posterior import predictive as kernels
 from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.weight_priors import DirichletProcess, PitmanYorProcess
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
 from gibbs_gmm.posterior.relabel import Relabelling
-from gibbs_gmm.sampler.chain import NumericalError, seed_sequence
+from gibbs_gmm.seeds import seed_sequence
+from gibbs_gmm.threads import Threads
 from gibbs_gmm.trace import Trace
 
 _BLOCK_BYTES = 1 << 20  # factorised draws that are held at a time: they should stay in a cache
 _LEAST_DRAWS = 8  # and at least so many
 _MOST_ROWS = 1 << 14  # rows of one task: Ctrl-C waits for no more than that times the draws of a block
 _SAMPLE_ROWS = 1 << 14
-
-
-class Threads:
-    """Runs a task over ranges of things, on threads or, where there is one, without any."""
-
-    def __init__(self, threads: int | None) -> None:
-        self.count = _cores() if threads is None else checks.integer("threads", threads, 1)
-        self._pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
-
-    def __enter__(self) -> Threads:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def run(self, task: Callable[[int, int], Any], size: int, unit: int, most: int) -> list[Any]:
-        """Results of ``task(first, last)`` over 0..size, in ranges of at most ``most``, cut at multiples of unit."""
-        step = max(unit, min(most, math.ceil(size / (4 * self.count) / unit) * unit))
-        ranges = [(first, min(first + step, size)) for first in range(0, size, step)]
-        if self._pool is None or len(ranges) == 1:
-            return [task(*ends) for ends in ranges]
-        return [part.result() for part in [self._pool.submit(task, *ends) for ends in ranges]]
 
 
 def log_density(trace: Trace, X_new: Any, threads: int | None = None) -> FloatArray:
@@ -252,7 +228,7 @@ def _held_first(trace: Trace, array: AnyArray) -> AnyArray:
 def _rest(trace: Trace) -> FloatArray:
     """The weight of the components that a draw's slots do not hold, (C T,); exactly 0 where there are none."""
     rest = np.maximum(0.0, 1.0 - trace.weights.sum(-1)).reshape(-1)
-    if not isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
+    if trace.weight_prior.n_is_finite:
         rest[trace.n_components.reshape(-1) == _held(trace).sum(1)] = 0.0
     return np.asarray(rest, np.float64)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.agreement import (
     LISTED,
     MIN_DRAWS,
@@ -114,10 +115,7 @@ class Summary:
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by name."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        pd = needs("pandas", "arviz", "to_dataframe()")
         return pd.DataFrame(
             {statistic: getattr(self, statistic) for statistic in _STATISTICS},
             index=pd.Index(self.name, name="name"),

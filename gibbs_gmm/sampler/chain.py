@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from gibbs_gmm import checks
+from gibbs_gmm.aligned import padded
+from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.hyperprior import FIXED, new_room
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.label_pass import Components, Statistics, new_workspace
@@ -28,6 +29,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.sampler.starts import kmeans_plus_plus
 from gibbs_gmm.sampler.tuning import Tuner
 from gibbs_gmm.storage.draw_files import with_slots
+from gibbs_gmm.threads import Threads
 
 _log = logging.getLogger("gibbs_gmm")
 
@@ -37,11 +39,6 @@ _BATCH_LABELS = 1 << 22  # labels that one batch may hold before they are narrow
 _SHARE_SECONDS = 0.004  # a sweep longer than this is worth spreading over idle threads
 _LIBRARY = 128  # learned launches kept
 _SLOTS = 8  # component slots a trace of unknown n begins with
-_TASKS_PER_THREAD = 4  # more tasks than threads even out cores that are busy with something else
-
-
-class NumericalError(ArithmeticError):
-    """A chain met a matrix that is not positive definite; the message names chain, sweep and component."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,35 +53,6 @@ class Plan:
     def sweeps(self) -> int:
         """Sweeps of one chain in all."""
         return self.warmup + self.draws * self.thin
-
-
-def seed_sequence(rng: Any) -> np.random.SeedSequence:
-    """The root of a run's randomness, from what a user may pass as ``rng`` (SPEC 7 of Scientific Python).
-
-    None is fresh entropy; an int, a sequence of ints or a SeedSequence is a seed; a Generator gives 128 bits and is
-    advanced by it, so that the next run with it differs.
-    """
-    if isinstance(rng, np.random.Generator):
-        return np.random.SeedSequence([int(word) for word in rng.integers(0, 2**32, size=4, dtype=np.uint64)])
-    if isinstance(rng, np.random.SeedSequence):  # a copy: spawning must not change the caller's
-        return np.random.SeedSequence(rng.entropy, spawn_key=rng.spawn_key, pool_size=rng.pool_size)
-    if rng is None:
-        return np.random.SeedSequence()
-    if isinstance(rng, (Sequence, np.ndarray)) and not isinstance(rng, (str, bytes)):
-        return np.random.SeedSequence([checks.integer("rng", word, 0) for word in rng])
-    try:
-        return np.random.SeedSequence(checks.integer("rng", rng, 0))
-    except TypeError:
-        raise TypeError(
-            f"rng must be None, an integer, a SeedSequence or a numpy.random.Generator, got {rng!r}"
-        ) from None
-
-
-def _padded(*shape: int) -> FloatArray:
-    """Zeros of this shape that start on a cache line; the last axis is a multiple of eight."""
-    raw = np.zeros(math.prod(shape) + LANES)
-    skip = (-raw.ctypes.data % 64) // 8
-    return raw[skip : skip + math.prod(shape)].reshape(shape)
 
 
 def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: float, K: int, capacity: int) -> State:
@@ -174,12 +142,12 @@ def new_pair(shards: int, D: int) -> Pair:
 def _statistics(*shape: int) -> Statistics:
     """Empty statistics: shape (..., K, P)."""
     *lead, P = shape
-    return Statistics(np.zeros(lead), _padded(*lead, P), _padded(*lead, P, P))
+    return Statistics(np.zeros(lead), padded(*lead, P), padded(*lead, P, P))
 
 
 def _components(K: int, D: int) -> Components:
     """Room for K components in the label pass's form."""
-    return Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), _padded(K, -(-D // LANES) * LANES))
+    return Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), padded(K, -(-D // LANES) * LANES))
 
 
 class Shared:
@@ -187,8 +155,8 @@ class Shared:
 
     always = False  # whether every sweep is to be spread, however short
 
-    def __init__(self, helpers: ThreadPoolExecutor, tasks: int) -> None:
-        self._helpers, self._tasks = helpers, tasks
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
 
     def calls(self, model: Model) -> kernels.Calls:
         """The pieces of a sweep, those that pass over X spread; pointers would be interpreted when called from here."""
@@ -197,17 +165,11 @@ class Shared:
         )
 
     def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
-        self._spread(kernels.assign_task, len(state.shard_log_likelihood), data, state, sliced)
+        task = functools.partial(kernels.assign_task, data, state, sliced)
+        self._threads.run(task, len(state.shard_log_likelihood))
 
     def _restricted(self, X: AnyArray, loc: FloatArray, z: LabelArray, pair: Pair, *_: Any) -> None:
-        self._spread(restricted_task, len(pair.log_q), X, loc, z, pair)
-
-    def _spread(self, task: Callable[..., None], shards: int, *arguments: Any) -> None:
-        """Run ``task(*arguments, first, last)`` for consecutive ranges of shards, and wait for all."""
-        cuts = np.unique(np.linspace(0, shards, min(self._tasks, shards) + 1).astype(int))
-        parts = [self._helpers.submit(task, *arguments, int(a), int(b)) for a, b in itertools.pairwise(cuts)]
-        for part in parts:
-            part.result()
+        self._threads.run(functools.partial(restricted_task, X, loc, z, pair), len(pair.log_q))
 
 
 def plain(kernel: Any) -> Any:
@@ -460,8 +422,8 @@ def run(
     stop = threading.Event()
     plan = chains[0].plan
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
-    helpers = ThreadPoolExecutor(threads) if spare else None
-    shared = cluster if helpers is None else Shared(helpers, _TASKS_PER_THREAD * threads)
+    helpers = Threads(threads) if spare else None
+    shared = cluster if helpers is None else Shared(helpers)
 
     def step(chain: Chain) -> tuple[Chain, int]:
         sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
@@ -504,6 +466,6 @@ def run(
         stop.set()  # what is queued returns at once; what runs ends its batch
         workers.shutdown(wait=True, cancel_futures=True)
         if helpers is not None:
-            helpers.shutdown(wait=True)
+            helpers.close()
         bar.close()
     return interrupted

@@ -13,7 +13,6 @@ there are never many commands.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import itertools
 import math
 import threading
@@ -32,6 +31,7 @@ from gibbs_gmm.kernels.sampler.partition_prior import PROCESS, break_sticks, dra
 from gibbs_gmm.kernels.sampler.split_merge import Moves, split_merge
 from gibbs_gmm.kernels.sampler.state import ALPHA, N_COMPONENTS, Data, Draws, Model, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.chain import Shared, plain
 from gibbs_gmm.sampler.machine import CHANGES, Part, phantom, row_range
 
@@ -122,10 +122,7 @@ class Cluster(Shared):
     always = True
 
     def __init__(self, X: Any, client: Any = None) -> None:
-        try:
-            array, distributed = importlib.import_module("dask.array"), importlib.import_module("distributed")
-        except ImportError as error:
-            raise ImportError("Dask arrays and clients need Dask: pip install 'gibbs-gmm[dask]'") from error
+        array, distributed = (needs(name, "dask", "a Dask array or client") for name in ("dask.array", "distributed"))
         self._client = distributed.get_client() if client is None else client
         if not is_dask(X):
             rows, self.columns = checks.data(X)

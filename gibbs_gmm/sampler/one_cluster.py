@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.special import logsumexp
 
+from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.full import log_marginal
 from gibbs_gmm.kernels.families.hyperprior import WISHART
 from gibbs_gmm.kernels.families.one_cluster import climb, new_place
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import FloatArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
-from gibbs_gmm.sampler.chain import NumericalError
 
 REPLICATES = 16
 _STONES = 40

@@ -17,7 +17,7 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.sampler.chain import Chain
-from gibbs_gmm.storage.draw_files import replacing
+from gibbs_gmm.storage.whole_files import replacing
 
 _STATE = b"gibbs_gmm state 1"
 _SCRATCH = ("shards", "shard_log_likelihood", "pair")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.storage.whole_files import replacing
 
 SLOTTED = ("weights", "means", "covariances")
 """Arrays with an axis of component slots, behind that of the draws."""
@@ -37,34 +38,6 @@ def with_slots(name: str, array: AnyArray, slots: int) -> AnyArray:
     common = min(slots, array.shape[1])
     result[:, :common] = array[:, :common]
     return result
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[int]:
-    """A descriptor of a new file that takes the place of ``path`` when all of it is on disk, or not at all."""
-    scratch = path.with_name(f"{path.name}.part")
-    descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        try:
-            yield descriptor
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def write_all(descriptor: int, data: AnyArray | bytes, offset: int) -> None:

@@ -31,13 +31,14 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm import checks
+from gibbs_gmm import checks, seeds
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import WeightPrior, from_dict, to_dict
 from gibbs_gmm.sampler.chain import Chain, Plan
 from gibbs_gmm.storage.chain_state import Damaged, read_header, restore, write_state
-from gibbs_gmm.storage.draw_files import SLOTTED, DrawFile, DrawFiles, described, replacing
+from gibbs_gmm.storage.draw_files import SLOTTED, DrawFile, DrawFiles, described
+from gibbs_gmm.storage.whole_files import remove_parts, replacing, write
 from gibbs_gmm.trace import ARRAYS, Trace
 
 FORMAT = "gibbs_gmm run 1"
@@ -65,8 +66,7 @@ class Recipe:
     @property
     def root(self) -> np.random.SeedSequence:
         """The root of the run's randomness."""
-        spawn_key = tuple(self.seed["spawn_key"])
-        return np.random.SeedSequence(self.seed["entropy"], spawn_key=spawn_key, pool_size=self.seed["pool_size"])
+        return seeds.from_dict(self.seed)
 
     def settings(self, **others: Any) -> dict[str, Any]:
         """The settings of its trace."""
@@ -153,6 +153,7 @@ class Folder:
         try:
             if not _lock(descriptor):
                 raise ValueError(f"another process is at work in the run folder {os.fspath(self)!r}")
+            remove_parts(self.path)
             yield
         finally:
             os.close(descriptor)  # and with it the lock, as it is when the process is killed
@@ -188,8 +189,7 @@ class Folder:
 
     def fail(self, message: str) -> None:
         """Write down what ended the run for good."""
-        with replacing(self.path / _FAILURE) as descriptor:
-            os.write(descriptor, message.encode())
+        write(self.path / _FAILURE, message)
 
     def begin(self, recipe: Recipe, X: AnyArray, arrays: Sequence[str], known: bool, threads: int) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
@@ -211,8 +211,7 @@ class Folder:
     def _write(self, content: dict[str, Any], recipe: Recipe) -> None:
         content = json.loads(json.dumps({**content, "recipe": recipe.to_dict()}))
         content["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        with replacing(self.path / _RECIPE) as descriptor:
-            os.write(descriptor, json.dumps(content, indent=1).encode())
+        write(self.path / _RECIPE, json.dumps(content, indent=1))
 
     def data(self) -> AnyArray:
         """The data of the run, as a read-only memory map."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import from_dict, to_dict
+from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.trace import ARRAYS, Trace
 
 _FORMAT = "gibbs_gmm trace 1"
@@ -19,7 +19,6 @@ _FORMAT = "gibbs_gmm trace 1"
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write a trace; see :meth:`gibbs_gmm.Trace.save`."""
-    path = Path(path)
     arrays = {name: getattr(trace, name) for name in ARRAYS if getattr(trace, name) is not None}
     metadata = {
         "format": _FORMAT,
@@ -29,16 +28,8 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> None:
         "weight_prior": to_dict(trace.weight_prior),
         "settings": trace.settings,
     }
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with open(scratch, "xb") as file:
-            np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    with replacing(Path(path)) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
+        np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(metadata)), **arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Trace:

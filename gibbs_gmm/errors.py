@@ -1,0 +1,5 @@
+"""Errors that are not about arguments."""
+
+
+class NumericalError(ArithmeticError):
+    """A matrix is not positive definite; the message names chain, sweep or draw, and component."""
