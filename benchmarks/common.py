@@ -25,7 +25,8 @@ import threadpoolctl
 
 import gibbs_gmm
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain, run
+from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain
+from gibbs_gmm.sampler.run import run
 from gibbs_gmm.threads import cores as cores
 
 FloatArray = npt.NDArray[np.float64]

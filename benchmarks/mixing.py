@@ -146,7 +146,7 @@ def recovery(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
         data = simulate(N, D, n, 0.001, seed=7)
         for start in (1, 30):
             say(f"recovery: N={N:,} D={D}, {n} components, from {start} cluster(s)")
-            with mock.patch.object(common._FIT, "_start", lambda chain, rows, start=start: start):
+            with mock.patch("gibbs_gmm.sampler.assemble._start", lambda chain, rows, start=start: start):
                 chains = common.build_chains(data.X, None, draws=200, warmup=200, thin=1, chains=4, rng=3)
             reached = []
             for chain in chains:

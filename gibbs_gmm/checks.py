@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 _CHUNK = 1 << 16
-_LARGEST, _SMALLEST = 1e140, 1e-140
+LARGEST, SMALLEST = 1e140, 1e-140
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
@@ -68,7 +69,17 @@ def real_array(name: str, value: Any, shape_text: str, ndim: int) -> FloatArray:
 
 
 def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[str, ...]]:
-    """X as a C-ordered (N, D) array of float32 or float64, and the names of its columns.
+    """:func:`table`, whose values are finite: they are read once."""
+    array, columns = table(X, name, min_rows)
+    gaps = NotFinite(columns, name)
+    for start, block in blocks(array):
+        gaps.look(block, start)
+    gaps.refuse()
+    return array, columns
+
+
+def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[str, ...]]:
+    """X as a C-ordered (N, D) array of float32 or float64, and the names of its columns. Its values are not looked at.
 
     Such an array (a memory map too) is used in place; anything else is converted once. Data frames keep their column
     names; one-dimensional input is one column. The result is a read-only view, whatever X is: code would be compiled a
@@ -96,7 +107,6 @@ def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[st
     if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
         array = np.require(array.astype(array.dtype.newbyteorder("=")), requirements=["C", "A"])
     columns = tuple(f"x{d}" for d in range(D)) if names is None else names
-    finite(array, columns, name)
     array = np.asarray(array).view()
     array.flags.writeable = False
     return array, columns
@@ -134,10 +144,10 @@ def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new") -> AnyArray:
         array = np.ascontiguousarray(array[:, [names.index(column) for column in columns]])
         array.flags.writeable = False
     for column, low, high in zip(columns, array.min(0), array.max(0), strict=True):
-        if not max(-float(low), float(high)) < _LARGEST:
+        if not max(-float(low), float(high)) < LARGEST:
             raise ValueError(
                 f"{name} column {column!r} is too large for densities in double precision: it reaches "
-                f"{float(low) if -low > high else float(high):.0e}, and must stay below {_LARGEST:.0e}"
+                f"{float(low) if -low > high else float(high):.0e}, and must stay below {LARGEST:.0e}"
             )
     return array
 
@@ -159,51 +169,39 @@ def _from_objects(array: AnyArray, name: str) -> AnyArray:
         ) from None
 
 
-def finite(X: AnyArray, columns: tuple[str, ...], name: str = "X") -> None:
-    """Refuse NaN and infinite values, saying how many and where the first is."""
-    for what, test in (("missing values (NaN)", np.isnan), ("infinite values", np.isinf)):
-        count, first = 0, None
-        for start in range(0, X.shape[0], _CHUNK):
-            bad = test(X[start : start + _CHUNK])
+class NotFinite:
+    """NaN and infinite values of an array that is read block by block: how many, and where the first is."""
+
+    _KINDS: ClassVar = {"missing values (NaN)": np.isnan, "infinite values": np.isinf}
+
+    def __init__(self, columns: tuple[str, ...], name: str = "X") -> None:
+        self._columns, self._name = columns, name
+        self._count = dict.fromkeys(self._KINDS, 0)
+        self._first: dict[str, tuple[int, int]] = {}  # row and column
+
+    def look(self, block: AnyArray, start: int) -> None:
+        """Look at a block of rows, of which the first has this number."""
+        if np.isfinite(block).all():
+            return
+        for kind, test in self._KINDS.items():
+            bad = test(block)
             if bad.any():
-                if first is None:
-                    row, column = np.argwhere(bad)[0]
-                    first = (start + int(row), columns[int(column)])
-                count += int(bad.sum())
-        if first is not None:
+                row, column = np.argwhere(bad)[0]
+                self._first.setdefault(kind, (start + int(row), int(column)))
+                self._count[kind] += int(bad.sum())
+
+    def refuse(self) -> None:
+        """Raise ValueError if there was any."""
+        kind = next((kind for kind, count in self._count.items() if count > 0), None)
+        if kind is not None:
+            row, column = self._first[kind]
             raise ValueError(
-                f"{name} must be finite, got {count} {what}, the first in row {first[0]}, column {first[1]!r}; "
-                "drop or impute those rows"
+                f"{self._name} must be finite, got {self._count[kind]} {kind}, the first in row {row}, column "
+                f"{self._columns[column]!r}; drop or impute those rows"
             )
 
 
-def location_scale(X: AnyArray, columns: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation (ddof=1) of each column, by chunks and about the first row so that no digit is lost.
-
-    Raises ValueError where squares of the data leave the range of doubles.
-    """
-    origin = X[0].astype(np.float64)
-    shift, n = np.zeros(X.shape[1]), X.shape[0]
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, n, _CHUNK):
-            shift += (X[start : start + _CHUNK] - origin).sum(0) / n
-        mean = origin + shift
-        squares = np.zeros(X.shape[1])
-        for start in range(0, n, _CHUNK):
-            deviation = (X[start : start + _CHUNK] - origin) - shift
-            squares += np.square(deviation).sum(0)
-        scale = np.sqrt(squares / (n - 1))
-        spread = np.abs(shift) + scale
-    for name, value, size in zip(columns, spread, np.abs(mean), strict=True):
-        if not (value < _LARGEST and size < _LARGEST):
-            raise ValueError(
-                f"X column {name!r} is too large for covariances in double precision (about {max(size, value):.0e}); "
-                f"divide it so that its values stay below {_LARGEST:.0e}"
-            )
-    for name, column, value in zip(columns, X.T, scale, strict=True):
-        if value < _SMALLEST and column.min() != column.max():
-            raise ValueError(
-                f"X column {name!r} varies too little for covariances in double precision (by less than "
-                f"{_SMALLEST:.0e}); multiply it so that its standard deviation is above {_SMALLEST:.0e}"
-            )
-    return mean, scale
+def blocks(X: AnyArray) -> Iterator[tuple[int, AnyArray]]:
+    """X (N, D) in blocks of rows, with the number of the first of each."""
+    for start in range(0, len(X), _CHUNK):
+        yield start, X[start : start + _CHUNK]

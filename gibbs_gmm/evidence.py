@@ -13,17 +13,20 @@ import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-from gibbs_gmm import checks, seeds
+from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.families.full import log_marginal
 from gibbs_gmm.kernels.sampler.split_merge import Moves
-from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Data, Model, State
+from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.optional import needs
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state
+from gibbs_gmm.sampler.assemble import initial_state
+from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
+from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
 from gibbs_gmm.threads import thread_count
@@ -195,7 +198,7 @@ def log_evidence(
     >>> int(evidence.n_components[evidence.log_evidence.argmax()])
     2
     """
-    array, columns = checks.data(X)
+    array, columns = checks.table(X)
     N = len(array)
     wanted = _wanted(n_components)
     n_max = int(wanted[-1])
@@ -207,22 +210,21 @@ def log_evidence(
     if progress is not None and not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     root = seeds.seed_sequence(rng)
-    loc, scale = checks.location_scale(array, columns)
-    prior = _checked_prior(prior, array, columns)
+    observations = Observations.of(array, columns)
+    prior = checked_prior(prior, observations)
 
-    data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
-    tilt = Tilt(N, n_max, gamma)
-    model = Model(tilt.weights, prior.as_kernel(loc), prior.hyper_as_kernel())
+    data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
+    model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
     spawned = root.spawn(n_chains + REPLICATES)
     first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
     if n_max > 1:
-        runs = []
+        runs, written = [], trace_arrays.fields(prior, False, False)
         for c, seed in enumerate(spawned[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
             state = initial_state(generator, data, model, gamma, start, n_max + 1)
-            runs.append(_Run(Chain(c, generator, data, model, state, Plan(0, _BATCH, 1), False), warmup))
+            runs.append(_Run(Chain(c, generator, data, model, state, Plan(0, _BATCH, 1), written), warmup))
         t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), progress)
         estimate, error, trips = tilt.log_evidence(t, first)
         if not np.isfinite(estimate).all():
@@ -386,14 +388,3 @@ def _wanted(n_components: Any) -> IntArray:
     if wanted[-1] > _MOST:
         raise ValueError(f"n_components must be at most {_MOST}, got {wanted[-1]}")
     return np.array(wanted, np.int64)
-
-
-def _checked_prior(prior: Any, X: AnyArray, columns: tuple[str, ...]) -> NormalInverseWishart:
-    """The prior of the components: the default of the data X, or one for as many columns."""
-    if prior is None:
-        return NormalInverseWishart.from_rows(X, columns)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    if prior.n_features != len(columns):
-        raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
-    return prior

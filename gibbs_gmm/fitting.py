@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
+from gibbs_gmm.data import Observations
 from gibbs_gmm.errors import NumericalError
-from gibbs_gmm.kernels.families.hyperprior import FIXED
-from gibbs_gmm.kernels.sampler.state import Data, Model
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_resolution
+from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior, checked_resolution
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state, run, stack, trace_arrays
-from gibbs_gmm.storage.draw_files import require_disk, require_memory, trace_bytes
-from gibbs_gmm.storage.run_folder import Folder, Keeper, Recipe, read_trace, versions
+from gibbs_gmm.sampler.assemble import chains_of
+from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
+from gibbs_gmm.sampler.run import run, stack
+from gibbs_gmm.storage.room import require_disk, require_memory
+from gibbs_gmm.storage.run_folder import Folder, Keeper, read_trace
 from gibbs_gmm.threads import thread_count
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
     from gibbs_gmm.sampler.machines import Cluster
 
-_PROCESS_CAPACITY = 4096
 _WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
 
 
@@ -153,19 +154,14 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    loc, scale = checks.location_scale(array, columns)
-    if prior is None:
-        prior = NormalInverseWishart.from_rows(array, columns)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    if prior.n_features != len(columns):
-        raise ValueError(f"prior must be for the {len(columns)} columns of X, got mu_0 with {prior.n_features} entries")
+    observations = Observations.of(array, columns)
+    prior = checked_prior(prior, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
-    data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+    data = observations.as_kernel()
     if checkpoint is None:
         return warn_if_apart(_in_memory(recipe, data, n_threads, bool(progress), begun, cluster), "fit")
     folder = Folder(checkpoint)
@@ -223,19 +219,17 @@ def resume(
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
-        loc, scale = checks.location_scale(array, recipe.columns)
-        data = Data(array, loc, np.where(scale > 0.0, scale, 1.0))
+        data = Observations.of(array, recipe.columns).as_kernel()
         return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "resume")
 
 
 def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
-    """Checked data, the names of their columns, and the cluster that they are on, if any."""
+    """A table whose values are not looked at yet, the names of its columns, and the cluster that it is on, if any."""
     if client is None and not type(X).__module__.startswith("dask."):
-        return *checks.data(X), None
+        return *checks.table(X), None
     from gibbs_gmm.sampler.machines import Cluster
 
     cluster = Cluster(X, client)
-    checks.finite(cluster.X, cluster.columns)
     return cluster.X, cluster.columns, cluster
 
 
@@ -244,19 +238,16 @@ def _in_memory(
 ) -> Trace:
     """Run all chains and put their draws together."""
     plan = recipe.plan
-    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
-    require_memory(_sizes(recipe, data), not model.weights.known)
-    chains = _chains(recipe, data, model, alpha, cluster)
+    require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
+    chains = chains_of(recipe, data, cluster)
     interrupted = run(chains, threads, progress, cluster=cluster)
     kept = min(chain.draws_done for chain in chains)
     if interrupted:
         if kept == 0:
             raise KeyboardInterrupt
         warnings.warn(_interrupted(kept, plan), stacklevel=3)
-    learned = _learned(model)
-    fields: dict[str, Any] = {"assignments": None}
-    fields |= {name: array if learned.get(name, True) else None for name, array in stack(chains, kept).items()}
-    settings = recipe.settings(
+    return recipe.trace(
+        stack(chains, kept),
         n_observations=len(data.X),
         threads=threads,
         interrupted=interrupted,
@@ -264,29 +255,19 @@ def _in_memory(
         seconds=time.perf_counter() - begun,
         versions=versions(),
     )
-    return Trace(
-        **fields,
-        columns=recipe.columns,
-        prior=recipe.prior,
-        weight_prior=recipe.weight_prior,
-        settings=settings,
-    )
 
 
 def _in_folder(
     folder: Folder, recipe: Recipe, data: Data, threads: int, progress: bool, cluster: Cluster | None
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
-    model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
         copy = {"a copy of X": 0 if folder.has_run or cluster is not None else data.X.nbytes}
-        require_disk(folder.path, {**_sizes(recipe, data), **copy}, not model.weights.known)
-    chains = _chains(recipe, data, model, alpha, cluster, _WINDOWS_BYTES // recipe.chains)
-    learned = _learned(model)
-    names = [name for name in chains[0].row_shapes() if learned.get(name, True)]
+        require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
+    chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains)
     if new:
-        folder.begin(recipe, data.X, names, model.weights.known, threads)
+        folder.begin(recipe, data.X, threads)
     keeper = Keeper(folder, chains, recipe)
     try:
         interrupted = run(chains, threads, progress, keeper, cluster)
@@ -305,52 +286,8 @@ def _in_folder(
     return read_trace(folder)
 
 
-def _sizes(recipe: Recipe, data: Data) -> dict[str, int]:
-    """Bytes of the trace by part; at least so many where n is unknown."""
-    known = recipe.weight_prior.known_n or 1
-    labels = len(data.X) * np.min_scalar_type(known - 1).itemsize if recipe.save_assignments else 0
-    return trace_bytes(recipe.chains, recipe.plan.draws, known, data.X.shape[1], labels)
-
-
 def _interrupted(kept: int, plan: Plan) -> str:
     return f"interrupted: the trace has {kept} of {plan.draws} draws per chain; they are valid draws"
-
-
-def _learned(model: Model) -> dict[str, bool]:
-    """Which hyperparameters are learned, and so are in the trace."""
-    return {
-        "concentration": len(model.weights.grid) > 0,
-        "kappa_0": model.hyper.kappa_shape > 0.0,
-        "Psi_0": model.hyper.law != FIXED,
-    }
-
-
-def _chains(
-    recipe: Recipe,
-    data: Data,
-    model: Model,
-    alpha: float,
-    cluster: Cluster | None,
-    window_bytes: int | None = None,
-) -> list[Chain]:
-    """All chains, before their first sweep."""
-    known = recipe.weight_prior.known_n
-    if known is not None:
-        capacity = known
-    else:  # memory is touched only where components are in use
-        capacity = len(model.weights.log_p) if recipe.weight_prior.n_is_finite else _PROCESS_CAPACITY
-    shape, N = (recipe.chains, recipe.plan.draws), len(data.X) if recipe.save_assignments else 0
-    whole = trace_arrays(shape, model, capacity, N) if model.weights.known and window_bytes is None else None
-    chains = []
-    for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
-        generator = np.random.Generator(np.random.PCG64(seed))
-        K = known or min(_start(c, len(data.X)), capacity - 1)
-        state = initial_state(generator, data, model, alpha, K, capacity)
-        if cluster is not None:
-            state = state._replace(z=cluster.labels(c, data.loc, capacity))
-        rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        chains.append(Chain(c, generator, data, model, state, recipe.plan, recipe.save_assignments, window_bytes, rows))
-    return chains
 
 
 def _weight_prior(n_components: Any, N: int) -> WeightPrior:
@@ -360,14 +297,3 @@ def _weight_prior(n_components: Any, N: int) -> WeightPrior:
     weight_prior = n_components if isinstance(n_components, WeightPrior) else FiniteMixture(n_components)
     weight_prior.require_rows(N)
     return weight_prior
-
-
-def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
-    """Both priors as numbers for the kernels, in coordinates about ``loc``, and a starting concentration."""
-    weights, alpha = weight_prior.as_kernel()
-    return Model(weights, prior.as_kernel(loc), prior.hyper_as_kernel()), alpha
-
-
-def _start(chain: int, N: int) -> int:
-    """How many clusters a chain of unknown n starts from: one, many, and in between."""
-    return min(N, (1, 20, 4, 10)[chain % 4])

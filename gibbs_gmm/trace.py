@@ -7,6 +7,8 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import WeightPrior
@@ -22,22 +24,8 @@ if TYPE_CHECKING:
     from gibbs_gmm.posterior.relabel import Relabelling
     from gibbs_gmm.posterior.summary import Summary
 
-ARRAYS = (
-    "weights",
-    "means",
-    "covariances",
-    "assignments",
-    "n_components",
-    "n_clusters",
-    "log_likelihood",
-    "log_posterior",
-    "concentration",
-    "kappa_0",
-    "Psi_0",
-)
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Trace:
     """Draws from the posterior of a Gaussian mixture, for C chains of T draws each, K components in D dimensions.
 
@@ -85,26 +73,29 @@ class Trace:
     weights: FloatArray
     means: FloatArray
     covariances: FloatArray
-    assignments: AnyArray | None
+    assignments: AnyArray | None = None
     n_components: IntArray
     n_clusters: IntArray
     log_likelihood: FloatArray
     log_posterior: FloatArray
-    concentration: FloatArray | None
-    kappa_0: FloatArray | None
-    Psi_0: FloatArray | None
+    concentration: FloatArray | None = None
+    kappa_0: FloatArray | None = None
+    Psi_0: FloatArray | None = None
     columns: tuple[str, ...]
     prior: NormalInverseWishart
     weight_prior: WeightPrior
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
-        for name in ARRAYS:
-            array = getattr(self, name)
-            if array is not None:
-                view = array.view()
-                view.flags.writeable = False
-                object.__setattr__(self, name, view)
+        for name, array in self.arrays().items():
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """Its arrays by name, without those that are None."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def __repr__(self) -> str:
         C, T, _, D = self.means.shape

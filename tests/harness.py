@@ -1,7 +1,5 @@
 """The one place of the tests that knows how the kernels' tuples are put together, and their statistical assertions."""
 
-import dataclasses
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from oracle import NIW, Floats, Ints
 from scipy import stats
 
-from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace, fit
+from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace, trace_arrays
 from gibbs_gmm.kernels._jit import JIT as JIT
 from gibbs_gmm.kernels.families import full as niw_kernels
 from gibbs_gmm.kernels.families.hyperprior import new_room
@@ -19,10 +17,11 @@ from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.label_pass import LOG2_E as LOG2_E
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, N_COMPONENTS, Data
 from gibbs_gmm.kernels.sampler.weights import draw_log_weights
-from gibbs_gmm.sampler.chain import Chain, Plan, initial_state
+from gibbs_gmm.sampler.assemble import as_model, initial_state
+from gibbs_gmm.sampler.chain import Chain
+from gibbs_gmm.sampler.recipe import Plan
 
 EPS = float(np.finfo(float).eps)
-as_model = sys.modules[fit.__module__].as_model  # `gibbs_gmm.fit` is the function
 
 
 # --- Priors ---
@@ -108,6 +107,7 @@ class Gibbs:
         self.state = initial_state(np.random.default_rng(0), self.data, self.model, alpha, K, K)
         self.shards = len(self.state.shard_log_likelihood)
         self._chain: Chain | None = None
+        self._fields = trace_arrays.fields(package_prior(niw), learns_concentration=False, save_assignments=True)
 
     def set_data(self, X: Floats) -> None:
         """Replace the data by others of the same shape; labels and parameters then have to be set again."""
@@ -223,7 +223,7 @@ class Gibbs:
         the chain chooses.
         """
         plan = Plan(warmup=500, draws=count, thin=1)
-        chain = Chain(0, rng, self.data, self.model, self.state, plan, True)
+        chain = Chain(0, rng, self.data, self.model, self.state, plan, self._fields)
         while chain.sweeps_done < plan.warmup:
             chain.advance(None)
         assert chain.moves.library.collected[0] > 0, "no launch was learned"
@@ -238,7 +238,7 @@ class Gibbs:
         """
         chain = self._chain
         if chain is None or chain.plan.draws != count:
-            chain = Chain(0, rng, self.data, self.model, self.state, Plan(0, count, 1), True)
+            chain = Chain(0, rng, self.data, self.model, self.state, Plan(0, count, 1), self._fields)
         chain.rng, chain.data, chain.sweeps_done, self._chain = rng, self.data, chain.plan.warmup, chain
         while not chain.finished:
             chain.advance(None)
@@ -249,15 +249,9 @@ class Gibbs:
 # --- Traces ---
 
 
-def trace_arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
-    """The arrays of a trace by name; what it does not have is left out."""
-    values = {field.name: getattr(trace, field.name) for field in dataclasses.fields(trace)}
-    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-
-
 def assert_same_draws(a: Trace, b: Trace, *, of_b: tuple[slice, slice] = (slice(None), slice(None))) -> None:
     """Every array of ``a`` equals that of ``b``, or of these chains and draws of it, bit for bit."""
-    arrays, others = trace_arrays(a), trace_arrays(b)
+    arrays, others = a.arrays(), b.arrays()
     assert arrays.keys() == others.keys()
     for name, array in arrays.items():
         other = others[name][of_b]

@@ -1,5 +1,7 @@
 """Whether chains agree: R-hat, and what is said where they do not."""
 
+import dataclasses
+import pickle
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +12,7 @@ from arviz_stats.base import array_stats
 from test_relabel import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
-from gibbs_gmm.posterior.agreement import limit, r_hat, run_longer
+from gibbs_gmm.posterior.agreement import Alarm, Kind, alarms, limit, r_hat, run_longer
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "counts", "one chain apart", "scales differ"])
@@ -117,3 +119,28 @@ def test_resume_says_it_too(tmp_path: Any) -> None:
     gg.fit(X, draws=12, warmup=0, checkpoint=tmp_path / "run", **quick)
     (text,) = said_by(lambda: gg.resume(tmp_path / "run", progress=False))
     assert text.startswith("resume(): The chains")
+
+
+# --- Alarms ---
+
+
+@pytest.mark.filterwarnings("ignore:.*have not met")
+def test_alarms_have_kinds_whatever_they_say() -> None:
+    good = simulate(T=200)[0]
+    cut = dataclasses.replace(good, settings={**good.settings, "interrupted": True})
+    for trace, kinds in (
+        (good, []),
+        (cut, [Kind.INTERRUPTED]),
+        (simulate(C=1, T=200)[0], [Kind.ONE_CHAIN]),
+        (apart(), [Kind.APART]),
+    ):
+        summary, posterior = trace.summary(), trace.n_posterior()
+        found = alarms((*summary.messages, *posterior.messages))
+        assert [alarm.kind for alarm in found] == kinds
+        assert all(alarm in (*summary.messages, *posterior.messages) for alarm in found)
+    assert alarms(["one chain, interrupted; chains have not met"]) == []
+
+
+def test_an_alarm_is_a_text_that_survives_pickling() -> None:
+    alarm = pickle.loads(pickle.dumps(Alarm("one", Kind.ONE_CHAIN)))
+    assert (alarm, alarm.kind) == ("one", Kind.ONE_CHAIN)

@@ -494,7 +494,7 @@ def test_a_checkpoint_folder_of_python_is_resumed(capsys: pytest.CaptureFixture[
 def test_progress_goes_to_lines_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(chains, "_LOG_SECONDS", 0.0)
+    monkeypatch.setattr("gibbs_gmm.sampler.run._LOG_SECONDS", 0.0)
     assert fit() == 0
     assert re.search(r"^gibbs-gmm: \d+ of 660 sweeps \(\d+%\)$", capsys.readouterr().err, re.M)
     assert fit("--quiet", "--force") == 0

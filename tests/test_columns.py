@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 import gibbs_gmm as gg
-from gibbs_gmm.model import columns
+from gibbs_gmm.data import resolutions
+from gibbs_gmm.model.columns import noise_axes
 
 RNG = np.random.default_rng(12)
 NORMAL = RNG.standard_normal((400, 3))
@@ -14,40 +15,40 @@ NORMAL = RNG.standard_normal((400, 3))
 @pytest.mark.parametrize("step", [0.1, 0.25, 1.0])
 def test_the_step_of_rounded_values_is_found(step: float) -> None:
     rounded = step * np.round(NORMAL / step)
-    np.testing.assert_allclose(columns.resolutions(rounded), step, rtol=1e-12)
-    np.testing.assert_allclose(columns.resolutions(1e-5 * rounded + 3.0), 1e-5 * step, rtol=1e-6)
+    np.testing.assert_allclose(resolutions(rounded), step, rtol=1e-12)
+    np.testing.assert_allclose(resolutions(1e-5 * rounded + 3.0), 1e-5 * step, rtol=1e-6)
 
 
 def test_exact_values_are_known_far_better_than_they_spread() -> None:
-    r = columns.resolutions(NORMAL)
+    r = resolutions(NORMAL)
     assert ((r > 1e-4) & (r < 1e-2)).all()
-    few = columns.resolutions(NORMAL[:9])
+    few = resolutions(NORMAL[:9])
     assert (few < 2e-2).all()
 
 
 def test_neither_clusters_far_away_nor_outliers_widen_the_cells() -> None:
-    near = columns.resolutions(NORMAL)
+    near = resolutions(NORMAL)
     far = np.concatenate([NORMAL, NORMAL + 1e6])
-    assert (columns.resolutions(far) < 2.5 * near).all()
+    assert (resolutions(far) < 2.5 * near).all()
     outlier = np.concatenate([NORMAL, [[1e9, 0.0, -1e12]]])
-    np.testing.assert_allclose(columns.resolutions(outlier), near, rtol=0.05)
+    np.testing.assert_allclose(resolutions(outlier), near, rtol=0.05)
 
 
 def test_ties_without_a_step_are_known_to_their_nearest_neighbours() -> None:
     counts = np.log([1.0, 2.0, 4.0])[RNG.integers(3, size=300)][:, None]
-    np.testing.assert_allclose(columns.resolutions(counts), np.log(2.0))
+    np.testing.assert_allclose(resolutions(counts), np.log(2.0))
     inflated = np.where(RNG.random(300) < 0.6, 0.0, 5.0 + RNG.random(300))[:, None]
-    assert 4.9 < columns.resolutions(inflated)[0] < 5.1
+    assert 4.9 < resolutions(inflated)[0] < 5.1
 
 
 def test_a_constant_column_has_some_width() -> None:
-    assert columns.resolutions(np.full((9, 1), -7.0))[0] == 7e-3
-    assert columns.resolutions(np.zeros((9, 1)))[0] == 1e-3
+    assert resolutions(np.full((9, 1), -7.0))[0] == 7e-3
+    assert resolutions(np.zeros((9, 1)))[0] == 1e-3
 
 
 def turned(X: NDArray[np.float64]) -> list[int]:
     """The columns whose axes are not the columns themselves."""
-    axes = columns.noise_axes(X, columns.resolutions(X))
+    axes = noise_axes(X, resolutions(X))
     return np.flatnonzero((axes != np.eye(X.shape[1])).any(1)).tolist()
 
 
@@ -57,7 +58,7 @@ def test_a_column_that_is_noise_about_others_is_found(what: str, noise: float) -
     kinds = NORMAL + 5.0 * RNG.standard_normal((3, 3))[RNG.integers(3, size=400)]
     column = kinds[:, 0] if what == "copy" else kinds.sum(1)
     X = np.column_stack([kinds, column + noise * column.std() * RNG.standard_normal(400)])
-    axes = columns.noise_axes(X, columns.resolutions(X))
+    axes = noise_axes(X, resolutions(X))
     found = turned(X)
     assert len(found) == 1
     residual = (X - X.mean(0)) @ axes[found[0]]

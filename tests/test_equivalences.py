@@ -69,6 +69,22 @@ def test_what_a_prior_answers(
         assert same.learns_concentration is learns_concentration
 
 
+def test_priors_in_words() -> None:
+    weights = "weights Dirichlet(concentration) each, concentration"
+    for prior, words in (
+        (gg.FiniteMixture(1, 0.5), f"1 component, {weights} 0.5"),
+        (gg.FiniteMixture(4, GAMMA), f"4 components, {weights} learned"),
+        (gg.MixtureOfFiniteMixtures(THREE, 1.0, dynamic=False), f"3 components, {weights} 1"),
+        (
+            gg.MixtureOfFiniteMixtures(),
+            "mixture of finite mixtures: n unknown, weights Dirichlet(concentration / n) each, concentration learned",
+        ),
+        (gg.DirichletProcess(2.0), "Dirichlet process, concentration 2"),
+        (gg.PitmanYorProcess(GAMMA, 0.25), "Pitman-Yor process, concentration learned, discount 0.25"),
+    ):
+        assert prior.describe() == words
+
+
 @pytest.mark.parametrize(("alpha", "N", "K"), [(0.5, 30, 100_000), (3.0, 200, 10_000_000)])
 def test_many_components_are_near_a_dirichlet_process(alpha: float, N: int, K: int) -> None:
     # One observation after another: with t <= i clusters, another is founded with probability (alpha - alpha t / K) /

@@ -10,7 +10,7 @@ import oracle
 import pandas as pd
 import polars as pl
 import pytest
-from harness import EPS, JIT, assert_p_values, assert_same_draws, mcse_p_value, trace_arrays
+from harness import EPS, JIT, assert_p_values, assert_same_draws, mcse_p_value
 from scipy import stats
 
 import gibbs_gmm as gg
@@ -45,7 +45,7 @@ def test_shapes_types_and_ranges(N: int, D: int, K: int) -> None:
         "kappa_0": (C, T),
     }
     integers = {"n_components": np.int64, "n_clusters": np.int64, "assignments": np.uint16 if K > 256 else np.uint8}
-    arrays = trace_arrays(trace)
+    arrays = trace.arrays()
     assert {name: array.shape for name, array in arrays.items()} == shapes
     assert {name: array.dtype for name, array in arrays.items()} == {n: integers.get(n, np.float64) for n in shapes}
     for array in arrays.values():
@@ -82,7 +82,7 @@ def test_number_of_components_is_a_finite_mixture_with_concentration_one() -> No
 def test_labels_can_be_left_out() -> None:
     trace, full = gg.fit(two_groups(), 2, save_assignments=False, **QUICK), gg.fit(two_groups(), 2, **QUICK)
     assert trace.assignments is None
-    for name, array in trace_arrays(trace).items():
+    for name, array in trace.arrays().items():
         np.testing.assert_array_equal(array, getattr(full, name))
 
 

@@ -13,16 +13,18 @@ import gibbs_gmm
 ROOT = Path(gibbs_gmm.__file__).parent
 FRONT = {"fit", "resume", "fitting", "log_evidence", "evidence", "estimator", "command_line", "plots"}
 ROOMS = {"model", "sampler", "storage", "posterior", "trace"}
+GROUND = ["aligned", "checks", "data", "data_warnings", "errors", "optional", "seeds", "threads", "trace_arrays"]
+SAMPLER = {f"sampler.{path.stem}" for path in (ROOT / "sampler").glob("*.py")}
 FORBIDDEN = {
     "kernels": FRONT | ROOMS | {path.stem for path in ROOT.glob("*.py")},  # kernels import only kernels
     "kernels/families": {"kernels.sampler", "kernels.posterior"},
     "kernels/sampler": {"kernels.posterior"},
     "model": FRONT | ROOMS - {"model"},
     "posterior": FRONT | {"sampler", "storage"},
-    "storage": FRONT | {"posterior"},
-    "sampler": FRONT | {"posterior"},
+    "storage": FRONT | {"posterior"} | SAMPLER - {"sampler.recipe"},
+    "sampler": FRONT | {"posterior", "storage"},
     "plots": {"fitting", "evidence", "estimator", "command_line", "sampler", "storage"},
-    **{f"{name}.py": FRONT | ROOMS for name in ("aligned", "checks", "errors", "optional", "seeds", "threads")},
+    **{f"{name}.py": FRONT | ROOMS for name in GROUND},
     "trace.py": FRONT | {"sampler", "storage"},
 }
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,3 +71,41 @@ def test_memory_maps_are_read_in_place(dtype: type, tmp_path: Path) -> None:
     np.save(tmp_path / "X.npy", rows)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert np.shares_memory(checks.data(mapped)[0], mapped)
+
+
+class Counting(np.memmap):
+    """A memory map that counts the rows that are read; the whole of it may not be read at once."""
+
+    rows = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = np.asarray(super().__getitem__(key))
+        type(self).rows += len(found) if found.ndim == 2 else 1
+        return found
+
+    def __array_ufunc__(self, *_: Any, **__: Any) -> None:
+        pytest.fail("the whole of X is read at once")
+
+
+@pytest.mark.parametrize("n_components", [3, None])
+def test_rows_are_read_twice_before_sampling(
+    n_components: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    N, looked_at = 200_000, 10_000  # the second: rows of a sample
+    np.save(tmp_path / "X.npy", np.random.default_rng(3).standard_normal((N, 2)))
+    table = checks.table
+
+    def counted(*arguments: Any) -> tuple[Any, tuple[str, ...]]:
+        array, columns = table(*arguments)
+        return array.view(Counting), columns
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise StopIteration
+
+    monkeypatch.setattr(checks, "table", counted)
+    monkeypatch.setitem(gg.fit.__globals__, "run", stop)
+    monkeypatch.setattr(Counting, "rows", 0)
+    with pytest.raises(StopIteration):
+        gg.fit(np.load(tmp_path / "X.npy", mmap_mode="r"), n_components, chains=1, rng=1)
+    samples = 3 * looked_at  # of the prior, of the warnings about columns and of where the chain starts
+    assert 2 * N <= Counting.rows <= 2 * N + samples + 1

@@ -13,6 +13,7 @@ from oracle import Floats
 import gibbs_gmm as gg
 from gibbs_gmm import threads as threading
 from gibbs_gmm.sampler import chain as chains
+from gibbs_gmm.sampler import run as running
 
 EVERY = slice(None)
 
@@ -82,7 +83,7 @@ def test_row_shards_change_nothing(monkeypatch: pytest.MonkeyPatch, dtype: type)
             tasks.append(args)
             return super().submit(*args, **kwargs)
 
-    for module in (chains, threading):
+    for module in (running, threading):
         monkeypatch.setattr(module, "ThreadPoolExecutor", Counting)
     monkeypatch.setattr(chains, "_SHARE_SECONDS", 0.0)  # share the rows of every sweep, however fast
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)  # but of the first batch, whose speed is not known

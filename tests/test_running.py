@@ -13,6 +13,7 @@ from harness import assert_same_draws
 
 import gibbs_gmm as gg
 from gibbs_gmm.sampler import chain as chains
+from gibbs_gmm.sampler import run as run_module
 
 X = np.random.default_rng(1).standard_normal((40, 2)) + np.where(np.arange(40) % 2, 2.0, -2.0)[:, None]
 SETTINGS: dict[str, Any] = {"draws": 50, "warmup": 20, "chains": 2, "rng": 1, "threads": 2}
@@ -59,7 +60,7 @@ def test_ctrl_c_gives_the_draws_so_far(
     whole = gg.fit(X, 2, progress=False, thin=thin, **SETTINGS)
     running = threading.active_count()
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
-    monkeypatch.setattr(chains, "tqdm", Bar(at, act))
+    monkeypatch.setattr(run_module, "tqdm", Bar(at, act))
     with pytest.warns(UserWarning, match=r"interrupted: the trace has \d+ of 50 draws per chain"):
         part = gg.fit(X, 2, thin=thin, **SETTINGS)
     kept = part.log_likelihood.shape[1]
@@ -74,7 +75,7 @@ def test_ctrl_c_gives_the_draws_so_far(
 def test_ctrl_c_before_the_first_draw_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     running = threading.active_count()
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
-    monkeypatch.setattr(chains, "tqdm", Bar(at, interrupt))
+    monkeypatch.setattr(run_module, "tqdm", Bar(at, interrupt))
     with pytest.raises(KeyboardInterrupt):
         gg.fit(X, 2, **SETTINGS)
     assert threading.active_count() == running
@@ -88,7 +89,7 @@ def test_ctrl_c_while_compiled_code_runs(monkeypatch: pytest.MonkeyPatch) -> Non
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGALRM, handler)
-    monkeypatch.setattr(chains, "tqdm", Bar(1, lambda: signal.setitimer(signal.ITIMER_REAL, 0.1)))
+    monkeypatch.setattr(run_module, "tqdm", Bar(1, lambda: signal.setitimer(signal.ITIMER_REAL, 0.1)))
     try:
         with pytest.warns(UserWarning, match="interrupted"):
             trace = gg.fit(X, 2, draws=100_000, warmup=0, thin=1000, chains=1, rng=1, save_assignments=False)
@@ -113,13 +114,13 @@ class Terminal(io.StringIO):
 
 def eager(file: io.StringIO) -> Callable[..., Any]:
     """The package's bar, but at once and to this file."""
-    original = chains.tqdm
+    original = run_module.tqdm
     return lambda **settings: original(**settings | {"delay": 0.0, "mininterval": 0.0, "miniters": 1, "file": file})
 
 
 def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
-    monkeypatch.setattr(chains, "tqdm", eager(screen))
+    monkeypatch.setattr(run_module, "tqdm", eager(screen))
     gg.fit(X, 2, progress=True, thin=2, **SETTINGS)
     text = screen.getvalue()
     assert "2 chains" in text
@@ -129,7 +130,7 @@ def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(("file", "progress"), [(Terminal(), False), (io.StringIO(), True), (io.StringIO(), False)])
 def test_progress_is_silent(monkeypatch: pytest.MonkeyPatch, file: io.StringIO, progress: bool) -> None:
-    monkeypatch.setattr(chains, "tqdm", eager(file))
+    monkeypatch.setattr(run_module, "tqdm", eager(file))
     gg.fit(X, 2, progress=progress, **SETTINGS)
     assert file.getvalue() == ""
 
@@ -150,7 +151,7 @@ def test_progress_counts_every_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
         def update(self, sweeps: int) -> None:
             seen["done"] += sweeps
 
-    monkeypatch.setattr(chains, "tqdm", Counter(0, interrupt))
+    monkeypatch.setattr(run_module, "tqdm", Counter(0, interrupt))
     gg.fit(X, 2, thin=3, **SETTINGS)
     assert seen["done"] == seen["total"] == 2 * (20 + 50 * 3)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from harness import assert_same_draws, trace_arrays
+from harness import assert_same_draws
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ def assert_same_trace(a: gg.Trace, b: gg.Trace) -> None:
 
 def test_arrays_are_read_only() -> None:
     trace = small()
-    for name, array in trace_arrays(trace).items():
+    for name, array in trace.arrays().items():
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -68,7 +68,7 @@ def test_round_trip(tmp_path: Path, changes: dict[str, Any]) -> None:
     loaded = gg.load(tmp_path / "trace.npz")
     assert_same_trace(loaded, trace)
     assert (loaded.assignments is None) == (trace.assignments is None)
-    assert not any(array.flags.writeable for array in trace_arrays(loaded).values())
+    assert not any(array.flags.writeable for array in loaded.arrays().values())
     assert repr(loaded) == repr(trace)
     loaded.save(str(tmp_path / "again.npz"))
     assert_same_trace(gg.load(str(tmp_path / "again.npz")), trace)

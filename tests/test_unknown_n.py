@@ -13,13 +13,13 @@ from oracle import NIW, Floats
 from scipy import stats
 
 import gibbs_gmm as gg
-from gibbs_gmm.fitting import as_model
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.label_pass import new_workspace
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
 from gibbs_gmm.kernels.sampler.state import ALPHA, FAILED, KAPPA, LOG_NORM, N_CLUSTERS, N_COMPONENTS, Data, Draws
 from gibbs_gmm.model.weight_priors import WeightPrior
-from gibbs_gmm.sampler.chain import initial_state, new_moves
+from gibbs_gmm.sampler.assemble import as_model, initial_state
+from gibbs_gmm.sampler.buffers import new_moves
 from gibbs_gmm.sampler.tuning import Tuner
 
 NEAL = np.array([-1.48, -1.40, -1.16, -1.08, -1.02, 0.14, 0.51, 0.53, 0.78])[:, None]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from harness import EPS, trace_arrays
+from harness import EPS
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -358,7 +358,7 @@ def test_unusual_data_under_the_default_prior(kind: str) -> None:
     assert {part for part in WARNED.get(kind, ()) if not any(part in str(w.message) for w in said)} == set()
     said = [entry for entry in said if "have not met" not in str(entry.message)]  # so short a run
     assert len(said) == len(WARNED.get(kind, ()))
-    for name, array in trace_arrays(trace).items():
+    for name, array in trace.arrays().items():
         assert np.isfinite(array).all(), name
     sd = np.sqrt(np.diagonal(trace.covariances, axis1=-2, axis2=-1))
     correlations = trace.covariances / sd[..., None] / sd[..., None, :]
@@ -372,7 +372,7 @@ def test_constant_columns_work_with_a_prior_of_ones_own(constant: float) -> None
     data = np.column_stack([X, np.full(30, constant)])
     prior = gg.NormalInverseWishart([0.0, 0.0, constant], 0.01, 5.0, np.eye(3))
     trace = quick(data, prior=prior)
-    for name, array in trace_arrays(trace).items():
+    for name, array in trace.arrays().items():
         assert np.isfinite(array).all(), name
     equal_rows = quick(np.full((30, 3), constant), prior=prior)
     assert np.isfinite(equal_rows.log_likelihood).all()
@@ -381,5 +381,5 @@ def test_constant_columns_work_with_a_prior_of_ones_own(constant: float) -> None
 @given(st.integers(-120, 120), st.integers(-120, 120))
 def test_any_scale_is_finite(a: int, b: int) -> None:
     trace = quick(X * [10.0**a, 10.0**b], draws=5, warmup=5)
-    for name, array in trace_arrays(trace).items():
+    for name, array in trace.arrays().items():
         assert np.isfinite(array).all(), name

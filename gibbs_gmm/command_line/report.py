@@ -20,14 +20,8 @@ import numpy as np
 from gibbs_gmm.command_line import output_folder, report_check
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.weight_priors import (
-    DirichletProcess,
-    FiniteMixture,
-    MixtureOfFiniteMixtures,
-    PitmanYorProcess,
-    to_dict,
-)
-from gibbs_gmm.posterior.agreement import R_HAT_LIMIT
+from gibbs_gmm.model.weight_priors import to_dict
+from gibbs_gmm.posterior.agreement import R_HAT_LIMIT, alarms
 from gibbs_gmm.posterior.clustering import Partition, contradiction
 from gibbs_gmm.posterior.headline import LEVEL
 from gibbs_gmm.posterior.relabel import AMBIGUOUS_LIMIT
@@ -38,7 +32,6 @@ if TYPE_CHECKING:
 
 _UNSURE = 0.1  # uncertainty of a row from which it is listed
 _MAX_LISTED = 20  # uncertain rows, and numbers of clusters
-_ALARMING = ("interrupted", "have not met", "one chain")
 _LONG_TEXT = 24  # characters of a cell that may be broken into lines
 _MAX_RANGES = 24  # of rows in a cluster
 _LONG = '<td class="text">'
@@ -299,7 +292,7 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
     )
     versions = ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items())
     facts = {
-        "model": _model(findings),
+        "model": findings.trace.weight_prior.describe(),
         "prior of the weights": json.dumps(to_dict(trace.weight_prior)),
         "prior of the components": "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)",
         "its values": f"{prior.describe()}; mu_0 = {_vector(prior.mu_0)}; Psi_0 "
@@ -322,15 +315,13 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
 
 def _alarms(findings: Findings) -> list[str]:
     """What a reader must know before anything else: chains that have not met, runs that were cut short."""
-    messages = (*findings.summary.messages, *findings.n_posterior.messages)
-    found = (next((text for text in messages if what in text), None) for what in _ALARMING)
-    return [text for text in found if text is not None]
+    return list(alarms((*findings.summary.messages, *findings.n_posterior.messages)))
 
 
 def _number_sentence(findings: Findings) -> str:
     """The headline of the trace, and what it means."""
     trace, meaning = findings.trace, ""
-    if isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
+    if not trace.weight_prior.n_is_finite:
         meaning = " (Under a process, this number grows with the number of rows.)"
     elif not trace.n_is_known:
         meaning = f" The numbers that are named hold {percent(LEVEL)} or more of the posterior probability."
@@ -352,20 +343,6 @@ def _agreement(findings: Findings) -> str:
         f"The {C} chains {agree}: the largest R-hat of quantities that do not depend on labels is {worst:.3f} (1 is "
         f"perfect, above {R_HAT_LIMIT} is bad), the least effective number of draws {np.nanmin(ess):,.0f}."
     )
-
-
-def _model(findings: Findings) -> str:
-    """The prior of the number of components in words."""
-    prior = findings.trace.weight_prior
-    learned = "learned" if findings.trace.concentration is not None else f"{prior.concentration}"
-    if isinstance(prior, FiniteMixture):
-        return f"{_count(prior.n_components, 'component')}, weights Dirichlet({prior.concentration:g}) each"
-    if isinstance(prior, MixtureOfFiniteMixtures):
-        each = "concentration / n" if prior.dynamic else "concentration"
-        return f"mixture of finite mixtures: n unknown, weights Dirichlet({each}) each, concentration {learned}"
-    if isinstance(prior, PitmanYorProcess):
-        return f"Pitman-Yor process, concentration {learned}, discount {prior.discount:g}"
-    return f"Dirichlet process, concentration {learned}"
 
 
 # --- Pieces of HTML ---------------------------------------------------------------------------------------------------

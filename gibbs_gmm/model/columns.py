@@ -1,54 +1,16 @@
-"""What the values of the columns say about themselves: how finely they are known, and which are noise about others."""
+"""Which columns are noise about others."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import stats
 
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 
-_SAMPLE = 10_000  # rows that are looked at
-_FINEST = 1e-3  # of the local spread: no column is taken to be known better
-_DISTINCT = 0.9  # share of distinct values below which equal values are taken to come of rounding
-_WINDOW = 0.05  # share of the rows over which the local spread is measured
-_WINDOW_OF_NORMAL = 6.0  # standard deviations of a normal law over the median width of such windows
 _UNEXPLAINED = 0.05  # share of a column's variance, left by the other columns, below which it is a candidate
 _THINNEST = 1e-8  # of a column's variance: an axis with less would lose its digits in the columns' units
 _NOISE = 0.005  # least p-value, of each of four tests, at which what is left passes for noise
 _MOST_PRODUCTS = 4  # principal components whose products the residuals are regressed on
-
-
-def sample(X: AnyArray) -> FloatArray:
-    """At most 10,000 rows of X, evenly spaced, as float64."""
-    index = np.unique(np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(np.int64))
-    return np.asarray(X[index], np.float64)
-
-
-def resolutions(rows: FloatArray) -> FloatArray:
-    """To what width each column of rows (M, D) is known, (D,), in the column's units.
-
-    Where many values are equal, the distance from a value to the nearest other one, as the median over rows has it: the
-    step of a rounded column. Elsewhere, and at least, a thousandth of the local spread, 6 times the median width of
-    windows of 5% of the rows, which far-apart clusters and outliers do not change. A constant column has no spread, and
-    is known to a thousandth of its value (1/1000 where it is 0): any width says the same of its clusters, nothing.
-    """
-    return np.array([_resolution(column) for column in np.sort(rows, axis=0).T])
-
-
-def _resolution(x: FloatArray) -> float:
-    window = max(1, round(_WINDOW * len(x)))
-    widths = x[window:] - x[:-window]
-    widths = widths[widths > 0.0]
-    if len(widths) == 0:  # all equal, or all but a few rows
-        return float(x[-1] - x[0]) or _FINEST * (abs(float(x[0])) or 1.0)
-    finest = _FINEST * _WINDOW_OF_NORMAL * float(np.median(widths))
-    first = np.concatenate([[True], np.diff(x) > 1e-3 * finest])
-    values, counts = x[first], np.diff(np.append(np.flatnonzero(first), len(x)))
-    if len(values) > _DISTINCT * len(x):
-        return finest
-    gaps = np.concatenate([[np.inf], np.diff(values), [np.inf]])
-    nearest = np.repeat(np.minimum(gaps[:-1], gaps[1:]), counts)
-    return max(finest, float(np.median(nearest)))
 
 
 def noise_axes(rows: FloatArray, resolution: FloatArray) -> FloatArray:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks
+from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
-from gibbs_gmm.model import columns as statistics
+from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.model.columns import noise_axes
+from gibbs_gmm.trace_arrays import Field
 
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
@@ -156,7 +158,7 @@ class NormalInverseWishart:
         50), so that clusters may lie as far apart as they like without being thought wide, and one more of them is not
         much cheaper in one dimension than in four; nu_0 = D + 2 + D^2 / N; Psi_0 is learned
         with mean (nu_0 + 2) / 4 diag(V), one degree of freedom and shrinkage 1/2; and values are known to the
-        resolution that they show (:func:`gibbs_gmm.model.columns.resolutions`), so that equal rows and rounded sums are
+        resolution that they show (:func:`gibbs_gmm.data.resolutions`), so that equal rows and rounded sums are
         no clusters of no width. A column that is normal noise about a linear combination of others
         has that noise as its axis (:func:`gibbs_gmm.model.columns.noise_axes`). ``benchmarks/prior_study`` compares
         it with others.
@@ -176,28 +178,26 @@ class NormalInverseWishart:
         ValueError
             All columns are constant, so that there is no scale, or ``scale`` is neither.
         """
-        return cls.from_rows(*checks.data(X), scale)
+        return cls.from_observations(Observations.of(*checks.table(X)), scale)
 
     @classmethod
-    def from_rows(cls, array: AnyArray, columns: tuple[str, ...], scale: str = "shrunk") -> NormalInverseWishart:
+    def from_observations(cls, data: Observations, scale: str = "shrunk") -> NormalInverseWishart:
         """:meth:`from_data` of data that are checked already."""
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
-        mean, spread = checks.location_scale(array, columns)
-        if not (spread > 0.0).any():
+        if not (data.scale > 0.0).any():
             raise ValueError(
-                f"X has constant columns only, {list(columns)}: they say nothing about clusters and give the default "
-                "prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
+                f"X has constant columns only, {list(data.columns)}: they say nothing about clusters and give the "
+                "default prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
             )
-        rows, D = statistics.sample(array), len(columns)
-        resolution = statistics.resolutions(rows)
+        rows, resolution, (N, D) = data.sample, data.resolution, data.X.shape
         noise = resolution**2 / 12.0
-        nu_0 = D + 2 + D * D / len(array)
-        variance = spread**2 + noise
+        nu_0 = D + 2 + D * D / N
+        variance = data.scale**2 + noise
         axes = None
         if scale == "shrunk":
-            axes = statistics.noise_axes(rows, resolution)
-            residual = (rows - mean) @ axes.T
+            axes = noise_axes(rows, resolution)
+            residual = (rows - data.loc) @ axes.T
             turned = (axes != np.eye(D)).any(1)
             variance[turned] = (residual.var(0, ddof=1) + axes**2 @ noise)[turned]
         Psi_0 = np.diag(_SHARE * (nu_0 + 2.0) * variance)
@@ -206,7 +206,7 @@ class NormalInverseWishart:
             Psi_0 = back @ Psi_0 @ back.T
             Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
         return cls(
-            mean,
+            data.loc,
             _KAPPA_MOST * min(1.0, D / 4) ** 2,
             nu_0,
             Psi_0,
@@ -239,6 +239,14 @@ class NormalInverseWishart:
         ridge = shrinkage / (1.0 - shrinkage)
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
 
+    def fields(self) -> tuple[Field, ...]:
+        """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
+        return (
+            Field("covariances", ("component", "column", "column_2")),
+            *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", ("column", "column_2"), hyper=True)]),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Its parameters as plain lists and numbers, for JSON."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -270,6 +278,18 @@ class NormalInverseWishart:
             more = ["..."] if D > _MOST_WIDTHS else []
             known = f"values known to {', '.join(widths + more)}"
         return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
+
+
+def checked_prior(prior: Any, data: Observations) -> NormalInverseWishart:
+    """The argument ``prior``: None is the default for the data, another must be for as many columns."""
+    if prior is None:
+        return NormalInverseWishart.from_observations(data)
+    if not isinstance(prior, NormalInverseWishart):
+        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
+    D = len(data.columns)
+    if prior.n_features != D:
+        raise ValueError(f"prior must be for the {D} columns of X, got mu_0 with {prior.n_features} entries")
+    return prior
 
 
 def checked_resolution(resolution: Any, D: int) -> FloatArray:

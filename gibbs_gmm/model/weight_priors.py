@@ -107,6 +107,14 @@ class WeightPrior(abc.ABC):
         return not isinstance(self.concentration, float)
 
     @abc.abstractmethod
+    def describe(self) -> str:
+        """The prior in words."""
+
+    @property
+    def _concentration_in_words(self) -> str:
+        return "learned" if self.learns_concentration else f"{self.concentration:g}"
+
+    @abc.abstractmethod
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters; empty arrays for a process."""
 
@@ -187,6 +195,10 @@ class FiniteMixture(WeightPrior):
         """The number of components."""
         return self.n_components
 
+    def describe(self) -> str:
+        """The prior in words."""
+        return _dirichlet(self.n_components, "concentration", self)
+
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, ..., n_components."""
         return _point_mass(self.n_components)
@@ -237,6 +249,14 @@ class MixtureOfFiniteMixtures(WeightPrior):
         object.__setattr__(self, "_kind", DYNAMIC if self.dynamic else STATIC)
         self.log_n_prior()
 
+    def describe(self) -> str:
+        """The prior in words."""
+        each = "concentration / n" if self.dynamic else "concentration"
+        if self.known_n is not None:
+            return _dirichlet(self.known_n, each, self)
+        concentration = self._concentration_in_words
+        return f"mixture of finite mixtures: n unknown, weights Dirichlet({each}) each, concentration {concentration}"
+
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters."""
         return self._tables
@@ -274,6 +294,10 @@ class DirichletProcess(WeightPrior):
     def __post_init__(self) -> None:
         object.__setattr__(self, "concentration", _concentration(self.concentration))
 
+    def describe(self) -> str:
+        """The prior in words."""
+        return f"Dirichlet process, concentration {self._concentration_in_words}"
+
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """Empty: the number of components is infinite."""
         return np.zeros(0), np.zeros(0)
@@ -303,9 +327,19 @@ class PitmanYorProcess(WeightPrior):
             raise ValueError(f"discount must be at least 0 and less than 1, got {discount}")
         object.__setattr__(self, "discount", discount)
 
+    def describe(self) -> str:
+        """The prior in words."""
+        return f"Pitman-Yor process, concentration {self._concentration_in_words}, discount {self.discount:g}"
+
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """Empty: the number of components is infinite."""
         return np.zeros(0), np.zeros(0)
+
+
+def _dirichlet(n: int, each: str, prior: WeightPrior) -> str:
+    """A known number of components in words."""
+    components = f"{n} component{'s'[: n > 1]}"
+    return f"{components}, weights Dirichlet({each}) each, concentration {prior._concentration_in_words}"
 
 
 _KINDS = {kind.__name__: kind for kind in (FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess)}

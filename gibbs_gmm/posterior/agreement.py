@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,36 @@ _MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint range
 _RARE = 0.05  # share of draws below which the j-th largest weight is mostly zeros, and R-hat says nothing of it
 _CHANCE = 1e-5  # that independent draws of very short chains are taken for chains that have not met
 _LONGER = 4  # times as many draws, where the chains have not met
+
+
+class Kind(enum.Enum):
+    """What an alarm is about: a reader must know of it before anything else."""
+
+    INTERRUPTED = enum.auto()
+    APART = enum.auto()
+    ONE_CHAIN = enum.auto()
+
+
+class Alarm(str):
+    """A message of a table, that says what kind of alarm it is."""
+
+    kind: Kind
+
+    def __new__(cls, text: str, kind: Kind) -> Alarm:
+        """The text, of this kind."""
+        alarm = super().__new__(cls, text)
+        alarm.kind = kind
+        return alarm
+
+    def __getnewargs__(self) -> tuple[str, Kind]:  # type: ignore[override]  # str has the text alone
+        return str(self), self.kind
+
+
+def alarms(messages: Iterable[str]) -> list[Alarm]:
+    """The first alarm of each kind among messages."""
+    found = [message for message in messages if isinstance(message, Alarm)]
+    first = (next((alarm for alarm in found if alarm.kind is kind), None) for kind in Kind)
+    return [alarm for alarm in first if alarm is not None]
 
 
 def invariants(trace: Trace) -> dict[str, FloatArray]:

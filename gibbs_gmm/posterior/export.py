@@ -6,22 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm import checks
+from gibbs_gmm import checks, trace_arrays
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.predict import pointwise_log_density
 from gibbs_gmm.posterior.relabel import Relabelling
 from gibbs_gmm.trace import Trace
 
-_DIMS = {
-    "sorted_weights": ["rank"],
-    "weights": ["component"],
-    "means": ["component", "column"],
-    "covariances": ["component", "column", "column_2"],
-    "Psi_0": ["column", "column_2"],
-    "assignments": ["row"],
-    "X": ["row", "column"],
-}
+_DIMS = {"sorted_weights": ["rank"], "X": ["row", "column"]}  # of what is in no trace
 
 
 def to_arviz(trace: Trace, X: Any = None) -> Any:
@@ -29,9 +21,8 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
     arviz_base = needs("arviz_base", "arviz", "Trace.to_arviz()")
     relabelling = trace.relabel()
     posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}
-    for name in ("concentration", "kappa_0", "Psi_0"):
-        if getattr(trace, name) is not None:
-            posterior[name] = getattr(trace, name)
+    fields = trace_arrays.fields(trace.prior, trace.weight_prior.learns_concentration, save_assignments=True)
+    posterior |= {field.name: getattr(trace, field.name) for field in fields if field.hyper}
     stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
     (posterior if trace.weight_prior.learns_n else stats)["n_components"] = trace.n_components
     (stats if trace.n_is_known else posterior)["n_clusters"] = trace.n_clusters
@@ -63,7 +54,7 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
     return arviz_base.from_dict(
         groups,
         coords=coords,
-        dims=_DIMS,
+        dims={**{field.name: list(field.axes) for field in fields}, **_DIMS},
         attrs={
             "posterior": {
                 "inference_library": "gibbs_gmm",

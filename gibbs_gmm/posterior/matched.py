@@ -11,7 +11,7 @@ import numpy as np
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.component_prior import NormalInverseWishart
-from gibbs_gmm.trace import ARRAYS, Trace
+from gibbs_gmm.trace import Trace
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,12 +88,10 @@ def matched_components(trace: Trace) -> Components:
 
 def some_draws(trace: Trace, draws: IntArray) -> Trace:
     """These draws of a trace, counted over all chains, as one chain."""
-
-    def some(name: str) -> Any:
-        array = getattr(trace, name)
-        return None if array is None else array.reshape(-1, *array.shape[2:])[draws][None]
-
-    return dataclasses.replace(trace, **{name: some(name) for name in ARRAYS})
+    some: dict[str, Any] = {
+        name: array.reshape(-1, *array.shape[2:])[draws][None] for name, array in trace.arrays().items()
+    }
+    return dataclasses.replace(trace, **some)
 
 
 def marginal(trace: Trace, columns: IntArray) -> Trace:

@@ -15,7 +15,15 @@ import numpy as np
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.n_clusters_prior import LARGEST
 from gibbs_gmm.optional import needs
-from gibbs_gmm.posterior.agreement import MIN_DRAWS, alike_all_the_same, apart, different_modes, run_longer
+from gibbs_gmm.posterior.agreement import (
+    MIN_DRAWS,
+    Alarm,
+    Kind,
+    alike_all_the_same,
+    apart,
+    different_modes,
+    run_longer,
+)
 from gibbs_gmm.posterior.wording import html_table, text_table
 from gibbs_gmm.trace import Trace
 
@@ -245,14 +253,15 @@ def _note(trace: Trace) -> str:
 def _messages(trace: Trace) -> tuple[list[str], str | None]:
     """What to say, and the part of it that is worth a warning."""
     C, T = trace.n_clusters.shape
-    messages = []
+    messages: list[str] = []
     if (unmet := apart(trace)) is not None:
         unmet += f"These probabilities mix them: do not use them. {run_longer(trace)}"
-        messages.append(unmet)
+        messages.append(Alarm(unmet, Kind.APART))
     elif modes := different_modes(trace):
         messages.append(alike_all_the_same(modes))
     if C == 1:
-        messages.append("There is one chain, so nothing shows whether it has converged: run 4.")
+        text = "There is one chain, so nothing shows whether it has converged: run 4."
+        messages.append(Alarm(text, Kind.ONE_CHAIN))
     if T < MIN_DRAWS:
         messages.append(f"Standard errors need at least {MIN_DRAWS} draws per chain; there are {T}.")
     return messages, unmet

@@ -19,6 +19,8 @@ from gibbs_gmm.posterior.agreement import (
     LISTED,
     MIN_DRAWS,
     R_HAT_LIMIT,
+    Alarm,
+    Kind,
     alike_all_the_same,
     apart,
     by_chain,
@@ -265,7 +267,8 @@ def _messages(
     C, T = trace.log_likelihood.shape
     messages: list[str] = []
     if trace.settings.get("interrupted"):
-        messages.append(f"The run was interrupted: these are the {T} draws per chain that it had kept.")
+        text = f"The run was interrupted: these are the {T} draws per chain that it had kept."
+        messages.append(Alarm(text, Kind.INTERRUPTED))
     unreadable = False  # the rows of components
     if (unmet := apart(trace)) is not None:
         unmet += (
@@ -273,7 +276,7 @@ def _messages(
             "different parts of the posterior, or too short to tell, and this table mixes them: do not use it. "
             f"{run_longer(trace)}"
         )
-        messages.append(unmet)
+        messages.append(Alarm(unmet, Kind.APART))
     elif (ambiguous > AMBIGUOUS_LIMIT).any():
         unreadable = True
         messages.append(
@@ -291,7 +294,8 @@ def _messages(
     if unmet is None and (modes := different_modes(trace)):
         messages.append(alike_all_the_same(modes))
     if C == 1:
-        messages.append("There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4.")
+        text = "There is one chain, so R-hat is undefined and nothing shows whether it has converged: run 4."
+        messages.append(Alarm(text, Kind.ONE_CHAIN))
     if T < MIN_DRAWS:
         messages.append(f"R-hat and effective sample sizes need at least {MIN_DRAWS} draws per chain; there are {T}.")
     trusted = [np.concatenate(ess[int(unreadable) :]) for ess in (ess_bulk, ess_tail)]

@@ -20,7 +20,7 @@ from gibbs_gmm.kernels.sampler.launch import Pair, restricted_task
 from gibbs_gmm.kernels.sampler.row_by_row import rename
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.sampler.chain import empty_state, new_pair
+from gibbs_gmm.sampler.buffers import empty_state, new_pair
 
 _NORESERVE = 0x4000 if not hasattr(mmap, "MAP_NORESERVE") else mmap.MAP_NORESERVE
 

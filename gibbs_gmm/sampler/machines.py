@@ -32,8 +32,8 @@ from gibbs_gmm.kernels.sampler.split_merge import Moves, split_merge
 from gibbs_gmm.kernels.sampler.state import ALPHA, N_COMPONENTS, Data, Draws, Model, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.optional import needs
-from gibbs_gmm.sampler.chain import Shared, plain
 from gibbs_gmm.sampler.machine import CHANGES, Part, phantom, row_range
+from gibbs_gmm.sampler.threaded import Shared, plain
 
 _PATIENCE = 60.0  # seconds to wait for a worker where there is none
 _POLL = 0.5  # seconds between looks at whether a worker that does not answer is still there

@@ -11,13 +11,15 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.storage.whole_files import replacing
+
+if TYPE_CHECKING:
+    from gibbs_gmm.sampler.chain import Chain
 
 _STATE = b"gibbs_gmm state 1"
 _SCRATCH = ("shards", "shard_log_likelihood", "pair")

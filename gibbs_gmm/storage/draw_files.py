@@ -8,12 +8,10 @@ wider, and takes the old one's place in one step.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +19,11 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.storage.whole_files import replacing
-
-SLOTTED = ("weights", "means", "covariances")
-"""Arrays with an axis of component slots, behind that of the draws."""
+from gibbs_gmm.trace_arrays import Field
 
 _CHUNK_BYTES = 1 << 24
 _MAX_HEADER = 10_000
 _SALT = np.uint64(0x9E3779B97F4A7C15)  # so that a draw of zeros whose checksum was lost too is not taken for whole
-
-
-def with_slots(name: str, array: AnyArray, slots: int) -> AnyArray:
-    """The array (draws, slots, ...) with this many component slots, cut or filled up with NaN (weights: 0)."""
-    if name not in SLOTTED or array.shape[1] == slots:
-        return array
-    result = np.full((len(array), slots, *array.shape[2:]), 0.0 if name == "weights" else np.nan)
-    common = min(slots, array.shape[1])
-    result[:, :common] = array[:, :common]
-    return result
 
 
 def write_all(descriptor: int, data: AnyArray | bytes, offset: int) -> None:
@@ -121,9 +107,9 @@ class DrawFile:
                 return first + int(wrong[0])
         return draws
 
-    def widened(self, dtype: Any, shape: tuple[int, ...], written: list[int]) -> DrawFile:
+    def widened(self, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int]) -> DrawFile:
         """The same draws in a file of this type and shape, which takes the place of this one."""
-        old, name = self.map(), self.path.stem
+        old = self.map()
         with replacing(self.path) as descriptor:
             with os.fdopen(os.dup(descriptor), "wb") as file:
                 _write_header(file, dtype, shape)
@@ -132,7 +118,7 @@ class DrawFile:
             for chain, draws in enumerate(written):
                 for first, last in _chunks(draws, row):
                     rows = old[chain, first:last].astype(dtype, copy=False)
-                    rows = np.ascontiguousarray(with_slots(name, rows, shape[2]) if len(shape) > 2 else rows)
+                    rows = np.ascontiguousarray(field.with_slots(rows, shape[2]) if field.per_slot else rows)
                     place = chain * T + first
                     write_all(descriptor, rows, offset + place * row)
                     write_all(descriptor, checksums(rows), offset + shape[0] * T * row + 8 * place)
@@ -161,27 +147,38 @@ def _chunks(draws: int, row: int) -> Iterator[tuple[int, int]]:
 
 
 class DrawFiles:
-    """The files of a run, open for writing; ``written`` says how many draws of each chain they hold."""
+    """The files of a run, open for writing; ``written`` says how many draws of each chain they hold.
 
-    def __init__(self, folder: Path, fields: Mapping[str, tuple[Any, tuple[int, ...]]], draws: int, written: list[int]):
-        self._folder, self._draws, self.written = folder, draws, written
+    ``rows`` are the type and shape of a draw in each of the fields.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        fields: Iterable[Field],
+        rows: Mapping[str, tuple[Any, tuple[int, ...]]],
+        draws: int,
+        written: list[int],
+    ) -> None:
+        self._draws, self.written = draws, written
+        self._fields = {field.name: field for field in fields}
         self._files: dict[str, DrawFile] = {}
-        for name, (dtype, row) in fields.items():
-            path = folder / f"{name}.npy"
+        for name, field in self._fields.items():
+            path, (dtype, row) = folder / f"{name}.npy", rows[name]
             if path.exists() and any(written):
                 self._files[name] = DrawFile(path, write=True)
-                self._fit(name, dtype, row[0] if name in SLOTTED else 0)
+                self._fit(name, dtype, row[0] if field.per_slot else 0)
             else:
                 self._files[name] = DrawFile.create(path, dtype, (len(written), draws, *row))
 
     def write(self, chain: int, rows: Mapping[str, AnyArray], used: int) -> None:
         """Append draws of a chain, in which ``used`` component slots are in use."""
         first, count = self.written[chain], len(next(iter(rows.values())))
-        for name in self._files if count > 0 else ():
+        for name, field in self._fields.items() if count > 0 else ():
             array = rows[name]
-            self._fit(name, array.dtype, used if name in SLOTTED else 0)
+            self._fit(name, array.dtype, used if field.per_slot else 0)
             file = self._files[name]
-            file.write(chain, first, with_slots(name, array, file.shape[2]) if name in SLOTTED else array)
+            file.write(chain, first, field.with_slots(array, file.shape[2]) if field.per_slot else array)
         self.written[chain] += count
 
     def _fit(self, name: str, dtype: Any, slots: int) -> None:
@@ -193,7 +190,7 @@ class DrawFiles:
         wider = np.promote_types(file.dtype, dtype)
         if wider != file.dtype or file.shape[1] < self._draws or tuple(row) != file.shape[2:]:
             shape = (file.shape[0], max(self._draws, file.shape[1]), *row)
-            self._files[name] = file.widened(wider, shape, self.written)
+            self._files[name] = file.widened(self._fields[name], wider, shape, self.written)
 
     def sync(self) -> None:
         """Flush all files to disk."""
@@ -204,73 +201,6 @@ class DrawFiles:
         """Close all files."""
         for file in self._files.values():
             file.close()
-
-
-def trace_bytes(chains: int, draws: int, slots: int, D: int, labels: int) -> dict[str, int]:
-    """Bytes that the arrays of a trace take, its largest by name; ``labels`` is what a draw's assignments take."""
-    size = 8 * chains * draws
-    return {
-        "covariances": size * slots * D * D,
-        "means and weights": size * slots * (D + 1),
-        "assignments": chains * draws * labels,
-        "everything else": size * (6 + D * D),
-    }
-
-
-def require_memory(needed: Mapping[str, int], at_least: bool) -> None:
-    """Refuse a trace that cannot fit the memory that is free, before it is sampled."""
-    free = _free_memory()
-    copies = 2 if at_least else 1  # for an unknown n the chains' arrays, and the trace they are put together to
-    if free is not None and copies * sum(needed.values()) > free:
-        twice = ", twice that is needed while it is put together," if at_least else ""
-        raise ValueError(
-            f"the trace is too large for memory: {_described(needed, at_least)}{twice} and {_text(free)} are free. "
-            "Pass checkpoint='a folder' to keep the draws on disk, fewer draws (with a larger thin the run is as "
-            "long), or save_assignments=False"
-        )
-
-
-def require_disk(folder: Path, needed: Mapping[str, int], at_least: bool) -> None:
-    """Refuse a trace, and a copy of the data, that cannot fit the disk."""
-    free = shutil.disk_usage(folder).free
-    if sum(needed.values()) > free:
-        raise ValueError(
-            f"the run is too large for the disk of {os.fspath(folder)!r}: {_described(needed, at_least)}, and "
-            f"{_text(free)} are free. Pass a checkpoint folder on another disk, fewer draws (with a larger thin the "
-            "run is as long), or save_assignments=False"
-        )
-
-
-def _described(needed: Mapping[str, int], at_least: bool) -> str:
-    """A size and what it is made of, the larger parts."""
-    total = sum(needed.values())
-    parts = [f"{name} {_text(size)}" for name, size in needed.items() if size >= 0.05 * total]
-    return f"it takes {'at least ' if at_least else ''}{_text(total)} ({', '.join(parts)})"
-
-
-def _text(size: float) -> str:
-    """A number of bytes, for people."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.4g} {unit}"
-        size /= 1000
-    return f"{size:,.1f} GB"
-
-
-def _free_memory() -> int | None:
-    """Bytes of memory that this process may still take; None where the system does not say."""
-    limits = []
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no limit
-            group = Path("/sys/fs/cgroup")
-            limits.append(int((group / limit).read_text()) - int((group / used).read_text()))
-    return max(0, min(limits)) if limits else None
 
 
 def described(error: OSError, folder: Path) -> OSError:

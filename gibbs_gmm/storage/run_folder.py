@@ -13,102 +13,38 @@ instant a run is killed at, the newest whole state and the draws up to it are th
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
 import json
 import mmap
 import os
-import platform
 import shutil
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from importlib import metadata
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gibbs_gmm import checks, seeds
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
-from gibbs_gmm.model.weight_priors import WeightPrior, from_dict, to_dict
-from gibbs_gmm.sampler.chain import Chain, Plan
+from gibbs_gmm.sampler.recipe import Recipe, versions
 from gibbs_gmm.storage.chain_state import Damaged, read_header, restore, write_state
-from gibbs_gmm.storage.draw_files import SLOTTED, DrawFile, DrawFiles, described
+from gibbs_gmm.storage.draw_files import DrawFile, DrawFiles, described
 from gibbs_gmm.storage.whole_files import remove_parts, replacing, write
-from gibbs_gmm.trace import ARRAYS, Trace
+from gibbs_gmm.trace import Trace
+
+if TYPE_CHECKING:
+    from gibbs_gmm.sampler.chain import Chain
 
 FORMAT = "gibbs_gmm run 1"
 _RECIPE, _LOCK, _DATA, _FAILURE = "run.json", "run.lock", "data.npy", "failed.txt"
-_PLAN = ("warmup", "draws", "thin")
 _BLOCK = 1 << 20
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
 _REPAIR = "gibbs_gmm.resume() samples it again"
 _SECONDS = 2.0  # at most this often is a chain's state written, and ...
 _SHARE = 200.0  # ... this many times as rarely as it takes: half a percent of the time
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What a run is: with the same data, an equal recipe gives the same bytes. ``seed`` is what restores its root."""
-
-    columns: tuple[str, ...]
-    prior: NormalInverseWishart
-    weight_prior: WeightPrior
-    plan: Plan
-    chains: int
-    save_assignments: bool
-    seed: dict[str, Any]
-
-    @property
-    def root(self) -> np.random.SeedSequence:
-        """The root of the run's randomness."""
-        return seeds.from_dict(self.seed)
-
-    def settings(self, **others: Any) -> dict[str, Any]:
-        """The settings of its trace."""
-        entropy, spawn_key = self.seed["entropy"], self.seed["spawn_key"]
-        return {
-            **dataclasses.asdict(self.plan),
-            "chains": self.chains,
-            "seed": entropy,
-            "spawn_key": spawn_key,
-            **others,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values, for JSON."""
-        return {
-            "columns": list(self.columns),
-            "prior": self.prior.to_dict(),
-            "weight_prior": to_dict(self.weight_prior),
-            **dataclasses.asdict(self.plan),
-            "chains": self.chains,
-            "save_assignments": self.save_assignments,
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The inverse of :meth:`to_dict`."""
-        return cls(
-            tuple(values["columns"]),
-            NormalInverseWishart.from_dict(values["prior"]),
-            from_dict(values["weight_prior"]),
-            Plan(*(checks.integer(name, values[name], least) for name, least in zip(_PLAN, (0, 1, 1), strict=True))),
-            checks.integer("chains", values["chains"], 1),
-            values["save_assignments"],
-            values["seed"],
-        )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what draws are made with."""
-    packages = ("gibbs-gmm", "numpy", "scipy", "numba")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
 def digest(X: AnyArray) -> str:
@@ -191,11 +127,10 @@ class Folder:
         """Write down what ended the run for good."""
         write(self.path / _FAILURE, message)
 
-    def begin(self, recipe: Recipe, X: AnyArray, arrays: Sequence[str], known: bool, threads: int) -> None:
+    def begin(self, recipe: Recipe, X: AnyArray, threads: int) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
 
-        ``arrays`` are the names of those that the trace will have; ``known``, whether n is. A run that is there already
-        is only given the new number of draws.
+        A run that is there already is only given the new number of draws.
         """
         if self.has_run:
             self._write(self.recipe()[1], recipe)
@@ -205,8 +140,7 @@ class Folder:
             with replacing(self.path / _DATA) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
                 np.lib.format.write_array(file, X, allow_pickle=False)
         data = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
-        content = {"format": FORMAT, "versions": versions(), "data": data, "threads": threads}
-        self._write({**content, "arrays": list(arrays), "known": known}, recipe)
+        self._write({"format": FORMAT, "versions": versions(), "data": data, "threads": threads}, recipe)
 
     def _write(self, content: dict[str, Any], recipe: Recipe) -> None:
         content = json.loads(json.dumps({**content, "recipe": recipe.to_dict()}))
@@ -279,12 +213,11 @@ class Folder:
     def draw_files(self, recipe: Recipe, content: dict[str, Any]) -> dict[str, DrawFile]:
         """The files of draws, read-only, with the shapes that the recipe's have."""
         D, N = len(recipe.columns), int(content["data"]["shape"][0])
-        rows = {"weights": (), "means": (D,), "covariances": (D, D), "Psi_0": (D, D), "assignments": (N,)}
         result = {}
-        for name in content["arrays"]:
-            result[name] = file = DrawFile(self.path / f"{name}.npy")
-            row = file.shape[3:] if name in SLOTTED else file.shape[2:]
-            if file.shape[0] != recipe.chains or row != rows.get(name, ()):
+        for field in recipe.fields:
+            result[field.name] = file = DrawFile(self.path / f"{field.name}.npy")
+            slots = file.shape[2] if field.per_slot and len(file.shape) > 2 else 0
+            if file.shape[0] != recipe.chains or file.shape[2:] != field.shape(slots, D, N):
                 raise ValueError(f"{file.path.name} has shape {file.shape}, which is not that of this run")
         return result
 
@@ -309,27 +242,21 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
                         raise ValueError(f"{file.path.name} is damaged in draw {draw} of chain {chain}; {_REPAIR}")
         arrays: dict[str, Any] = {name: file.map()[:, :kept] for name, file in files.items()}
         used = int(arrays["n_clusters"].max())
-        for name in SLOTTED:
+        for name in (field.name for field in recipe.fields if field.per_slot):
             slots = arrays[name].shape[2]
             if slots < used:
                 raise ValueError(f"{name}.npy has {slots} component slots, and {used} are wanted")
-            arrays[name] = arrays[name][:, :, : slots if content["known"] else used]
+            arrays[name] = arrays[name][:, :, : recipe.known_n or used]
     except Exception as error:  # as above, of numpy
         raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm run: {error}") from error
-    fields: dict[str, Any] = {name: arrays.get(name) for name in ARRAYS}
-    return Trace(
-        **fields,
-        columns=recipe.columns,
-        prior=recipe.prior,
-        weight_prior=recipe.weight_prior,
-        settings=recipe.settings(
-            n_observations=int(content["data"]["shape"][0]),
-            threads=content["threads"],
-            interrupted=kept < recipe.plan.draws,
-            split_merge=[header["split_merge"] for header in headers],
-            seconds=max(header["seconds"] for header in headers),
-            versions=content["versions"],
-        ),
+    return recipe.trace(
+        arrays,
+        n_observations=int(content["data"]["shape"][0]),
+        threads=content["threads"],
+        interrupted=kept < recipe.plan.draws,
+        split_merge=[header["split_merge"] for header in headers],
+        seconds=max(header["seconds"] for header in headers),
+        versions=content["versions"],
     )
 
 
@@ -360,9 +287,8 @@ class Keeper:
                         self._generation[chain.number] = 1 - int(path.suffix[1:])
                         self._kept[chain.number] = chain.sweeps_done
                         break
-        rows = chains[0].row_shapes()
-        fields = {name: rows[name] for name in content["arrays"]}
-        self._files = DrawFiles(folder.path, fields, recipe.plan.draws, [chain.draws_done for chain in chains])
+        rows, written = chains[0].row_shapes(), [chain.draws_done for chain in chains]
+        self._files = DrawFiles(folder.path, recipe.fields, rows, recipe.plan.draws, written)
 
     def __call__(self, chain: Chain) -> None:
         """Keep what there is to be kept of this chain: all draws if its memory for them is full or time has come."""

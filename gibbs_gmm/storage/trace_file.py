@@ -12,14 +12,14 @@ import numpy as np
 from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.model.weight_priors import from_dict, to_dict
 from gibbs_gmm.storage.whole_files import replacing
-from gibbs_gmm.trace import ARRAYS, Trace
+from gibbs_gmm.trace import Trace
 
 _FORMAT = "gibbs_gmm trace 1"
 
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write a trace; see :meth:`gibbs_gmm.Trace.save`."""
-    arrays = {name: getattr(trace, name) for name in ARRAYS if getattr(trace, name) is not None}
+    arrays = trace.arrays()
     metadata = {
         "format": _FORMAT,
         "arrays": list(arrays),
@@ -58,7 +58,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
                 raise ValueError(f"its format is {metadata.get('format')!r}, and this version reads {_FORMAT!r}")
             if file.zip.testzip() is not None:  # reading an array whose header says it is smaller checks nothing
                 raise ValueError("it is damaged")
-            arrays: dict[str, Any] = {name: file[name] if name in metadata["arrays"] else None for name in ARRAYS}
+            arrays: dict[str, Any] = {name: file[name] for name in metadata["arrays"]}
             return Trace(
                 **arrays,
                 columns=tuple(metadata["columns"]),

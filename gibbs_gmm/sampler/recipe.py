@@ -1,0 +1,129 @@
+"""What a run is, and what follows from it before a row is read: its arrays, their sizes, the room of its chains."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.weight_priors import WeightPrior, from_dict, to_dict
+from gibbs_gmm.trace import Trace
+from gibbs_gmm.trace_arrays import Field
+
+_PROCESS_CAPACITY = 4096
+_PLAN = ("warmup", "draws", "thin")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long a chain runs: sweeps of warm-up, draws to keep, sweeps per draw."""
+
+    warmup: int
+    draws: int
+    thin: int
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps of one chain in all."""
+        return self.warmup + self.draws * self.thin
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a run is: with the same data, an equal recipe gives the same bytes. ``seed`` is what restores its root."""
+
+    columns: tuple[str, ...]
+    prior: NormalInverseWishart
+    weight_prior: WeightPrior
+    plan: Plan
+    chains: int
+    save_assignments: bool
+    seed: dict[str, Any]
+
+    @property
+    def root(self) -> np.random.SeedSequence:
+        """The root of the run's randomness."""
+        return seeds.from_dict(self.seed)
+
+    @property
+    def known_n(self) -> int | None:
+        """The number of components, where it is known."""
+        return self.weight_prior.known_n
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The arrays of its trace."""
+        return trace_arrays.fields(self.prior, self.weight_prior.learns_concentration, self.save_assignments)
+
+    @property
+    def capacity(self) -> int:
+        """How many components a chain finds room for. Memory is touched only where components are in use."""
+        if self.known_n is not None:
+            return self.known_n
+        return len(self.weight_prior.log_n_prior()[0]) if self.weight_prior.n_is_finite else _PROCESS_CAPACITY
+
+    def bytes(self, N: int) -> Mapping[str, int]:
+        """Bytes of each array of its trace for N rows; at least so many where the number of components is unknown."""
+        return trace_arrays.trace_bytes(
+            self.fields, self.chains * self.plan.draws, self.known_n or 1, len(self.columns), N
+        )
+
+    def trace(self, arrays: Mapping[str, Any], **others: Any) -> Trace:
+        """The trace of the run: its arrays, the recipe, and what ``others`` say of the run in the settings."""
+        settings = {
+            **dataclasses.asdict(self.plan),
+            "chains": self.chains,
+            "seed": self.seed["entropy"],
+            "spawn_key": self.seed["spawn_key"],
+            **others,
+        }
+        return Trace(
+            **arrays,
+            columns=self.columns,
+            prior=self.prior,
+            weight_prior=self.weight_prior,
+            settings=settings,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values, for JSON."""
+        return {
+            "columns": list(self.columns),
+            "prior": self.prior.to_dict(),
+            "weight_prior": to_dict(self.weight_prior),
+            **dataclasses.asdict(self.plan),
+            "chains": self.chains,
+            "save_assignments": self.save_assignments,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """The inverse of :meth:`to_dict`."""
+        return cls(
+            tuple(values["columns"]),
+            NormalInverseWishart.from_dict(values["prior"]),
+            from_dict(values["weight_prior"]),
+            Plan(*(checks.integer(name, values[name], least) for name, least in zip(_PLAN, (0, 1, 1), strict=True))),
+            checks.integer("chains", values["chains"], 1),
+            _boolean("save_assignments", values["save_assignments"]),
+            values["seed"],
+        )
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def versions() -> dict[str, str]:
+    """Versions of what draws are made with."""
+    packages = ("gibbs-gmm", "numpy", "scipy", "numba")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}

@@ -1,0 +1,117 @@
+"""Chains side by side: the threads that advance them, progress, interruption, and their draws put together."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import numpy as np
+from tqdm import tqdm
+
+from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.sampler.chain import Chain
+from gibbs_gmm.sampler.threaded import Shared
+from gibbs_gmm.threads import Threads
+
+_log = logging.getLogger("gibbs_gmm")
+
+_LOG_SECONDS = 10.0  # between two lines of progress in the log
+
+
+def run(
+    chains: list[Chain],
+    threads: int,
+    progress: bool,
+    keep: Callable[[Chain], None] | None = None,
+    cluster: Shared | None = None,
+) -> bool:
+    """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
+
+    Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
+    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here. With
+    ``progress``, a line now and then goes to the log.
+    """
+    stop = threading.Event()
+    plan = chains[0].plan
+    spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
+    helpers = Threads(threads) if spare else None
+    shared = cluster if helpers is None else Shared(helpers)
+
+    def step(chain: Chain) -> tuple[Chain, int]:
+        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
+        if keep is not None and sweeps > 0:
+            keep(chain)
+        return chain, sweeps
+
+    bar = tqdm(
+        total=len(chains) * plan.sweeps,
+        initial=sum(chain.sweeps_done for chain in chains),
+        desc=f"{len(chains)} chain{'s' if len(chains) > 1 else ''}",
+        unit=" draws",
+        unit_scale=1.0 / plan.thin if plan.thin > 1 else False,
+        disable=None if progress else True,  # None: silent unless standard error is a terminal
+        delay=0.5,
+        leave=False,
+    )
+    workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
+    running: set[Future[tuple[Chain, int]]] = set()
+    interrupted = False
+    try:
+        running = {workers.submit(step, chain) for chain in chains}
+        logged = math.inf
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                chain, sweeps = future.result()
+                bar.update(sweeps)
+                if not chain.finished:
+                    running.add(workers.submit(step, chain))
+            now = time.monotonic()
+            if progress and now - logged > _LOG_SECONDS:
+                swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
+                _log.info("%d of %d sweeps (%.0f%%)", swept, total, 100.0 * swept / total)
+            if not 0.0 <= now - logged <= _LOG_SECONDS:  # after the first batch too, which may have had to be compiled
+                logged = now
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        stop.set()  # what is queued returns at once; what runs ends its batch
+        workers.shutdown(wait=True, cancel_futures=True)
+        if helpers is not None:
+            helpers.close()
+        bar.close()
+    return interrupted
+
+
+def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
+    """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
+
+    Arrays that are parts of the same are not copied.
+    """
+    known = chains[0].model.weights.known
+    used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
+    slots = chains[0].slots if known else max(used)
+    whole = {
+        name: _joined([field.with_slots(chain.arrays[name][:kept], slots) for chain in chains])
+        for name, field in chains[0].fields.items()
+        if name in chains[0].arrays
+    }
+    labels = [chain.labels[:kept] for chain in chains if chain.labels is not None]
+    if labels:
+        whole["assignments"] = _joined(labels).astype(np.min_scalar_type(slots - 1), copy=False)
+    return whole
+
+
+def _joined(parts: list[AnyArray]) -> AnyArray:
+    """The parts side by side: the array that they are consecutive parts of, or a copy."""
+    whole = parts[0].base
+    if whole is not None and whole.shape == (len(parts), *parts[0].shape):
+        starts = [part.__array_interface__["data"][0] for part in parts]
+        if starts == [row.__array_interface__["data"][0] for row in whole]:
+            return whole
+    return np.stack(parts)
