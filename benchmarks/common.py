@@ -25,6 +25,7 @@ import threadpoolctl
 
 import gibbs_gmm
 from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.posterior.standing import standing
 from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain
 from gibbs_gmm.sampler.run import run
 from gibbs_gmm.threads import cores as cores
@@ -226,7 +227,7 @@ def run_again(chains: list[Chain], threads: int) -> None:
     """Run chains from :func:`build_chains` to their end, as ``fit`` does; those already there start over."""
     for chain in chains:
         chain.sweeps_done = 0
-    run(chains, threads, False)
+    run(chains, threads, False, standing)
 
 
 # --- Results ----------------------------------------------------------------------------------------------------------

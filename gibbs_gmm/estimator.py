@@ -39,7 +39,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         The number of components, or a prior for it and for the weights; None learns it.
     prior : NormalInverseWishart, optional
         Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
-    draws, warmup, thin, chains, threads, progress : as for :func:`gibbs_gmm.fit`
+    draws, warmup, thin, max_sweeps, chains, threads, progress : as for :func:`gibbs_gmm.fit`
     random_state : int, RandomState or None
         Seed of ``fit`` and of ``sample``. Under an int both give the same every time.
 
@@ -81,9 +81,10 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         n_components: int | WeightPrior | None = None,
         *,
         prior: NormalInverseWishart | None = None,
-        draws: int = 1000,
+        draws: int | None = None,
         warmup: int | None = None,
         thin: int | None = None,
+        max_sweeps: int | None = None,
         chains: int = 4,
         random_state: Any = None,
         threads: int | None = None,
@@ -94,6 +95,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self.draws = draws
         self.warmup = warmup
         self.thin = thin
+        self.max_sweeps = max_sweeps
         self.chains = chains
         self.random_state = random_state
         self.threads = threads
@@ -119,6 +121,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
             draws=self.draws,
             warmup=self.warmup,
             thin=self.thin,
+            max_sweeps=self.max_sweeps,
             chains=self.chains,
             rng=self._seed(),
             threads=self.threads,

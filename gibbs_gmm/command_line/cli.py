@@ -28,7 +28,8 @@ result is not one answer but draws of all the answers that the data allow: how
 many kinds there are, how common each is, what it looks like, and which row
 belongs to which. Several independent chains are run, so that it can be seen
 whether they agree; if the number is learned, they start from one cluster, from
-many and from numbers between.
+many and from numbers between. The run goes on until they agree and there are
+enough draws, or until --max-sweeps, unless --draws or --warmup are given.
 
 Two numbers are told apart: n, the components of the mixture, and n+, those of
 them that own at least one row (clusters).
@@ -56,7 +57,7 @@ chains are, so that "gibbs-gmm resume" carries on a run that was killed.
 _FIT_EXAMPLES = """\
 examples:
   gibbs-gmm fit data/iris.csv --out iris-run
-  gibbs-gmm fit data/wine.csv --drop cultivar --draws 5000
+  gibbs-gmm fit data/wine.csv --drop cultivar --max-sweeps 200000
   gibbs-gmm fit data/iris.csv --components 3 --out iris-3
   gibbs-gmm fit data/iris.csv --weights py --discount 0.3 --out iris-py
 
@@ -100,8 +101,9 @@ Carry on a run that was interrupted, killed, or stopped by a full disk, from
 its output folder. The draws are exactly those of a run that nothing stopped,
 and the results are written as "gibbs-gmm fit" would have written them.
 
-With --draws, more draws are added to a run, finished or not: they are those
-that asking for as many at first would have given.
+With --draws, more draws are added to a run, finished or not, that was asked
+for so many; with --max-sweeps, a run that goes on until it is done may make
+more sweeps. The draws are those that asking for it at first would have given.
 """
 
 
@@ -210,21 +212,31 @@ def _parser() -> argparse.ArgumentParser:
 
     run = fit.add_argument_group("run")
     run.add_argument(
-        "--draws", type=_whole(1), default=1000, metavar="N", help="draws to keep per chain (default: 1000)"
+        "--draws",
+        type=_whole(1),
+        metavar="N",
+        help="draws to keep per chain (default: the run goes on until its chains agree and it has enough draws)",
     )
     run.add_argument(
         "--warmup",
         type=_whole(0),
         metavar="N",
-        help="sweeps to throw away first, until the chain has found its way (default: 1000 with --components; else "
-        "1000 plus 200 times --thin)",
+        help="sweeps to throw away first, until the chain has found its way (default: as the run finds out; with "
+        "--draws, 1000 with --components, else 1000 plus 200 times --thin)",
     )
     run.add_argument(
         "--thin",
         type=_whole(1),
         metavar="N",
-        help="keep every N-th sweep (default: 5,000 / rows, from 1 to 10, with --components; else 50,000 / rows, "
-        "from 1 to 50)",
+        help="keep every N-th sweep, of a run without --draws and --warmup at first (default: 5,000 / rows, from 1 to "
+        "10; with one of these and without --components 50,000 / rows, from 1 to 50)",
+    )
+    run.add_argument(
+        "--max-sweeps",
+        type=_whole(1),
+        metavar="N",
+        help="the most sweeps per chain of a run without --draws and --warmup (default: about a minute's for small "
+        "data)",
     )
     run.add_argument(
         "--chains",
@@ -267,6 +279,12 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("run", type=Path, metavar="DIR", help="output folder of the run")
     resume.add_argument(
         "--draws", type=_whole(1), metavar="N", help="draws per chain to have in the end (default: as first asked for)"
+    )
+    resume.add_argument(
+        "--max-sweeps",
+        type=_whole(1),
+        metavar="N",
+        help="the most sweeps per chain of a run that goes on until it is done (default: as first asked for)",
     )
     resume.add_argument(
         "--threads", type=_whole(1), metavar="N", help="threads; no effect on the draws (default: all cores)"

@@ -66,13 +66,20 @@ def resume(args: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             raise Refusal(error) from None
     with warnings_as_lines(), _progress_lines(args.quiet), _failures(out):
-        trace = resume(folder if ours else out, draws=args.draws, threads=args.threads, progress=not args.quiet)
+        trace = resume(
+            folder if ours else out,
+            draws=args.draws,
+            max_sweeps=args.max_sweeps,
+            threads=args.threads,
+            progress=not args.quiet,
+        )
     if not ours:
         say(f"{trace!r} in {out}")
         return 130 if trace.settings["interrupted"] else 0
-    if args.draws is not None:
-        command = dataclasses.replace(command, arguments=(*command.arguments, "--draws", str(args.draws)))
-        output_folder.save_origin(out, X, command)
+    for name, more in (("--draws", args.draws), ("--max-sweeps", args.max_sweeps)):
+        if more is not None:
+            command = dataclasses.replace(command, arguments=(*command.arguments, name, str(more)))
+            output_folder.save_origin(out, X, command)
     with _writing(out) as written:
         findings = _write_all(output_folder.Run(trace, X, command), out, written)
     _show(args, findings)
@@ -249,6 +256,7 @@ def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, o
             draws=args.draws,
             warmup=args.warmup,
             thin=args.thin,
+            max_sweeps=args.max_sweeps,
             chains=args.chains,
             rng=seed,
             threads=args.threads,

@@ -34,6 +34,12 @@ _UNSURE = 0.1  # uncertainty of a row from which it is listed
 _MAX_LISTED = 20  # uncertain rows, and numbers of clusters
 _LONG_TEXT = 24  # characters of a cell that may be broken into lines
 _MAX_RANGES = 24  # of rows in a cluster
+_ENDED = {
+    "converged": "the chains agree, and there are enough draws",
+    "max_sweeps": "its budget of sweeps is spent",
+    "draws": "all draws that were asked for are there",
+    "interruption": "it was interrupted",
+}
 _LONG = '<td class="text">'
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -301,6 +307,7 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
         "columns used": ", ".join(trace.columns),
         "columns left out": "; ".join(f"{name}: {why}" for name, why in command.left_out.items()) or "none",
         "sweeps": f"{settings.get('warmup', '?')} of warm-up, then one in {settings.get('thin', 1)} is kept",
+        "ended by": _ENDED.get(settings.get("stopped_by", ""), "?"),
         "seed": str(settings.get("seed")),
         "took": f"{settings['seconds']:.1f} s, {settings.get('threads', '?')} threads"
         if "seconds" in settings

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import fdtri, ndtri
+from scipy.special import entr, fdtri, ndtri
 from scipy.stats import rankdata
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
@@ -63,13 +63,24 @@ def invariants(trace: Trace) -> dict[str, FloatArray]:
         rows["log_posterior"] = trace.log_posterior
     else:
         shown = sum(int(np.mean(trace.n_clusters > j) >= _RARE) for j in range(shown))
-    descending = np.sort(trace.weights, axis=-1)[..., ::-1]
-    rows |= {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
+    rows |= sorted_weights(trace.weights, shown)
+    rows["entropy"] = entropy(trace.weights)
     rows["n_clusters"] = trace.n_clusters.astype(np.float64)
     if trace.weight_prior.learns_n:
         rows["n_components"] = trace.n_components.astype(np.float64)
     learned = {"concentration": trace.concentration, "kappa_0": trace.kappa_0}
     return rows | {name: values for name, values in learned.items() if values is not None}
+
+
+def sorted_weights(weights: FloatArray, shown: int) -> dict[str, FloatArray]:
+    """The ``shown`` largest weights (C, T) of each draw, the largest first."""
+    descending = np.sort(weights, axis=-1)[..., ::-1]
+    return {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
+
+
+def entropy(weights: FloatArray) -> FloatArray:
+    """(C, T) the entropy of the weights of each draw, - sum_k w_k log w_k: how evenly rows are spread over clusters."""
+    return np.asarray(entr(weights).sum(-1))
 
 
 def varies(values: FloatArray) -> AnyArray:
@@ -164,6 +175,11 @@ def apart(trace: Trace) -> str | None:
 def run_longer(trace: Trace) -> str:
     """What to do about chains that have not met, ready to be pasted."""
     (C, T), settings = trace.log_likelihood.shape, trace.settings
+    if (budget := settings.get("max_sweeps")) is not None:
+        return (
+            "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "
+            f"max_sweeps={_LONGER * budget}, chains={max(C, 4)})."
+        )
     warmup, thin = (settings.get(name, default) for name, default in (("warmup", 1000), ("thin", 1)))
     return (
         "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "

@@ -8,6 +8,7 @@ matrix of each chain, cannot.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Difference:
         return f"{who} {rows} (counted from 0) {how}, the {others} not."
 
 
-def largest_difference(assignments: AnyArray | None) -> Difference | None:
+def largest_difference(assignments: Sequence[AnyArray] | AnyArray | None) -> Difference | None:
     """The rows about which the chains differ most; None where they differ about none, or where it cannot be seen.
 
     Up to 400 rows are compared with each other, in up to 250 draws of each chain: all rows, or some of every cluster
@@ -62,12 +63,12 @@ def largest_difference(assignments: AnyArray | None) -> Difference | None:
 
     Parameters
     ----------
-    assignments : (C, T, N) integers, or None
+    assignments : (C, T, N) integers, or C arrays (T, N), or None
         Labels.
     """
-    if assignments is None or assignments.shape[0] < 2 or assignments.shape[1] < _LEAST:
+    if assignments is None or len(assignments) < 2 or len(assignments[0]) < _LEAST:
         return None
-    C, T, _ = assignments.shape
+    C, T = len(assignments), len(assignments[0])
     draws = np.linspace(0, T - 1, min(T, _DRAWS)).astype(np.int64)
     rows = _some_of_each_cluster(assignments)
     z = np.stack([assignments[c][draws][:, rows] for c in range(C)])
@@ -84,13 +85,13 @@ def largest_difference(assignments: AnyArray | None) -> Difference | None:
     return _in_all_rows(assignments, int(rows[i]), int(rows[j]), share >= 0.5 * (share.max() + share.min()))
 
 
-def _in_all_rows(assignments: AnyArray, row: int, other: int, together: AnyArray) -> Difference:
+def _in_all_rows(assignments: Sequence[AnyArray] | AnyArray, row: int, other: int, together: AnyArray) -> Difference:
     """The rows that are to be named with ``row``, which some chains have ``together`` with the ``other`` row."""
-    C, T, N = assignments.shape
+    C, (T, N) = len(assignments), assignments[0].shape
     draws = np.linspace(0, T - 1, min(T, max(10, min(_DRAWS, _LABELS // (N * C))))).astype(np.int64)
     with_row, with_other = np.zeros((C, N)), np.zeros((C, N))
     for c in range(C):
-        for z in (assignments[c, t] for t in draws):
+        for z in (assignments[c][t] for t in draws):
             with_row[c] += z == z[row]
             with_other[c] += z == z[other]
     own = []
@@ -99,7 +100,9 @@ def _in_all_rows(assignments: AnyArray, row: int, other: int, together: AnyArray
         cluster = share >= 0.5
         strange = share[~cluster].sum() + (1.0 - share[cluster]).sum()  # rows that come and go
         if strange <= _STRANGE * np.count_nonzero(cluster):
-            likeness = [_likeness(assignments[c, t], cluster) for c in np.flatnonzero(~chains) for t in draws[-_LAST:]]
+            likeness = [
+                _likeness(assignments[c][t], cluster) for c in np.flatnonzero(~chains).tolist() for t in draws[-_LAST:]
+            ]
             if np.mean(likeness) <= 0.5:
                 own.append(Difference(np.flatnonzero(cluster), chains, None))
     if own:
@@ -116,13 +119,13 @@ def _likeness(z: AnyArray, rows: AnyArray) -> float:
     return float((shared / (np.count_nonzero(rows) + sizes[: len(shared)] - shared).clip(1)).max())
 
 
-def _some_of_each_cluster(assignments: AnyArray) -> IntArray:
+def _some_of_each_cluster(assignments: Sequence[AnyArray] | AnyArray) -> IntArray:
     """Numbers of up to 400 rows: all, or equally many of each cluster that some chain has in its last draw."""
-    N = assignments.shape[-1]
+    N = assignments[0].shape[1]
     if N <= _ROWS:
         return np.arange(N)
     clusters: list[IntArray] = []
-    for z in assignments[:, -1]:
+    for z in (chain[-1] for chain in assignments):
         order = np.argsort(z, kind="stable")
         clusters += np.split(order, np.flatnonzero(np.diff(z[order])) + 1)
     each = max(1, _ROWS // len(clusters))

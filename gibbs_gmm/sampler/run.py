@@ -6,36 +6,109 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.threaded import Shared
 from gibbs_gmm.threads import Threads
+
+if TYPE_CHECKING:
+    from gibbs_gmm.posterior.standing import Standing
+    from gibbs_gmm.sampler.recipe import Plan
 
 _log = logging.getLogger("gibbs_gmm")
 
 _LOG_SECONDS = 10.0  # between two lines of progress in the log
 
 
+class Keep(Protocol):
+    """What keeps chains on disk (:class:`gibbs_gmm.storage.run_folder.Keeper`)."""
+
+    def __call__(self, chain: Chain) -> None:
+        """Keep what there is to be kept of a chain."""
+
+    def keep_all(self) -> None:
+        """Keep all chains as they are."""
+
+    def kept(self, name: str) -> AnyArray:
+        """An array (C, T, ...) of all draws."""
+
+    def go_on(self, plan: Plan, first: int) -> None:
+        """Go on with a longer plan, and every second of the draws behind the ``first``."""
+
+
+class Judge(Protocol):
+    """Says how far a run is (:func:`gibbs_gmm.posterior.standing.standing`)."""
+
+    def __call__(self, arrays: Mapping[str, AnyArray], labels: Sequence[AnyArray] | None) -> Standing:
+        """How far it is, from its weights, n_clusters and log_likelihood, and the assignments of each chain."""
+
+
 def run(
     chains: list[Chain],
     threads: int,
     progress: bool,
-    keep: Callable[[Chain], None] | None = None,
+    judge: Judge,
+    keep: Keep | None = None,
     cluster: Shared | None = None,
-) -> bool:
-    """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
+) -> str:
+    """Advance all chains side by side until the run is done; returns what ended it.
+
+    That is "interruption", by Ctrl-C; "draws", which were given; or, of a run that goes on until it is done
+    (:mod:`gibbs_gmm.sampler.until`), "converged" or "max_sweeps".
 
     Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
     of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here. With
     ``progress``, a line now and then goes to the log.
     """
+    missing = ""
+    while not _advance(chains, threads, progress, keep, cluster, missing):
+        plan = chains[0].plan
+        if plan.max_sweeps is None:
+            return "draws"
+        try:
+            now = judge(*_judged(chains, keep))
+        except KeyboardInterrupt:
+            break
+        if now.done:
+            return "converged"
+        following = until.longer(plan, now.apart)
+        if following is None:
+            return "max_sweeps"
+        if keep is not None:
+            keep.go_on(*following)
+        for chain in chains:
+            chain.go_on(*following)
+        missing = str(now)
+    return "interruption"
+
+
+def _judged(chains: list[Chain], keep: Keep | None) -> tuple[dict[str, AnyArray], Sequence[AnyArray] | None]:
+    """What the draws of all chains are judged by: three arrays, and the labels of each chain, which are not copied."""
+    names, labelled = ("weights", "n_clusters", "log_likelihood"), chains[0].labels is not None
+    if keep is not None:
+        keep.keep_all()
+        return {name: keep.kept(name) for name in names}, list(keep.kept("assignments")) if labelled else None
+    T, slots = chains[0].draws_done, max(chain.slots for chain in chains)
+    arrays = {
+        name: np.stack([chain.fields[name].with_slots(chain.arrays[name][:T], slots) for chain in chains])
+        for name in names
+    }
+    return arrays, [chain.labels[:T] for chain in chains if chain.labels is not None] if labelled else None
+
+
+def _advance(
+    chains: list[Chain], threads: int, progress: bool, keep: Keep | None, cluster: Shared | None, missing: str
+) -> bool:
+    """Advance all chains to the end of their plan; ``missing`` is what was before. Returns whether Ctrl-C came."""
     stop = threading.Event()
     plan = chains[0].plan
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
@@ -58,6 +131,8 @@ def run(
         delay=0.5,
         leave=False,
     )
+    if missing:
+        bar.set_postfix_str(missing, refresh=False)
     workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
     running: set[Future[tuple[Chain, int]]] = set()
     interrupted = False
@@ -74,7 +149,8 @@ def run(
             now = time.monotonic()
             if progress and now - logged > _LOG_SECONDS:
                 swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
-                _log.info("%d of %d sweeps (%.0f%%)", swept, total, 100.0 * swept / total)
+                so_far = f"; so far {missing}" if missing else ""
+                _log.info("%d of %d sweeps (%.0f%%)%s", swept, total, 100.0 * swept / total, so_far)
             if not 0.0 <= now - logged <= _LOG_SECONDS:  # after the first batch too, which may have had to be compiled
                 logged = now
     except KeyboardInterrupt:

@@ -13,13 +13,16 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.trace_arrays import Field
+
+if TYPE_CHECKING:
+    from gibbs_gmm.sampler.recipe import Plan
 
 _CHUNK_BYTES = 1 << 24
 _MAX_HEADER = 10_000
@@ -109,8 +112,21 @@ class DrawFile:
 
     def widened(self, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int]) -> DrawFile:
         """The same draws in a file of this type and shape, which takes the place of this one."""
-        old = self.map()
-        with replacing(self.path) as descriptor:
+        self._copy(self.path, field, dtype, shape, written, 0, 1)
+        self.close()
+        return DrawFile(self.path, write=True)
+
+    def thinned(self, path: Path, field: Field, draws: int, kept: int, first: int) -> None:
+        """Write a file for ``draws`` draws; it begins with ``kept``, every second of these behind the ``first``."""
+        shape = (self.shape[0], draws, *self.shape[2:])
+        self._copy(path, field, self.dtype, shape, [kept] * shape[0], first + 1, 2)
+
+    def _copy(
+        self, path: Path, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int], begin: int, step: int
+    ) -> None:
+        """Write a file of this type and shape with the draws of each chain, every ``step``-th from ``begin`` on."""
+        old = self.map()[:, begin::step]
+        with replacing(path) as descriptor:
             with os.fdopen(os.dup(descriptor), "wb") as file:
                 _write_header(file, dtype, shape)
             offset = os.lseek(descriptor, 0, os.SEEK_SET) + _header_bytes(descriptor)
@@ -122,8 +138,6 @@ class DrawFile:
                     place = chain * T + first
                     write_all(descriptor, rows, offset + place * row)
                     write_all(descriptor, checksums(rows), offset + shape[0] * T * row + 8 * place)
-        self.close()
-        return DrawFile(self.path, write=True)
 
 
 def _write_header(file: Any, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -146,6 +160,11 @@ def _chunks(draws: int, row: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, draws)
 
 
+def draw_path(folder: Path, name: str, plan: Plan) -> Path:
+    """The file of an array of draws: of a run that goes on until it is done, with the sweeps per draw in its name."""
+    return folder / (f"{name}.npy" if plan.max_sweeps is None else f"{name}.{plan.thin}.npy")
+
+
 class DrawFiles:
     """The files of a run, open for writing; ``written`` says how many draws of each chain they hold.
 
@@ -157,19 +176,37 @@ class DrawFiles:
         folder: Path,
         fields: Iterable[Field],
         rows: Mapping[str, tuple[Any, tuple[int, ...]]],
-        draws: int,
+        plan: Plan,
         written: list[int],
     ) -> None:
-        self._draws, self.written = draws, written
+        self._folder, self._draws, self.written = folder, plan.draws, written
         self._fields = {field.name: field for field in fields}
         self._files: dict[str, DrawFile] = {}
         for name, field in self._fields.items():
-            path, (dtype, row) = folder / f"{name}.npy", rows[name]
+            path, (dtype, row) = draw_path(folder, name, plan), rows[name]
             if path.exists() and any(written):
                 self._files[name] = DrawFile(path, write=True)
                 self._fit(name, dtype, row[0] if field.per_slot else 0)
             else:
-                self._files[name] = DrawFile.create(path, dtype, (len(written), draws, *row))
+                self._files[name] = DrawFile.create(path, dtype, (len(written), plan.draws, *row))
+
+    def map(self, name: str) -> AnyArray:
+        """The array of this name, with room for draws that are not there yet."""
+        return self._files[name].map()
+
+    def thin(self, plan: Plan, first: int) -> None:
+        """Write the files of a longer plan, which begin with every second draw behind the ``first``."""
+        kept = (min(self.written) - first) // 2
+        for name, field in self._fields.items():
+            self._files[name].thinned(draw_path(self._folder, name, plan), field, plan.draws, kept, first)
+
+    def follow(self, plan: Plan, first: int) -> None:
+        """Go on in the files of a longer plan, and remove these."""
+        self._draws, self.written = plan.draws, [(count - first) // 2 for count in self.written]
+        for name, file in self._files.items():
+            file.close()
+            self._files[name] = DrawFile(draw_path(self._folder, name, plan), write=True)
+            file.path.unlink()
 
     def write(self, chain: int, rows: Mapping[str, AnyArray], used: int) -> None:
         """Append draws of a chain, in which ``used`` component slots are in use."""
