@@ -220,7 +220,7 @@ def without_moves(chain: Chain) -> Iterator[None]:
 
 def label_statistics_pass(chain: Chain) -> None:
     """Labels and statistics of all rows: the part of a sweep whose cost grows with N."""
-    kernels.assign_task(chain.data, chain.state, False, 0, kernels.n_shards(chain.data.X.shape[0]))
+    kernels.label_task(chain.data, chain.state, False, 0, kernels.n_shards(chain.data.X.shape[0]))
 
 
 def run_again(chains: list[Chain], threads: int) -> None:

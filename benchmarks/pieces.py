@@ -11,21 +11,13 @@ import numpy as np
 
 from benchmarks.common import interleave, sweep, without_moves
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.sampler.label_pass import (
-    TILE,
-    Statistics,
-    Workspace,
-    accumulate,
-    draw_labels,
-    flush,
-    load_tile,
-    log_likelihood,
-    log_weights,
-    new_workspace,
-)
-from gibbs_gmm.kernels.sampler.split_merge import Moves
-from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, Draws, Model, State
+from gibbs_gmm.kernels.families.generic import Statistics, accumulate, flush, log_weights
+from gibbs_gmm.kernels.sampler.label_pass import draw_labels, log_likelihood
+from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.rows import Rows
+from gibbs_gmm.kernels.sampler.state import Data, Draws, Model, State
 from gibbs_gmm.kernels.sampler.sweep import Calls, compact, reduce_shards
+from gibbs_gmm.kernels.tile import TILE, Workspace, load_tile, new_workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.sampler.chain import Chain
 
@@ -37,14 +29,14 @@ LABELS_ALONE = 5
 @kernel
 def partial_pass(data: Data, state: State, work: Workspace, scratch: Statistics, times: int, steps: int) -> float:
     """The first ``steps`` steps of the pass over all rows, ``times`` times. Statistics go to ``scratch``."""
-    N, K = data.X.shape[0], state.W.shape[0]
+    N, K = data.X.shape[0], state.log_w.shape[0]
     total = 0.0
     for _ in range(times):
         for start in range(0, N, TILE):
             size = min(TILE, N - start)
             load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
             if steps > 1:
-                log_weights(K, state.components, work)
+                log_weights(state.components, K, work)
             if steps > 2:
                 draw_labels(K, state.key[0], start, work)
             if steps > 3:
@@ -54,15 +46,16 @@ def partial_pass(data: Data, state: State, work: Workspace, scratch: Statistics,
             if steps > 4:
                 total += log_likelihood(size, work)
             if steps > 5:
-                accumulate(size, state.components, work, scratch.n, scratch.s, scratch.S)
+                accumulate(state.components, size, work, scratch)
         if steps > 5:
-            flush(K, work, scratch.n, scratch.s, scratch.S)
+            flush(state.components, K, work, scratch)
     return total
 
 
 @kernel
 def _repeat_parameters(
     calls: Calls,
+    rows: Rows,
     rng: np.random.Generator,
     model: Model,
     state: State,
@@ -72,10 +65,8 @@ def _repeat_parameters(
 ) -> int:
     failed = 0
     for _ in range(times):
-        calls.draw_weights(rng, model, state, scratch)
-        K = state.size[N_COMPONENTS]
-        failed += calls.draw_components(rng, model, state, 0, K, moves.mu_n, moves.Psi_n)
-        failed += calls.draw_hyperparameters(rng, model, state, moves.Psi_n)
+        calls.draw_weights(rng, model, state, scratch, rows)
+        failed += calls.draw_parameters(rng, model, state, moves.scratch)
     return failed
 
 
@@ -91,6 +82,7 @@ def _repeat_reduce(state: State, place: IntArray, times: int) -> float:
 @kernel
 def _repeat_record(
     calls: Calls,
+    rows: Rows,
     rng: np.random.Generator,
     data: Data,
     model: Model,
@@ -100,7 +92,7 @@ def _repeat_record(
     times: int,
 ) -> None:
     for t in range(times):
-        calls.record(rng, data, model, state, moves, 0.0, draws, t)
+        calls.record(rng, data, model, state, moves, 0.0, draws, t, rows)
 
 
 def labels_alone(chain: Chain) -> Callable[[], object]:
@@ -110,7 +102,7 @@ def labels_alone(chain: Chain) -> Callable[[], object]:
 
 def _pass(chain: Chain, times: int, steps: int) -> Callable[[], object]:
     state = chain.state
-    work = new_workspace(state.W.shape[0], state.W.shape[1])
+    work = new_workspace(len(state.log_w), chain.data.X.shape[1])
     scratch = Statistics(*(np.zeros_like(array) for array in state.total))
 
     def task() -> object:
@@ -125,7 +117,7 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
 
     The least of several: differences of medians would show the machine's noise in place of small pieces.
     """
-    data, model, state, scratch, calls = chain.data, chain.model, chain.state, chain._scratch, chain._calls
+    data, model, state, scratch, (calls, rows) = chain.data, chain.model, chain.state, chain._scratch, chain._compiled
     labels = np.empty((times if chain.labels is not None else 0, len(state.z)), np.uint16)
     draws = chain._rows(0, times, labels)
 
@@ -136,9 +128,11 @@ def profile(chain: Chain, times: int, repeats: int) -> dict[str, float]:
     tasks: dict[str, Callable[[], object]] = {
         "whole sweep": lambda: sweep(chain, times),
         "without moves": without,
-        "parameters": lambda: _repeat_parameters(calls, chain.rng, model, state, chain.moves, scratch.cumulated, times),
+        "parameters": lambda: _repeat_parameters(
+            calls, rows, chain.rng, model, state, chain.moves, scratch.cumulated, times
+        ),
         "reduce, compact": lambda: _repeat_reduce(state, scratch.place, times),
-        "record": lambda: _repeat_record(calls, chain.rng, data, model, state, chain.moves, draws, times),
+        "record": lambda: _repeat_record(calls, rows, chain.rng, data, model, state, chain.moves, draws, times),
     }
     cuts = {f"cut {steps}": _pass(chain, times, steps) for steps in range(1, len(STEPS) + 1)}
     tasks |= cuts

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gibbs_gmm import plots as plots
+    from gibbs_gmm.compare import Comparison as Comparison
+    from gibbs_gmm.compare import compare as compare
     from gibbs_gmm.errors import NumericalError as NumericalError
     from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
     from gibbs_gmm.evidence import Evidence as Evidence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.fitting import fit as fit
     from gibbs_gmm.fitting import resume as resume
     from gibbs_gmm.model.component_prior import NormalInverseWishart as NormalInverseWishart
+    from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma
     from gibbs_gmm.model.weight_priors import DirichletProcess as DirichletProcess
     from gibbs_gmm.model.weight_priors import FiniteMixture as FiniteMixture
     from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures as MixtureOfFiniteMixtures
@@ -29,17 +32,20 @@ if TYPE_CHECKING:
     from gibbs_gmm.trace import Trace as Trace
 
 _HOME = {
+    "Comparison": "compare",
     "CredibleBall": "posterior.partitions",
     "DirichletProcess": "model.weight_priors",
     "Evidence": "evidence",
     "GibbsGaussianMixture": "estimator",
     "FiniteMixture": "model.weight_priors",
     "MixtureOfFiniteMixtures": "model.weight_priors",
+    "NormalInverseGamma": "model.normal_inverse_gamma",
     "NormalInverseWishart": "model.component_prior",
     "NumericalError": "errors",
     "Partition": "posterior.clustering",
     "PitmanYorProcess": "model.weight_priors",
     "Trace": "trace",
+    "compare": "compare",
     "fit": "fitting",
     "load": "storage.trace_file",
     "log_evidence": "evidence",
@@ -51,14 +57,17 @@ __all__ = [
     "fit",
     "resume",
     "log_evidence",
+    "compare",
     "load",
     "Trace",
     "Evidence",
+    "Comparison",
     "Partition",
     "CredibleBall",
     "partition_distance",
     "GibbsGaussianMixture",
     "NormalInverseWishart",
+    "NormalInverseGamma",
     "FiniteMixture",
     "MixtureOfFiniteMixtures",
     "DirichletProcess",

@@ -11,7 +11,7 @@ import numpy as np
 from gibbs_gmm import checks
 from gibbs_gmm.fitting import fit
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior import predict
 from gibbs_gmm.posterior.matched import matched_components
@@ -37,8 +37,8 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     ----------
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights; None learns it.
-    prior : NormalInverseWishart, optional
-        Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
+    prior, covariance_type : as for :func:`gibbs_gmm.fit`
+        Prior and family of the components: "full", "tied", "diag" or "spherical".
     draws, warmup, thin, max_sweeps, chains, threads, progress : as for :func:`gibbs_gmm.fit`
     random_state : int, RandomState or None
         Seed of ``fit`` and of ``sample``. Under an int both give the same every time.
@@ -52,11 +52,13 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         most draws.
     n_components_ : int
         How many components there are: as given, or the most probable number of clusters.
-    weights_, means_, covariances_ : (K,), (K, n_features), (K, n_features, n_features) float64
-        Posterior means of the K = n_components_ components, by decreasing weight. Of an unknown number, from the draws
-        that have K; what components without rows hold is then missing from the sum of the weights.
-    precisions_ : (K, n_features, n_features) float64
-        Inverses of ``covariances_``.
+    weights_, means_, covariances_ : (K,), (K, n_features), and scikit-learn's shape for the covariance type, float64
+        The covariances of "full" components are (K, n_features, n_features), "tied" (n_features, n_features), "diag"
+        (K, n_features), "spherical" (K,). Posterior means of the K = n_components_ components, by decreasing weight.
+        Of an unknown number, from the draws that have K; what components without rows hold is then missing from the
+        sum of the weights.
+    precisions_ : float64, of the shape of ``covariances_``
+        Their inverses.
     converged_ : bool
         Whether there are several chains and they agree.
     n_features_in_ : int
@@ -80,7 +82,8 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self,
         n_components: int | WeightPrior | None = None,
         *,
-        prior: NormalInverseWishart | None = None,
+        prior: ComponentPrior | None = None,
+        covariance_type: str | None = None,
         draws: int | None = None,
         warmup: int | None = None,
         thin: int | None = None,
@@ -92,6 +95,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     ) -> None:
         self.n_components = n_components
         self.prior = prior
+        self.covariance_type = covariance_type
         self.draws = draws
         self.warmup = warmup
         self.thin = thin
@@ -118,6 +122,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
             array,
             self.n_components,
             prior=self.prior,
+            covariance_type=self.covariance_type,
             draws=self.draws,
             warmup=self.warmup,
             thin=self.thin,
@@ -136,8 +141,9 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self.n_components_ = components.K
         self.weights_ = components.weights.mean(0)
         self.means_ = components.means(columns).mean(0)
-        self.covariances_ = components.covariances(columns).mean(0)
-        self.precisions_ = np.asarray(np.linalg.inv(self.covariances_), np.float64)
+        self.covariances_ = _shaped(components.covariances(columns).mean(0), self.trace_.prior.covariance_type)
+        is_matrix = self.trace_.prior.is_matrix
+        self.precisions_ = np.asarray(np.linalg.inv(self.covariances_) if is_matrix else 1.0 / self.covariances_)
         self.converged_ = self.trace_.verdict == "" and len(self.trace_.log_likelihood) > 1
         return self
 
@@ -207,3 +213,14 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         if isinstance(self.random_state, np.random.RandomState):
             return self.random_state.randint(0, 2**31, size=4).tolist()
         return self.random_state
+
+
+def _shaped(covariances: FloatArray, covariance_type: str) -> FloatArray:
+    """Covariances (K, D, D) in the shape that scikit-learn has for this type."""
+    if covariance_type == "full":
+        return covariances
+    if covariance_type == "tied":
+        tied: FloatArray = covariances[0]
+        return tied
+    variances = np.diagonal(covariances, axis1=1, axis2=2).copy()
+    return variances if covariance_type == "diag" else variances[:, 0].copy()

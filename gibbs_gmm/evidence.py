@@ -15,17 +15,19 @@ from tqdm import tqdm
 
 from gibbs_gmm import checks, seeds, trace_arrays
 from gibbs_gmm.data import Observations
-from gibbs_gmm.kernels.families.full import log_marginal
-from gibbs_gmm.kernels.sampler.split_merge import Moves
-from gibbs_gmm.kernels.sampler.state import KAPPA, LOG_NORM, N_CLUSTERS, Model, State
+from gibbs_gmm.kernels.families.generic import log_marginal
+from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.sampler.sweep import GREEDY, RECALLS
 from gibbs_gmm.kernels.types import FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior
+from gibbs_gmm.model.families import ComponentPrior, component_prior, prior_from_dict
+from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma
 from gibbs_gmm.model.weight_priors import MixtureOfFiniteMixtures
 from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.assemble import initial_state
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
+from gibbs_gmm.sampler.one_cluster_gamma import log_one_cluster_gamma
 from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
@@ -82,7 +84,7 @@ class Evidence:
         for n, value, error, p in rows:
             gap = value - finite.max(initial=-np.inf)
             lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {gap:>10.3f}  {p:>8.4f}")
-        prior = NormalInverseWishart.from_dict(self.settings["prior"]).describe()
+        prior = prior_from_dict(self.settings["prior"]).describe()
         notes = (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
         return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
 
@@ -126,7 +128,8 @@ def log_evidence(
     X: Any,
     n_components: int | Iterable[int] = range(1, 11),
     *,
-    prior: NormalInverseWishart | None = None,
+    prior: ComponentPrior | None = None,
+    covariance_type: str | None = None,
     concentration: float = 1.0,
     draws: int | None = None,
     warmup: int = 5_000,
@@ -154,9 +157,11 @@ def log_evidence(
         Observations, as for :func:`gibbs_gmm.fit`.
     n_components : int or iterable of int
         The numbers of components asked for, in any order, each at least 1. They may exceed N.
-    prior : NormalInverseWishart, optional
-        Prior of the component means and covariances; by default ``NormalInverseWishart.from_data(X)``, as for
-        :func:`gibbs_gmm.fit`. Evidences depend on it far more than the clusters of a posterior do.
+    prior : NormalInverseWishart or NormalInverseGamma, optional
+        Prior of the component means and covariances; by default that of :func:`gibbs_gmm.fit` for the covariance type.
+        Evidences depend on it far more than the clusters of a posterior do.
+    covariance_type : "full", "tied", "diag" or "spherical", optional
+        The family of components, as for :func:`gibbs_gmm.fit`. :func:`gibbs_gmm.compare` compares families.
     concentration : float > 0
         Dirichlet parameter of *each* component.
     draws : int, optional
@@ -200,7 +205,7 @@ def log_evidence(
     """
     array, columns = checks.table(X)
     N = len(array)
-    wanted = _wanted(n_components)
+    wanted = wanted_n(n_components)
     n_max = int(wanted[-1])
     gamma = checks.positive("concentration", concentration)
     draws = max(5_000, min(100_000, 10_000_000 // N)) if draws is None else checks.integer("draws", draws, 100)
@@ -211,20 +216,21 @@ def log_evidence(
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns)
-    prior = checked_prior(prior, observations)
+    prior = component_prior(prior, covariance_type, observations)
 
     data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
     spawned = root.spawn(n_chains + REPLICATES)
-    first, first_error = log_one_cluster(data, prior, spawned[n_chains:], n_threads)
+    first, first_error = _one_cluster(data, prior, spawned[n_chains:], n_threads)
     estimate, error, trips, messages = np.array([first]), np.zeros(1), 0, []
     if n_max > 1:
         runs, written = [], trace_arrays.fields(prior, False, False)
         for c, seed in enumerate(spawned[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
-            state = initial_state(generator, data, model, gamma, start, n_max + 1)
-            runs.append(_Run(Chain(c, generator, data, model, state, Plan(0, _BATCH, 1), written), warmup))
+            state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1)
+            chain = Chain(c, generator, data, model, prior.family, state, Plan(0, _BATCH, 1), written)
+            runs.append(_Run(chain, warmup))
         t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), progress)
         estimate, error, trips = tilt.log_evidence(t, first)
         if not np.isfinite(estimate).all():
@@ -255,6 +261,15 @@ def log_evidence(
             "round_trips": trips,
         },
     )
+
+
+def _one_cluster(
+    data: Data, prior: ComponentPrior, seeds: list[np.random.SeedSequence], threads: int
+) -> tuple[float, float]:
+    """log p(X | n = 1) and its standard error. One component shares its covariance with none: tied is full then."""
+    if isinstance(prior, NormalInverseGamma):
+        return log_one_cluster_gamma(data, prior), 0.0
+    return log_one_cluster(data, dataclasses.replace(prior, covariance_type="full"), seeds, threads)
 
 
 # --- The run ---
@@ -303,14 +318,11 @@ class _Run:
 
     def log_weight(self, tilt: Tilt) -> tuple[int, float]:
         """t and log prod_c m(X_c) Gamma(gamma + n_c)/Gamma(gamma) of the partition and hyperparameters of now."""
-        state, prior = self._chain.state, self._chain.model.components
-        total, t, D = state.total, int(state.size[N_CLUSTERS]), len(prior.mu_0)
-        kappa_0, log_norm = float(state.hyper[KAPPA]), float(state.hyper[LOG_NORM])
-        prior = prior._replace(kappa_0=kappa_0, Psi_0=state.Psi_0, L_0=state.L_0, log_norm=log_norm)
-        mu_n, Psi_n = np.empty(D), np.empty((D, D))
+        state, scratch = self._chain.state, self._chain.moves.scratch
+        total, centre, t = state.total, state.components.centre, int(state.size[N_CLUSTERS])
         result = tilt.log_product(total.n[:t])
         for k in range(t):
-            result += log_marginal(prior, total.n[k], total.s[k], total.S[k], state.components.centre[k], mu_n, Psi_n)
+            result += log_marginal(state.prior, total.n[k], total, k, centre[k], scratch)
         return t, result
 
 
@@ -379,7 +391,7 @@ def _adapt(tilt: Tilt, together: Callable[[int], IntArray], runs: list[_Run], wa
 # --- Arguments ---
 
 
-def _wanted(n_components: Any) -> IntArray:
+def wanted_n(n_components: Any) -> IntArray:
     """The distinct n asked for, in ascending order."""
     several = isinstance(n_components, Iterable) and not isinstance(n_components, str)
     wanted = sorted({checks.integer("n_components", n, 1) for n in (n_components if several else [n_components])})

@@ -15,7 +15,8 @@ from gibbs_gmm.data import Observations
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart, checked_prior, checked_resolution
+from gibbs_gmm.model.component_prior import checked_resolution
+from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.posterior.standing import standing
@@ -38,7 +39,8 @@ def fit(
     X: Any,
     n_components: int | WeightPrior | None = None,
     *,
-    prior: NormalInverseWishart | None = None,
+    prior: ComponentPrior | None = None,
+    covariance_type: str | None = None,
     resolution: Any = None,
     draws: int | None = None,
     warmup: int | None = None,
@@ -68,8 +70,13 @@ def fit(
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
         None, an unknown number, is ``MixtureOfFiniteMixtures()``.
-    prior : NormalInverseWishart, optional
-        Prior of the component means and covariances; ``NormalInverseWishart.from_data(X)`` by default.
+    prior : NormalInverseWishart (full, tied) or NormalInverseGamma (diag, spherical), optional
+        Prior of the component means and covariances; by default that of the family, ``from_data(X,
+        covariance_type=...)`` of its class.
+    covariance_type : "full", "tied", "diag" or "spherical", optional
+        The family of components, as scikit-learn calls them: a covariance matrix for each component; one that all
+        share; a variance for each column of each component; one for all columns of each, in the units of X. By default
+        that of ``prior``, or "full". :func:`gibbs_gmm.compare` says which the data favour.
     resolution : float or (D,) array-like, optional
         To what width the values of each column are known, in place of the prior's own ``resolution``, which the default
         prior finds from the data. 0 takes them as exact: then the default's posterior may be improper where many rows
@@ -156,7 +163,7 @@ def fit(
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns)
-    prior = checked_prior(prior, observations)
+    prior = component_prior(prior, covariance_type, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gibbs_gmm import trace_arrays
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
@@ -44,7 +45,12 @@ class Trace:
         Component means, in the units of X. Where values are rounded by a width that matters, means and covariances are
         those of the values before, given the clusters of the rounded ones.
     covariances : (C, T, K, D, D) float64
-        Component covariance matrices, in the squared units of X.
+        Component covariance matrices, in the squared units of X. Families that do not store matrices have them expanded
+        where they are looked at: index first, ``covariances[chain, draw]``, and large traces stay small.
+    variances : (C, T, K, D) float64 (diag), (C, T, K) (spherical), or None
+        What a trace of these families stores in place of matrices.
+    covariance : (C, T, D, D) float64 (tied), or None
+        The matrix that all components of a draw share.
     assignments : (C, T, N) unsigned integers, or None
         Component of each observation, 0..K-1, in the smallest type that holds K; None with ``save_assignments=False``.
     n_components, n_clusters : (C, T) int64
@@ -57,12 +63,12 @@ class Trace:
     log_posterior : (C, T) float64
         log_likelihood + log prior density of weights, means and covariances (the posterior density up to a constant).
         Of different numbers of components, and so of different dimensions, these densities cannot be compared.
-    concentration, kappa_0 : (C, T) float64; Psi_0 : (C, T, D, D) float64; or None
-        The hyperparameters that are learned; None where they are fixed.
+    concentration, kappa_0 : (C, T) float64; Psi_0 : (C, T, D, D) float64; b_0 : (C, T, D) (diag), (C, T); or None
+        The hyperparameters that are learned; None where they are fixed, or the family has none of that name.
     columns : tuple of str
         Names of the D columns of X ("x0", "x1", ... if it had none).
-    prior : NormalInverseWishart
-        Prior of the components, as used.
+    prior : NormalInverseWishart or NormalInverseGamma
+        Prior of the components, as used. Its ``covariance_type`` is that of the trace.
     weight_prior : FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess or PitmanYorProcess
         Prior of the number of components and their weights.
     settings : dict
@@ -72,7 +78,9 @@ class Trace:
 
     weights: FloatArray
     means: FloatArray
-    covariances: FloatArray
+    covariances: FloatArray = None  # type: ignore[assignment]  # what a family does not store is set below
+    variances: FloatArray | None = None
+    covariance: FloatArray | None = None
     assignments: AnyArray | None = None
     n_components: IntArray
     n_clusters: IntArray
@@ -81,8 +89,9 @@ class Trace:
     concentration: FloatArray | None = None
     kappa_0: FloatArray | None = None
     Psi_0: FloatArray | None = None
+    b_0: FloatArray | None = None
     columns: tuple[str, ...]
-    prior: NormalInverseWishart
+    prior: ComponentPrior
     weight_prior: WeightPrior
     settings: dict[str, Any]
 
@@ -91,11 +100,23 @@ class Trace:
             view = array.view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
+        object.__setattr__(self, "covariances", self.prior.matrices(self))
 
     def arrays(self) -> dict[str, AnyArray]:
-        """Its arrays by name, without those that are None."""
+        """The arrays that it stores, by name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.prior.covariance_type != "full":
+            del values["covariances"]
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+    def permuted(self, order: IntArray) -> Trace:
+        """The trace with component ``order[c, t, k]``, (C, T, K), of each draw in place k. Labels stay as they were."""
+        moved: dict[str, Any] = {}
+        for field in self.prior.fields() + trace_arrays.ALWAYS:
+            if field.per_slot:
+                array = getattr(self, field.name)
+                moved[field.name] = np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 3)), 2)
+        return dataclasses.replace(self, **moved)
 
     def __repr__(self) -> str:
         C, T, _, D = self.means.shape

@@ -16,7 +16,7 @@ import numpy as np
 from gibbs_gmm.kernels.types import AnyArray
 
 if TYPE_CHECKING:
-    from gibbs_gmm.model.component_prior import NormalInverseWishart
+    from gibbs_gmm.model.families import ComponentPrior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Field:
         The value in component slots that a draw does not use.
     hyper : bool
         Whether it is a hyperparameter, and in a trace only where it is learned.
+    place : str
+        What it is among the draws of the kernels, if not what its name says.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Field:
     kind: str = "float"
     unused: float = math.nan
     hyper: bool = False
+    place: str = ""
 
     @property
     def per_slot(self) -> bool:
@@ -73,7 +76,7 @@ class Field:
         return result
 
 
-_ALWAYS = (
+ALWAYS = (
     Field("weights", ("component",), unused=0.0),
     Field("means", ("component", "column")),
     Field("n_components", kind="count"),
@@ -85,11 +88,11 @@ _CONCENTRATION = Field("concentration", hyper=True)
 _ASSIGNMENTS = Field("assignments", ("row",), "label")
 
 
-def fields(prior: NormalInverseWishart, learns_concentration: bool, save_assignments: bool) -> tuple[Field, ...]:
+def fields(prior: ComponentPrior, learns_concentration: bool, save_assignments: bool) -> tuple[Field, ...]:
     """The arrays of a trace under this prior of the components."""
     concentration = (_CONCENTRATION,) if learns_concentration else ()
     assignments = (_ASSIGNMENTS,) if save_assignments else ()
-    return (*_ALWAYS, *prior.fields(), *concentration, *assignments)
+    return (*ALWAYS, *prior.fields(), *concentration, *assignments)
 
 
 def allocate(fields: Iterable[Field], shape: tuple[int, ...], slots: int, D: int, N: int) -> dict[str, AnyArray]:

@@ -12,11 +12,11 @@ from scipy import stats
 from gibbs_gmm import FiniteMixture, NormalInverseWishart, Trace, trace_arrays
 from gibbs_gmm.kernels._jit import JIT as JIT
 from gibbs_gmm.kernels.families import full as niw_kernels
-from gibbs_gmm.kernels.families.hyperprior import new_room
+from gibbs_gmm.kernels.families.generic import padded
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.label_pass import LOG2_E as LOG2_E
-from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, N_COMPONENTS, Data
+from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.sampler.weights import draw_log_weights
+from gibbs_gmm.kernels.tile import LOG2_E as LOG2_E
 from gibbs_gmm.sampler.assemble import as_model, initial_state
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.recipe import Plan
@@ -104,7 +104,8 @@ class Gibbs:
         self.loc = np.zeros(self.D) if loc is None else loc
         self.data = Data(X, self.loc, np.ones(self.D))
         self.model, _ = as_model(package_prior(niw), FiniteMixture(K, alpha), self.loc)
-        self.state = initial_state(np.random.default_rng(0), self.data, self.model, alpha, K, K)
+        self.family = package_prior(niw).family
+        self.state = initial_state(np.random.default_rng(0), self.data, self.model, self.family, alpha, K, K)
         self.shards = len(self.state.shard_log_likelihood)
         self._chain: Chain | None = None
         self._fields = trace_arrays.fields(package_prior(niw), learns_concentration=False, save_assignments=True)
@@ -126,7 +127,7 @@ class Gibbs:
         state, D = self.state, self.D
         state.z[:] = z
         state.size[:] = self.K, len(np.unique(z))
-        for array in (state.total.n, state.total.s, state.total.S, state.components.centre):
+        for array in (state.total.n, state.total.block, state.components.centre):
             array[...] = 0.0
         for k in range(self.K):
             own = self.data.X[z == k].astype(float) - self.loc
@@ -136,8 +137,8 @@ class Gibbs:
                 state.components.centre[k, :D] = own.mean(0)
             d = own - state.components.centre[k, :D]
             state.total.n[k] = len(own)
-            state.total.s[k, :D] = d.sum(0)
-            state.total.S[k, :D, :D] = d.T @ d
+            state.total.block[k] = self.family.block_of(d)
+            state.total.block[k, :D] = d.sum(0)
 
     def set_parameters(
         self, w: Floats, mu: Floats, Sigma: Floats, *, weighted: bool = True, with_log_det: bool = True
@@ -146,18 +147,19 @@ class Gibbs:
         state, D = self.state, self.D
         state.size[0] = self.K
         state.log_w[:] = np.log(w)
-        state.W[...] = np.tril(np.linalg.inv(np.linalg.cholesky(Sigma)))
-        state.components.W[...] = np.sqrt(LOG2_E) * state.W
+        W = state.parameters.W
+        W[...] = np.tril(np.linalg.inv(np.linalg.cholesky(Sigma)))
+        state.components.W[...] = np.sqrt(LOG2_E) * W
         state.components.centre[...] = 0.0
         state.components.centre[:, :D] = mu - self.loc
         state.components.c[...] = -np.einsum("kij,kj->ki", state.components.W, mu - self.loc)
-        log_det = np.log(np.diagonal(state.W, axis1=1, axis2=2)).sum(1)
+        log_det = np.log(np.diagonal(W, axis1=1, axis2=2)).sum(1)
         log_c = weighted * state.log_w + with_log_det * log_det - 0.5 * D * np.log(2.0 * np.pi)
         state.components.log_c[:] = LOG2_E * log_c
 
     def parameters(self) -> tuple[Floats, Floats, Floats]:
         """w, mu and Sigma as they stand."""
-        V = np.linalg.inv(self.state.W)
+        V = np.linalg.inv(self.state.parameters.W)
         mu = self.state.components.centre[:, : self.D] + self.loc
         return np.exp(self.state.log_w), mu, V @ V.swapaxes(1, 2)
 
@@ -167,8 +169,9 @@ class Gibbs:
 
     def statistics(self) -> tuple[Floats, Floats, Floats]:
         """n (K,), s (K, D) and S (K, D, D, the lower triangle) as they stand, about the centres."""
-        total, D = self.state.total, self.D
-        return total.n.copy(), total.s[:, :D].copy(), np.tril(total.S[:, :D, :D])
+        total, D, P = self.state.total, self.D, padded(self.D)
+        S = total.block[:, P:].reshape(-1, P, P)
+        return total.n.copy(), total.block[:, :D].copy(), np.tril(S[:, :D, :D])
 
     def draw_weights(self, rng: np.random.Generator, counted: bool = True) -> Floats:
         """w | z. ``counted=False`` is a planted bug: the counts are left out."""
@@ -179,27 +182,23 @@ class Gibbs:
 
     def draw_components(self, rng: np.random.Generator, extra_nu: float = 0.0) -> tuple[Floats, Floats]:
         """(mu, Sigma) | z. ``extra_nu=1`` is a planted bug: the degrees of freedom are off by one."""
-        D, total, prior = self.D, self.state.total, self.model.components
+        D, total, prior = self.D, self.state.total, self.model.prior
         mu, Sigma = np.empty((self.K, D)), np.empty((self.K, D, D))
-        mu_n, Psi_n, W = np.empty(D), np.empty((D, D)), np.zeros((D, D))
+        scratch, W = self.family.scratch(D), np.zeros((D, D))
         for k in range(self.K):
             n, centre = total.n[k], self.state.components.centre[k]
-            niw_kernels.update_posterior(prior, n, total.s[k], total.S[k], centre, mu_n, Psi_n)
-            kappa_n, nu_n = prior.kappa_0 + n, prior.nu_0 + n + extra_nu
-            assert niw_kernels.draw_component(rng, mu_n, kappa_n, nu_n, Psi_n, mu[k], W) == 0
+            niw_kernels.update_posterior(prior, prior.noise, n, total, k, centre, scratch)
+            kappa_n, nu_n = prior.scalars[niw_kernels.KAPPA] + n, prior.scalars[niw_kernels.NU] + n + extra_nu
+            assert niw_kernels.draw_component(rng, scratch.mu_n, kappa_n, nu_n, scratch.Psi_n, mu[k], W) == 0
             V = np.linalg.inv(W)
             Sigma[k] = V @ V.T
         return mu + self.loc, Sigma
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """(w, mu, Sigma) | z, and keys for the labels that follow. Wants the occupied components first."""
-        scratch = np.zeros(len(self.model.weights.log_p))
-        mu_n, Psi_n = np.empty(self.D), np.empty((self.D, self.D))
-        kernels.draw_weights(rng, self.model, self.state, scratch)
-        n, t = (int(self.state.size[place]) for place in (N_COMPONENTS, N_CLUSTERS))
-        assert kernels.draw_components(rng, self.model, self.state, 0, t, mu_n, Psi_n) == 0
-        assert kernels.draw_hyperparameters(rng, self.model, self.state, new_room(self.D)) == 0
-        assert kernels.draw_components(rng, self.model, self.state, t, n, mu_n, Psi_n) == 0
+        cumulated = np.zeros(len(self.model.weights.log_p))
+        kernels.draw_weights(rng, self.model, self.state, cumulated, kernels.kernel_rows())
+        assert kernels.draw_parameters(rng, self.model, self.state, self.family.scratch(self.D)) == 0
 
     def label_pass(self, key: int | None = None) -> float:
         """Z | w, mu, Sigma with the uniforms of ``key`` (else of the key as it stands); returns the log likelihood."""
@@ -210,7 +209,7 @@ class Gibbs:
 
     def label_shards(self, first: int, last: int) -> None:
         """The part of a label pass that one thread does."""
-        kernels.assign_task(self.data, self.state, False, first, last)
+        kernels.label_task(self.data, self.state, False, first, last)
 
     def reduce(self) -> float:
         """The end of a label pass: the shards' statistics summed; returns the log likelihood."""
@@ -223,7 +222,7 @@ class Gibbs:
         the chain chooses.
         """
         plan = Plan(warmup=500, draws=count, thin=1)
-        chain = Chain(0, rng, self.data, self.model, self.state, plan, self._fields)
+        chain = Chain(0, rng, self.data, self.model, self.family, self.state, plan, self._fields)
         while chain.sweeps_done < plan.warmup:
             chain.advance(None)
         assert chain.moves.library.collected[0] > 0, "no launch was learned"
@@ -238,7 +237,7 @@ class Gibbs:
         """
         chain = self._chain
         if chain is None or chain.plan.draws != count:
-            chain = Chain(0, rng, self.data, self.model, self.state, Plan(0, count, 1), self._fields)
+            chain = Chain(0, rng, self.data, self.model, self.family, self.state, Plan(0, count, 1), self._fields)
         chain.rng, chain.data, chain.sweeps_done, self._chain = rng, self.data, chain.plan.warmup, chain
         while not chain.finished:
             chain.advance(None)

@@ -91,6 +91,37 @@ def log_marginal(X: Floats, niw: NIW) -> float:
     )
 
 
+def tied_scale(X: Floats, z: Ints, niw: NIW) -> Floats:
+    """Return Psi(C) of Sigma | X, partition ~ IW(nu_0 + N, Psi(C)), Sigma shared by all clusters, means integrated out.
+
+    Psi(C) = Psi_0 + T - sum_k u_k u_k' + N R, where T = sum_i (x_i - mu_0)(x_i - mu_0)', R = diag(noise) and u_k = sum
+    over cluster k of (x_i - mu_0), over sqrt(kappa_0 + n_k).
+    """
+    d = X - niw.mu_0
+    Psi = niw.Psi_0 + d.T @ d
+    for k in np.unique(z):
+        u = d[z == k].sum(0) / np.sqrt(niw.kappa_0 + (z == k).sum())
+        Psi = Psi - np.outer(u, u)
+    return Psi if niw.noise is None else Psi + len(X) * np.diag(niw.noise)
+
+
+def log_tied_marginal(X: Floats, z: Ints, niw: NIW) -> float:
+    """Return log m(X | partition): Sigma ~ IW(nu_0, Psi_0) for all clusters, mu_k | Sigma ~ N(mu_0, Sigma / kappa_0).
+
+    As :func:`log_marginal`, with Psi(C) of :func:`tied_scale` and a factor (kappa_0 / (kappa_0 + n_k))^(D/2) for each
+    cluster.
+    """
+    (N, D), n = X.shape, np.unique(z, return_counts=True)[1]
+    return float(
+        -N * D / 2 * np.log(np.pi)
+        + multigammaln((niw.nu_0 + N) / 2, D)
+        - multigammaln(niw.nu_0 / 2, D)
+        + niw.nu_0 / 2 * np.linalg.slogdet(niw.Psi_0)[1]
+        - (niw.nu_0 + N) / 2 * np.linalg.slogdet(tied_scale(X, z, niw))[1]
+        + D / 2 * np.log(niw.kappa_0 / (niw.kappa_0 + n)).sum()
+    )
+
+
 def log_niw(mu: Floats, Sigma: Floats, niw: NIW) -> float:
     """Return the log density of `niw` at one component, ``mu (D,)`` and ``Sigma (D, D)``."""
     log_p_Sigma = stats.invwishart.logpdf(Sigma, df=niw.nu_0, scale=niw.Psi_0)
@@ -322,7 +353,7 @@ class Enumeration(NamedTuple):
     """(P,): their posterior probabilities."""
 
 
-def enumerate_posterior(X: Floats, niw: NIW, prior: WeightPrior) -> Enumeration:
+def enumerate_posterior(X: Floats, niw: NIW, prior: WeightPrior, *, tied: bool = False) -> Enumeration:
     """Return the exact posterior of the mixture, summing over all set partitions.
 
     p(X, partition) = p(partition) prod_c m(X_c), with m computed once for each of the 2^N subsets. A
@@ -336,12 +367,17 @@ def enumerate_posterior(X: Floats, niw: NIW, prior: WeightPrior) -> Enumeration:
         Prior of each component.
     prior
         One of Finite, StaticMFM, DynamicMFM, DP, PY.
+    tied
+        Whether all components share one covariance.
     """
     N = len(X)
     z, sizes, which = _partition_table(N)
     bits = 1 << np.arange(N)
-    log_m = np.array([log_marginal(X[(subset & bits) > 0], niw) for subset in range(2**N)])
-    log_lik = sum(log_m[(z == c) @ bits] for c in range(N))  # The empty subset has log m = 0.
+    if tied:
+        log_lik = np.array([log_tied_marginal(X, labels, niw) for labels in z])
+    else:
+        log_m = np.array([log_marginal(X[(subset & bits) > 0], niw) for subset in range(2**N)])
+        log_lik = np.sum([log_m[(z == c) @ bits] for c in range(N)], axis=0)  # The empty subset has log m = 0.
     log_p = np.array([log_partition_prior(s, prior) for s in sizes])[which] + log_lik
     log_evidence = float(logsumexp(log_p))
     p = np.exp(log_p - log_evidence)

@@ -61,3 +61,13 @@ def test_a_change_of_any_kernel_empties_the_cache_of_all(tmp_path: Path) -> None
     with (tmp_path / "families" / "full.py").open("a") as file:
         file.write("# an edit\n")
     assert _jit.stamp_of(tmp_path) != _jit.stamp_of(kernels)
+
+
+def test_an_index_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
+    file = _jit._CacheFile(str(tmp_path), "kernel", "stamp")
+    file.save("key", "code")
+    (index,) = tmp_path.glob("*.nbi")
+    index.write_bytes(index.read_bytes()[:-8] + b"cno.such\nthing\n.")
+    assert file.load("key") is None
+    file.save("key", "code")
+    assert file.load("key") == "code"

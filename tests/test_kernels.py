@@ -19,10 +19,12 @@ from scipy import special, stats
 
 from gibbs_gmm.kernels import linalg, random
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels.families import FULL
 from gibbs_gmm.kernels.families import full as niw
+from gibbs_gmm.kernels.families.generic import padded
 from gibbs_gmm.kernels.sampler import weights
-from gibbs_gmm.kernels.sampler.label_pass import exp2
 from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
+from gibbs_gmm.kernels.tile import exp2
 
 RATE = 1e-4
 SIZE = 20_000 if JIT else 1_000
@@ -113,7 +115,7 @@ def test_log_niw(D: int, excess: float) -> None:
         W = np.linalg.inv(np.linalg.cholesky(Sigma))
         log_det = np.linalg.slogdet(Sigma)[1]
         quadratic = np.trace(niw_0.Psi_0 @ np.linalg.inv(Sigma)) + niw_0.kappa_0 * np.sum((W @ (mu - niw_0.mu_0)) ** 2)
-        size = abs(prior.log_norm) + (niw_0.nu_0 + D + 2) * abs(log_det) + quadratic
+        size = abs(prior.scalars[niw.LOG_NORM]) + (niw_0.nu_0 + D + 2) * abs(log_det) + quadratic
         expected = oracle.log_niw(mu, Sigma, niw_0)
         # Both invert Sigma, which costs its condition number.
         assert abs(niw.log_niw(prior, mu, W) - expected) <= 4 * D * EPS * np.linalg.cond(Sigma) * size
@@ -145,8 +147,14 @@ def test_update_posterior_with_any_centre(D: int, n: int, about: str) -> None:
     X = 2.0 + rng.standard_normal((n, D))
     centre = np.full(D, np.nan) if n == 0 else X.mean(0) if about == "mean" else 7.0 * rng.standard_normal(D)
     d = X - centre
-    mu_n, Psi_n = np.empty(D), np.full((D, D), np.nan)
-    niw.update_posterior(kernel_prior(niw_0), float(n), d.sum(0), d.T @ d, centre, mu_n, Psi_n)
+    prior, rows, scratch = kernel_prior(niw_0), FULL.statistics(1, D), FULL.scratch(D)
+    rows.block[0] = FULL.block_of(d)
+    rows.block[0, :D] = d.sum(0)
+    mu_n, Psi_n = scratch.mu_n, scratch.Psi_n
+    Psi_n[:] = np.nan
+    where = np.zeros(padded(D))
+    where[:D] = centre
+    niw.update_posterior(prior, prior.noise, float(n), rows, 0, where, scratch)
     expected = oracle.niw_posterior(X, niw_0)
     if n == 0:
         np.testing.assert_array_equal(mu_n, niw_0.mu_0)

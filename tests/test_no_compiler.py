@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parent
 
 
 def test_kernel_tests_pass_interpreted() -> None:
-    files = [str(TESTS / name) for name in ("test_kernels.py", "test_label_pass.py")]
+    files = [str(TESTS / name) for name in ("test_kernels.py", "test_label_pass.py", "test_tied.py")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
     run = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, check=False)

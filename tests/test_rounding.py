@@ -9,7 +9,8 @@ from oracle import NIW, Floats, draw_niw
 from scipy import integrate, stats
 
 import gibbs_gmm as gg
-from gibbs_gmm.kernels.families import hyperprior
+from gibbs_gmm.kernels.families import FULL
+from gibbs_gmm.kernels.families.generic import padded
 from gibbs_gmm.kernels.families.rounding import draw_unrounded
 
 RATE = 1e-3
@@ -26,8 +27,11 @@ def step(rng: np.random.Generator, niw: NIW, X: Floats, mu: Floats, Sigma: Float
     D = len(mu)
     prior = gg.NormalInverseWishart(*niw[:4], resolution=np.sqrt(12.0 * niw.noise)).as_kernel(np.zeros(D))
     d = X - centre
-    W, room = lower(np.linalg.inv(Sigma)), hyperprior.new_room(D)
-    assert draw_unrounded(rng, prior, float(len(X)), d.sum(0), d.T @ d, centre, room, np.zeros(D), mu, W) == 0
+    rows, where, W = FULL.statistics(1, D), np.zeros(padded(D)), lower(np.linalg.inv(Sigma))
+    rows.block[0] = FULL.block_of(d)
+    rows.block[0, :D] = d.sum(0)
+    where[:D] = centre
+    assert draw_unrounded(rng, prior, float(len(X)), rows, 0, where, FULL.scratch(D), mu, W) == 0
     Sigma[:] = np.linalg.inv(W.T @ W)
 
 

@@ -13,10 +13,11 @@ from oracle import NIW, Floats
 from scipy import stats
 
 import gibbs_gmm as gg
+from gibbs_gmm.kernels.families.full import KAPPA
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.label_pass import new_workspace
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
-from gibbs_gmm.kernels.sampler.state import ALPHA, FAILED, KAPPA, LOG_NORM, N_CLUSTERS, N_COMPONENTS, Data, Draws
+from gibbs_gmm.kernels.sampler.state import FAILED, N_CLUSTERS, N_COMPONENTS, Data, Draws
+from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.assemble import as_model, initial_state
 from gibbs_gmm.sampler.buffers import new_moves
@@ -143,8 +144,9 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
     blank.flags.writeable = False
     data = Data(blank, np.zeros(D), np.ones(D))
     start = data._replace(X=np.random.default_rng(1).standard_normal((N_ROWS, D)))
-    state, moves = initial_state(rng, start, model, 1.0, 1, capacity), new_moves(data, capacity)
-    none = {"weights": (0, 1), "means": (0, 1, D), "covariances": (0, 1, D, D), "Psi_0": (0, D, D)}
+    family = prior.family
+    state, moves = initial_state(rng, start, model, family, 1.0, 1, capacity), new_moves(data, family, capacity)
+    none = {"weights": (0, 1), "means": (0, 1, D), "covariances": (0, 1, D, D), "scale": (0, D, D)}
     draws = Draws(
         **{
             field: np.zeros(none.get(field, 0), np.int64 if field.startswith("n_") else float)
@@ -153,12 +155,12 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
         },
         z=np.zeros((0, N_ROWS), np.uint16),
     )
-    calls = kernels.compiled_calls(rng, data, model, state, moves, draws)
     place = np.zeros(capacity, np.int64)
-    sides = new_sides(N_ROWS, D, niw.nu_0)
+    sides = new_sides(family, model.prior, N_ROWS)
     scratch = kernels.Scratch(
         sides, np.zeros(len(model.weights.log_p)), place, new_workspace(capacity, D), new_workspace(2, D)
     )
+    calls, rows = kernels.compiled_calls(rng, data, model, state, moves, draws, scratch)
     tuning = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
     state.key[0] = 1  # labels are set below
 
@@ -206,18 +208,19 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
         for k in range(z.max() + 1):
             own = X[z == k]
             state.total.n[k] = len(own)
-            state.total.s[k, :D] = own.sum(0)
-            state.total.S[k, :D, :D] = own.T @ own
-        state.Psi_0[:], state.L_0[:] = Psi_0, np.linalg.cholesky(Psi_0)
-        state.hyper[ALPHA], state.hyper[KAPPA] = alpha, kappa
+            state.total.block[k] = family.block_of(own)
+            state.total.block[k, :D] = own.sum(0)
+        state.alpha[0] = alpha
         now = gg.NormalInverseWishart(niw.mu_0, kappa, niw.nu_0, Psi_0)
-        state.hyper[LOG_NORM] = now.as_kernel(np.zeros(D)).log_norm
+        for array, value in zip(state.prior, now.as_kernel(np.zeros(D)), strict=True):
+            array[...] = value
         here = data._replace(X=X)
-        kernels.run_sweeps(rng, here, model, state, moves, tuning, scratch, calls, SWEEPS, 0, draws)
+        kernels.run_sweeps(rng, here, model, state, moves, tuning, scratch, calls, rows, SWEEPS, 0, draws)
         assert state.report[FAILED] == 0
         size = int(state.size[N_COMPONENTS]) if n > 0 else 0
         labels = state.z.astype(np.int64)
-        after.append(statistics(state.hyper[ALPHA], state.hyper[KAPPA], state.Psi_0.copy(), size, labels, X))
+        kappa, Psi_0 = float(state.prior.scalars[KAPPA]), state.prior.Psi_0.copy()
+        after.append(statistics(float(state.alpha[0]), kappa, Psi_0, size, labels, X))
     p = {
         key: float(stats.ks_2samp([row[key] for row in after], [row[key] for row in before], method="asymp").pvalue)
         for key in before[0]

@@ -300,10 +300,8 @@ def _again(findings: Findings, command: Command) -> Iterator[str]:
     facts = {
         "model": findings.trace.weight_prior.describe(),
         "prior of the weights": json.dumps(to_dict(trace.weight_prior)),
-        "prior of the components": "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)",
-        "its values": f"{prior.describe()}; mu_0 = {_vector(prior.mu_0)}; Psi_0 "
-        f"{'=' if prior.Psi_0_df is None else 'has the mean'} "
-        f"{'diag' if _is_diagonal(prior.Psi_0) else 'a matrix with diagonal '}{_vector(np.diagonal(prior.Psi_0))}",
+        "components": f"covariance_type={prior.covariance_type!r}: {prior.law}",
+        "its values": f"{prior.describe()}; mu_0 = {_vector(prior.mu_0)}; {prior.scale_text(_vector)}",
         "columns used": ", ".join(trace.columns),
         "columns left out": "; ".join(f"{name}: {why}" for name, why in command.left_out.items()) or "none",
         "sweeps": f"{settings.get('warmup', '?')} of warm-up, then one in {settings.get('thin', 1)} is kept",

@@ -1,5 +1,6 @@
 """Every compiler option of the package, in one place. Nothing outside ``kernels/`` imports numba."""
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
+from numba.extending import overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +59,13 @@ class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
     of the index is lost, and compiled again.
     """
 
+    def _load_index(self) -> dict[Any, Any]:
+        """The index; empty where it cannot be read, such as one that names types of another version."""
+        try:
+            return cast("dict[Any, Any]", super()._load_index())
+        except Exception:  # whatever unpickling raises
+            return {}
+
     def save(self, key: Any, data: Any) -> None:
         """Write the code, then the index that speaks of it."""
         overloads = self._load_index()
@@ -102,6 +111,81 @@ def allocating_kernel(function: F) -> F:
     return _compiled(function)
 
 
+class Verb:
+    """What :func:`by_family` makes of a function: call it as that function, or register a family's own with ``of``."""
+
+    def __init__(self, declared: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, declared)
+        self._own: dict[type, Any] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The verb of the first argument's family, where nothing is compiled."""
+        return self._own[type(arguments[0])](*arguments)
+
+    def of(self, *kinds: type) -> Callable[[F], F]:
+        """Register the kernel decorated as the verb of these named tuples, whose names must differ.
+
+        numba tells types of functions apart by what they are printed as, and would take one family's for another's.
+        """
+        names = {kind.__name__: kind for kind in self._own} | {kind.__name__: kind for kind in kinds}
+        if len(names) != len({*self._own, *kinds}):
+            raise ValueError(f"families must have tuples of different names, got {sorted(names)}")
+
+        def register(function: F) -> F:
+            self._own.update(dict.fromkeys(kinds, function))
+            return function
+
+        return register
+
+    def of_type(self, kind: type) -> Callable[..., Any]:
+        """The plain function of a kind."""
+        own = self._own[kind]
+        return cast("Callable[..., Any]", getattr(own, "py_func", own))
+
+
+def by_family(declared: Callable[..., Any]) -> Verb:
+    """A function of which each family of components has its own, chosen by the type of its first argument.
+
+    Compiled code contains the family's own function and no trace of the choice: the type of a named tuple is known when
+    a kernel is compiled. (A function handed over as an argument or held by a closure would be as fast, but its identity
+    is part of the key under which numba keeps compiled code, so that every process would compile again.)
+    """
+    verb = Verb(declared)
+
+    @overload(verb, strict=False, jit_options={"_nrt": False, "no_cfunc_wrapper": True, **_OPTIONS})
+    def choose(*arguments: Any) -> Any:
+        return verb.of_type(arguments[0].instance_class)
+
+    return verb
+
+
+class Step:
+    """What :func:`step` makes of a function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Interpreted; the kernels it calls are compiled."""
+        return self.py_func(*arguments)
+
+
+def step(function: F) -> F:
+    """A part of a sweep that is handed a store of rows: compiled where compiled code calls it, and else interpreted.
+
+    Compiled code calls the store's functions by pointers. The same part interpreted may be handed any Python functions,
+    such as ones that spread a pass over threads or machines.
+    """
+    part = Step(function)
+
+    @overload(part, strict=False, jit_options={"_nrt": False, "no_cfunc_wrapper": True, **_OPTIONS})
+    def choose(*arguments: Any) -> Any:
+        return function
+
+    return cast("F", part)
+
+
 _pointers: dict[Any, Any] = {}
 
 
@@ -109,8 +193,7 @@ def pointer(function: Callable[..., Any], returns: str, *arguments: Any) -> Call
     """The function compiled for arguments of these types, to be passed to kernels as an argument.
 
     A kernel that calls another contains a copy of it, compiled again with it; one that is handed a pointer does not.
-    The large pieces of a sweep are therefore compiled once each. The same kernel may be run as plain Python and handed
-    other functions, such as one that spreads the work over threads.
+    The large pieces of a sweep are therefore compiled once each.
     """
     plain = getattr(function, "py_func", function)
     if not JIT:

@@ -88,3 +88,14 @@ def log_diagonal(L: FloatArray) -> float:
             total += math.log(product)
             product = 1.0
     return total + math.log(product)
+
+
+@kernel
+def gather_log(x: float, product: float, total: float) -> tuple[float, float]:
+    """(product, total) with x > 0 in it, where log(product) + total is a sum of logarithms: few of them are taken."""
+    if not 1e-100 < x < 1e100:
+        return product, total + math.log(x)
+    product *= x
+    if 1e-100 < product < 1e100:
+        return product, total
+    return 1.0, total + math.log(product)

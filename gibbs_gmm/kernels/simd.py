@@ -86,6 +86,26 @@ if JIT:
         return types.void(out, types.intp, a, types.intp, b, types.intp), codegen
 
     @intrinsic
+    def add_moments(typingctx: Any, out: Any, i: Any, stride: Any, a: Any, j: Any, b: Any, k: Any) -> Any:
+        """With d = a[j:j+8] - b[k:k+8]: out[i:i+8] += d and out[i+stride:i+stride+8] += d^2."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, stride, a, j, b, k = args
+            t_out, _, _, t_a, _, t_b, _ = sig.args
+            out = _start(context, builder, t_out, out)
+            left = _load(builder, _start(context, builder, t_a, a), j)
+            d = builder.fsub(left, _load(builder, _start(context, builder, t_b, b), k))
+            squares = builder.add(i, stride)
+            total, total_squares = _load(builder, out, i), _load(builder, out, squares)
+            _store(builder, out, i, builder.fadd(total, d))
+            total_squares = builder.fadd(total_squares, builder.fmul(d, d, flags=_FMA), flags=_FMA)
+            _store(builder, out, squares, total_squares)
+            return context.get_dummy_value()
+
+        args = (out, types.intp, types.intp, a, types.intp, b, types.intp)
+        return types.void(*args), codegen
+
+    @intrinsic
     def add_rows(typingctx: Any, out: Any, i: Any, V: Any, j: Any, stride: Any) -> Any:
         """out[i:i+8] += the sum over r < 8 of V[j+r*stride : j+r*stride+8]."""
 
@@ -220,6 +240,11 @@ else:
 
     def subtract_row(out: Any, i: Any, a: Any, j: Any, b: Any, k: Any) -> None:
         out.reshape(-1)[i : i + LANES] = a.reshape(-1)[j : j + LANES] - b.reshape(-1)[k : k + LANES]
+
+    def add_moments(out: Any, i: Any, stride: Any, a: Any, j: Any, b: Any, k: Any) -> None:
+        d = a.reshape(-1)[j : j + LANES] - b.reshape(-1)[k : k + LANES]
+        out.reshape(-1)[i : i + LANES] += d
+        out.reshape(-1)[i + stride : i + stride + LANES] += d * d
 
     def add_rows(out: Any, i: Any, V: Any, j: Any, stride: Any) -> None:
         for r in range(LANES):

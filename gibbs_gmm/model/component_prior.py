@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.data import Observations
+from gibbs_gmm.kernels.families import FULL, TIED
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.families.tied import with_covariance
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.columns import noise_axes
 from gibbs_gmm.trace_arrays import Field
+
+if TYPE_CHECKING:
+    from gibbs_gmm.trace import Trace
 
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
@@ -58,6 +65,8 @@ class NormalInverseWishart:
         density is its average over the cell of that width about it: log N(x | mu, Sigma) - tr(R Sigma^-1) / 2, R =
         diag(resolution^2 / 12). It is bounded however many rows are equal, and conjugate: n rows add n R to the
         scatter.
+    covariance_type : "full" or "tied"
+        Whether each component has a covariance of its own, or all share one, Sigma.
 
     Raises
     ------
@@ -74,6 +83,7 @@ class NormalInverseWishart:
     axes: FloatArray | None
     kappa_0_shape: float | None
     resolution: FloatArray
+    covariance_type: str
 
     def __init__(
         self,
@@ -87,6 +97,7 @@ class NormalInverseWishart:
         axes: Any = None,
         kappa_0_shape: float | None = None,
         resolution: Any = 0.0,
+        covariance_type: str = "full",
     ) -> None:
         mu_0 = checks.real_array("mu_0", np.atleast_1d(mu_0), "(D,)", 1)
         Psi_0 = checks.real_array("Psi_0", np.atleast_2d(Psi_0), "(D, D)", 2)
@@ -135,7 +146,10 @@ class NormalInverseWishart:
             axes,
             kappa_0_shape,
             checked_resolution(resolution, D),
+            covariance_type,
         )
+        if covariance_type not in ("full", "tied"):
+            raise ValueError(f"covariance_type must be 'full' or 'tied' for this prior, got {covariance_type!r}")
         for field, value in zip(dataclasses.fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
 
@@ -151,7 +165,7 @@ class NormalInverseWishart:
         return hash((self.mu_0.tobytes(), self.kappa_0, self.nu_0, self.Psi_0.tobytes()))
 
     @classmethod
-    def from_data(cls, X: Any, scale: str = "shrunk") -> NormalInverseWishart:
+    def from_data(cls, X: Any, scale: str = "shrunk", covariance_type: str = "full") -> NormalInverseWishart:
         """The default: weak, free of units, not one guess at a scale, and proper whatever the data.
 
         With V_d the variance of column d: mu_0 is the mean of the data; kappa_0 is uniform on (0, min(1, D/4)^2 /
@@ -178,22 +192,19 @@ class NormalInverseWishart:
         ValueError
             All columns are constant, so that there is no scale, or ``scale`` is neither.
         """
-        return cls.from_observations(Observations.of(*checks.table(X)), scale)
+        return cls.from_observations(Observations.of(*checks.table(X)), scale, covariance_type)
 
     @classmethod
-    def from_observations(cls, data: Observations, scale: str = "shrunk") -> NormalInverseWishart:
+    def from_observations(
+        cls, data: Observations, scale: str = "shrunk", covariance_type: str = "full"
+    ) -> NormalInverseWishart:
         """:meth:`from_data` of data that are checked already."""
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
-        if not (data.scale > 0.0).any():
-            raise ValueError(
-                f"X has constant columns only, {list(data.columns)}: they say nothing about clusters and give the "
-                "default prior no scale. Pass prior=NormalInverseWishart(...) with a scale of your own"
-            )
+        variance = default_variance(data, cls.__name__)
         rows, resolution, (N, D) = data.sample, data.resolution, data.X.shape
         noise = resolution**2 / 12.0
         nu_0 = D + 2 + D * D / N
-        variance = data.scale**2 + noise
         axes = None
         if scale == "shrunk":
             axes = noise_axes(rows, resolution)
@@ -207,7 +218,7 @@ class NormalInverseWishart:
             Psi_0 = 0.5 * (Psi_0 + Psi_0.T)
         return cls(
             data.loc,
-            _KAPPA_MOST * min(1.0, D / 4) ** 2,
+            largest_kappa(D),
             nu_0,
             Psi_0,
             Psi_0_df=1.0 if scale == "shrunk" else D,
@@ -215,17 +226,24 @@ class NormalInverseWishart:
             axes=axes if scale == "shrunk" and turned.any() else None,
             kappa_0_shape=1.0,
             resolution=resolution,
+            covariance_type=covariance_type,
         )
 
-    def as_kernel(self, loc: FloatArray) -> Prior:
+    def as_kernel(self, loc: FloatArray) -> Any:
         """The prior as the kernels take it: plain arrays, in coordinates shifted by ``loc`` (D,)."""
         L_0 = np.asarray(np.linalg.cholesky(self.Psi_0), np.float64)
         log_norm = log_normaliser(len(loc), self.kappa_0, self.nu_0, 2.0 * np.log(np.diagonal(L_0)).sum())
-        noise = self.resolution**2 / 12.0
-        return Prior(self.mu_0 - loc, self.kappa_0, self.nu_0, self.Psi_0.copy(), L_0, log_norm, noise)
+        scalars = np.array([self.kappa_0, self.nu_0, log_norm])
+        prior = Prior(self.mu_0 - loc, scalars, self.Psi_0.copy(), L_0, self.resolution**2 / 12.0)
+        return with_covariance(prior) if self.covariance_type == "tied" else prior
+
+    @property
+    def family(self) -> Family:
+        """How the kernels make room for components of this kind."""
+        return TIED if self.covariance_type == "tied" else FULL
 
     def hyper_as_kernel(self) -> Hyperprior:
-        """The laws of Psi_0 and kappa_0 as the kernels take them."""
+        """The laws of Psi_0 and kappa_0 as the kernels take them: the same whether components share a covariance."""
         D, df, shrinkage = self.n_features, self.Psi_0_df or 0.0, self.Psi_0_shrinkage or 0.0
         axes = np.zeros((0, 0)) if self.axes is None else self.axes.copy()
         back, rate = np.zeros((0, 0)), np.zeros((D, D))
@@ -239,12 +257,58 @@ class NormalInverseWishart:
         ridge = shrinkage / (1.0 - shrinkage)
         return Hyperprior(law, df, rate, ridge, axes, back, self.kappa_0_shape or 0.0, self.kappa_0)
 
+    @property
+    def law(self) -> str:
+        """The prior of a component in a line."""
+        return "mu | Sigma ~ Normal(mu_0, Sigma / kappa_0), Sigma ~ InverseWishart(nu_0, Psi_0)" + (
+            ", one Sigma for all" if self.covariance_type == "tied" else ""
+        )
+
+    def scale_text(self, vector: Callable[[FloatArray], str]) -> str:
+        """Psi_0 in words, vectors written by a function."""
+        verb = "=" if self.Psi_0_df is None else "has the mean"
+        kind = "diag" if _is_diagonal(self.Psi_0) else "a matrix with diagonal "
+        return f"Psi_0 {verb} {kind}{vector(np.diagonal(self.Psi_0))}"
+
+    is_matrix = True
+    """Whether a component's covariance has entries off the diagonal."""
+
+    def matrices(self, trace: Trace) -> FloatArray:
+        """The covariance matrices (C, T, K, D, D) of a trace, without a copy."""
+        if self.covariance_type == "full":
+            return trace.covariances
+        C, T, K, D = trace.means.shape
+        assert trace.covariance is not None
+        return np.broadcast_to(trace.covariance[:, :, None], (C, T, K, D, D))
+
+    def marginal(self, columns: IntArray) -> NormalInverseWishart:
+        """The prior of some columns alone, with its hyperparameters fixed.
+
+        Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
+        Bibby 1979, section 3.8).
+        """
+        return NormalInverseWishart(
+            self.mu_0[columns],
+            self.kappa_0,
+            self.nu_0 - (self.n_features - len(columns)),
+            self.Psi_0[np.ix_(columns, columns)],
+            resolution=self.resolution[columns],
+            covariance_type=self.covariance_type,
+        )
+
     def fields(self) -> tuple[Field, ...]:
         """What a trace holds besides weights and means: covariances, and the hyperparameters that are learned."""
+        matrix = ("column", "column_2")
+        is_full = self.covariance_type == "full"
+        covariances = (
+            Field("covariances", ("component", *matrix))
+            if is_full
+            else Field("covariance", matrix, place="covariances")
+        )
         return (
-            Field("covariances", ("component", "column", "column_2")),
+            covariances,
             *([] if self.kappa_0_shape is None else [Field("kappa_0", hyper=True)]),
-            *([] if self.Psi_0_df is None else [Field("Psi_0", ("column", "column_2"), hyper=True)]),
+            *([] if self.Psi_0_df is None else [Field("Psi_0", matrix, hyper=True, place="scale")]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -260,10 +324,6 @@ class NormalInverseWishart:
     def describe(self) -> str:
         """Its laws of kappa_0 and Psi_0, and the resolution, in words."""
         D = self.n_features
-        kappa = f"kappa_0 = {self.kappa_0:g}"
-        if self.kappa_0_shape is not None:
-            power = "uniform" if self.kappa_0_shape == 1.0 else f"with density ~ kappa_0^{self.kappa_0_shape - 1.0:g}"
-            kappa = f"kappa_0 {power} on (0, {self.kappa_0:g})"
         scale = "Psi_0 fixed"
         if self.Psi_0_df is not None:
             scale = f"Psi_0 learned, with {self.Psi_0_df:g} degrees of freedom"
@@ -272,24 +332,44 @@ class NormalInverseWishart:
         if self.axes is not None:
             turned = int((self.axes != np.eye(D)).any(1).sum())
             scale += f", {turned} column{'s'[: turned > 1]} as noise about others"
-        known = "exact values"
-        if self.resolution.any():
-            widths = [f"{width:g}" for width in self.resolution[:_MOST_WIDTHS]]
-            more = ["..."] if D > _MOST_WIDTHS else []
-            known = f"values known to {', '.join(widths + more)}"
+        kappa, known = describe_kappa(self.kappa_0, self.kappa_0_shape), describe_resolution(self.resolution)
         return f"{kappa}, nu_0 = {self.nu_0:g}, {scale}, {known}"
 
 
-def checked_prior(prior: Any, data: Observations) -> NormalInverseWishart:
-    """The argument ``prior``: None is the default for the data, another must be for as many columns."""
-    if prior is None:
-        return NormalInverseWishart.from_observations(data)
-    if not isinstance(prior, NormalInverseWishart):
-        raise TypeError(f"prior must be a NormalInverseWishart or None, got {prior!r}")
-    D = len(data.columns)
-    if prior.n_features != D:
-        raise ValueError(f"prior must be for the {D} columns of X, got mu_0 with {prior.n_features} entries")
-    return prior
+def largest_kappa(D: int) -> float:
+    """Up to where kappa_0 is uniform by default."""
+    return _KAPPA_MOST * min(1.0, D / 4) ** 2
+
+
+def default_variance(data: Observations, prior: str) -> FloatArray:
+    """The variance of each column (D,), with what the resolution leaves to a value added, so that it is positive.
+
+    Raises ValueError where all columns are constant; the message names the class of the prior that is to be passed.
+    """
+    if not (data.scale > 0.0).any():
+        raise ValueError(
+            f"X has constant columns only, {list(data.columns)}: they say nothing about clusters and give the "
+            f"default prior no scale. Pass prior={prior}(...) with a scale of your own"
+        )
+    variance: FloatArray = data.scale**2 + data.resolution**2 / 12.0
+    return variance
+
+
+def describe_kappa(kappa_0: float, shape: float | None) -> str:
+    """The law of kappa_0 in words."""
+    if shape is None:
+        return f"kappa_0 = {kappa_0:g}"
+    power = "uniform" if shape == 1.0 else f"with density ~ kappa_0^{shape - 1.0:g}"
+    return f"kappa_0 {power} on (0, {kappa_0:g})"
+
+
+def describe_resolution(resolution: FloatArray) -> str:
+    """To what width values are known, in words."""
+    if not resolution.any():
+        return "exact values"
+    widths = [f"{width:g}" for width in resolution[:_MOST_WIDTHS]]
+    more = ["..."] if len(resolution) > _MOST_WIDTHS else []
+    return f"values known to {', '.join(widths + more)}"
 
 
 def checked_resolution(resolution: Any, D: int) -> FloatArray:

@@ -150,9 +150,4 @@ def predictive_densities(trace: Trace, columns: IntArray, points: FloatArray, mo
 def _used_first(trace: Trace) -> Trace:
     """The trace with the used slots of each draw first: a relabelled one may have others between them."""
     order = np.argsort(np.isnan(trace.means[..., 0]), axis=-1, kind="stable")
-    return dataclasses.replace(
-        trace,
-        weights=np.take_along_axis(trace.weights, order, 2),
-        means=np.take_along_axis(trace.means, order[..., None], 2),
-        covariances=np.take_along_axis(trace.covariances, order[..., None, None], 2),
-    )
+    return trace.permuted(order)

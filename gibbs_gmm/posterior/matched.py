@@ -10,8 +10,8 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
 from gibbs_gmm.trace import Trace
+from gibbs_gmm.trace_arrays import ALWAYS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,26 +97,17 @@ def some_draws(trace: Trace, draws: IntArray) -> Trace:
 def marginal(trace: Trace, columns: IntArray) -> Trace:
     """The posterior of some columns alone.
 
-    Any block of an inverse-Wishart matrix is inverse-Wishart, Sigma_AA ~ IW(nu_0 - (D - d), Psi_AA) (Mardia, Kent &
-    Bibby 1979, section 3.8), so that this is a trace of the same model in fewer dimensions. Its log densities are still
-    those of all columns, and its prior does not say how Psi_0 and kappa_0 were learned: their draws are in the trace.
+    It is a trace of the same model in fewer dimensions. Its log densities are still those of all columns, and its prior
+    does not say how hyperparameters were learned: their draws are in the trace.
     """
-    across, down = np.ix_(columns, columns)
-    prior = trace.prior
-    return dataclasses.replace(
-        trace,
-        means=trace.means[..., columns],
-        covariances=trace.covariances[..., across, down],
-        Psi_0=None if trace.Psi_0 is None else trace.Psi_0[..., across, down],
-        columns=tuple(trace.columns[column] for column in columns),
-        prior=NormalInverseWishart(
-            prior.mu_0[columns],
-            prior.kappa_0,
-            prior.nu_0 - (prior.n_features - len(columns)),
-            prior.Psi_0[across, down],
-            resolution=prior.resolution[columns],
-        ),
-    )
+    kept: dict[str, Any] = {}
+    for field in (*ALWAYS, *trace.prior.fields()):
+        array, across = getattr(trace, field.name), [axis.startswith("column") for axis in field.axes]
+        if any(across) and array is not None:
+            own = np.ix_(*[columns] * sum(across))
+            kept[field.name] = array[..., *own]
+    names = tuple(trace.columns[column] for column in columns)
+    return dataclasses.replace(trace, **kept, columns=names, prior=trace.prior.marginal(columns))
 
 
 def checked_data(trace: Trace, X: Any) -> AnyArray:

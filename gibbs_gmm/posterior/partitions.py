@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.aligned import padded
+from gibbs_gmm.kernels.families.generic import zeros
 from gibbs_gmm.kernels.posterior import co_clustering, partition_search
 from gibbs_gmm.kernels.posterior.partition_search import Draws, Table
 from gibbs_gmm.kernels.simd import LANES
@@ -287,14 +287,14 @@ def _new_table(draws: Draws, width: int) -> Table:
     (U, S), L, width = draws.z.shape, int(draws.first[-1]), -(-width // LANES) * LANES
     return Table(
         n=np.zeros((L, width), np.int32),
-        gain=padded(L, width),
-        less=padded(L, width),
+        gain=zeros(L, width),
+        less=zeros(L, width),
         size=np.zeros(width, np.int64),
         label=np.full(U, -1),
         m=np.zeros(L, np.int64),
         pairs=np.zeros((2, S)),
         at=np.zeros(S, np.int64),
-        sums=padded(2, width),
+        sums=zeros(2, width),
         numbers=np.zeros(5),
         now=np.zeros(1),
     )

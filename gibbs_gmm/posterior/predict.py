@@ -18,8 +18,10 @@ import numpy as np
 from gibbs_gmm import checks
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.posterior import predictive as kernels
-from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
+from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.model.expanded import DiagonalMatrices
+from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
 from gibbs_gmm.posterior.relabel import Relabelling
 from gibbs_gmm.seeds import seed_sequence
@@ -121,8 +123,10 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
         # Counted are the components before it; one of weight 0 is never it, since u < 1.
         component[own] = (cumulated <= u[own, None] * cumulated[:, -1:]).sum(1)
     X, new = generator.standard_normal((n, D)), component == K
-    X[new] /= np.sqrt(generator.chisquare(trace.prior.nu_0 - D + 1.0, int(new.sum())))[:, None]
-    kappa_0, Psi_0 = _hyperparameters(trace)
+    law, df, scale = _unoccupied(trace)
+    if law != kernels.NORMAL:
+        size = (int(new.sum()), D if law == kernels.PRODUCT else 1)
+        X[new] /= np.sqrt(generator.chisquare(df, size))
     means, covariances = trace.means.reshape(C * T, K, D), trace.covariances.reshape(C * T, K, D, D)
     pair = draw * (K + 1) + component
     order = np.argsort(pair, kind="stable")
@@ -131,8 +135,7 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
         pairs, which = np.unique(pair[rows], return_inverse=True)
         t, k = np.divmod(pairs, K + 1)
         prior, inside = k == K, np.minimum(k, K - 1)
-        scale = ((kappa_0[t] + 1.0) / kappa_0[t])[:, None, None]
-        A = np.where(prior[:, None, None], scale * Psi_0[t], covariances[t, inside])
+        A = np.where(prior[:, None, None], scale[t], covariances[t, inside])
         centre = np.where(prior[:, None], trace.prior.mu_0, means[t, inside])
         X[rows] = centre[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(A)[which], X[rows])
     return X, draw, component
@@ -152,7 +155,7 @@ def _sums(
             own = column[start : start + len(mixtures.n)]
             if counted is not None and not counted.all():
                 some = counted[start : start + len(own)]
-                own, names = own[some], mixtures._fields[:-1]
+                own, names = own[some], mixtures._fields[:-2]
                 mixtures = mixtures._replace(**{name: getattr(mixtures, name)[some] for name in names})
             task = functools.partial(kernels.add_draws, X, loc, mixtures, own, top, mass)
             workers.run(task, len(X), TILE, _MOST_ROWS)
@@ -162,12 +165,13 @@ def _sums(
 def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[int, kernels.Mixtures]]:
     """Draws ready for the kernels, block by block in their order, with the number of the first; buffers are reused."""
     C, T, K, D = trace.means.shape
-    weights, means, covariances = (
-        _read_only(_held_first(trace, array.reshape(C * T, *array.shape[2:])))
-        for array in (trace.weights, trace.means, trace.covariances)
+    weights, means = (
+        _read_only(_held_first(trace, array.reshape(C * T, *array.shape[2:]))) for array in (trace.weights, trace.means)
     )
-    rest, n_held, (kappa_0, Psi_0) = _rest(trace), _held(trace).sum(1), _hyperparameters(trace)
-    nu_0, mu_0 = trace.prior.nu_0, _read_only(trace.prior.mu_0)
+    covariances = trace.covariances.reshape(C * T, K, D, D)
+    place = _held_first(trace, np.broadcast_to(np.arange(K), (C * T, K)))
+    rest, n_held, (law, df, scale) = _rest(trace), _held(trace).sum(1), _unoccupied(trace)
+    mu_0 = _read_only(trace.prior.mu_0)
     B = min(C * T, max(_LEAST_DRAWS, _BLOCK_BYTES // (8 * (K + 1) * (D * D + D + 1))))
     buffers = kernels.Mixtures(
         W=np.empty((B, K + 1, D, D)),
@@ -175,30 +179,30 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
         log_c=np.empty((B, K + 1)),
         n=np.empty(B, np.int64),
         log_rest=np.empty(B),
-        power=0.5 * (nu_0 + 1.0),
+        power=0.5 * (df + (D if law == kernels.JOINT else 1.0)),
+        law=law,
     )
     for start in range(0, C * T, B):
         own = slice(start, min(start + B, C * T))
         size = own.stop - start
-        mixtures = buffers._replace(**{name: getattr(buffers, name)[:size] for name in buffers._fields[:-1]})
+        mixtures = buffers._replace(**{name: getattr(buffers, name)[:size] for name in buffers._fields[:-2]})
         mixtures.n[:] = n_held[own]
         prepare = functools.partial(
             kernels.prepare,
             mixtures,
             weights[own],
             means[own],
-            covariances[own],
+            _read_only(covariances[np.arange(own.start, own.stop)[:, None], place[own]]),
             rest[own],
             mu_0,
-            kappa_0[own].copy(),
-            nu_0,
-            Psi_0[own].copy(),
+            _read_only(scale[own]),
+            df,
             loc,
         )
         failed = next(filter(None, workers.run(prepare, size, 1, size)), 0)
         if failed != 0:
             t, k = divmod(failed - 1, K + 1)
-            what = "Psi_0" if k == K else f"the covariance matrix of component {k}"
+            what = "the scale of the prior" if k == K else f"the covariance matrix of component {k}"
             c, t = divmod(start + t, T)
             raise NumericalError(f"chain {c}, draw {t}: {what} is not positive definite")
         yield start, mixtures
@@ -233,12 +237,35 @@ def _rest(trace: Trace) -> FloatArray:
     return np.asarray(rest, np.float64)
 
 
-def _hyperparameters(trace: Trace) -> tuple[FloatArray, FloatArray]:
-    """kappa_0 (C T,) and Psi_0 (C T, D, D) of each draw."""
-    draws, D = trace.n_clusters.size, trace.prior.n_features
-    kappa_0 = np.broadcast_to(trace.prior.kappa_0, draws) if trace.kappa_0 is None else trace.kappa_0.reshape(draws)
-    Psi_0 = trace.prior.Psi_0 if trace.Psi_0 is None else trace.Psi_0.reshape(draws, D, D)
-    return kappa_0, np.broadcast_to(Psi_0, (draws, D, D))
+class _Scale:
+    """The scale (C T, D, D) of a new row of an unoccupied component, made for the draws that are asked for."""
+
+    def __init__(self, factor: FloatArray, scale: Any) -> None:
+        self._factor, self._scale = factor, scale
+
+    def __getitem__(self, draws: Any) -> FloatArray:
+        result: FloatArray = self._factor[draws][:, None, None] * self._scale[draws]
+        return result
+
+
+def _unoccupied(trace: Trace) -> tuple[int, float, _Scale]:
+    """The law of a new row of an unoccupied component, its degrees of freedom, and its scale in each draw.
+
+    It is scale / df of a t distribution, or the covariance of a normal one.
+    """
+    prior, draws, D = trace.prior, trace.n_clusters.size, trace.prior.n_features
+    kappa_0 = np.broadcast_to(prior.kappa_0, draws) if trace.kappa_0 is None else trace.kappa_0.reshape(draws)
+    factor = (kappa_0 + 1.0) / kappa_0
+    if isinstance(prior, NormalInverseGamma):
+        b_0 = np.asarray(prior.b_0) if trace.b_0 is None else trace.b_0.reshape(draws, *trace.b_0.shape[2:])
+        is_diag = prior.covariance_type == "diag"
+        diagonals = np.broadcast_to(b_0 if is_diag else b_0[..., None], (draws, D))
+        law = kernels.PRODUCT if is_diag else kernels.JOINT
+        return law, 2.0 * prior.a_0, _Scale(2.0 * factor, DiagonalMatrices(diagonals))
+    if trace.covariance is not None:
+        return kernels.NORMAL, math.inf, _Scale(factor, trace.covariance.reshape(draws, D, D))
+    Psi_0 = prior.Psi_0 if trace.Psi_0 is None else trace.Psi_0.reshape(draws, D, D)
+    return kernels.JOINT, prior.nu_0 - D + 1.0, _Scale(factor, np.broadcast_to(Psi_0, (draws, D, D)))
 
 
 def _location(trace: Trace) -> FloatArray:

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.posterior.matching import add_responsibilities, count_agreements, count_places
-from gibbs_gmm.kernels.sampler.label_pass import LOG2_E, TILE
+from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.numbering import by_weight
 from gibbs_gmm.posterior.partition_draws import label_blocks
@@ -100,13 +100,7 @@ class Relabelling:
             for draw in np.ndindex(*perm.shape[:2]):
                 np.take(place[draw], assignments[draw], out=moved[draw])
             assignments = moved
-        return dataclasses.replace(
-            source,
-            weights=np.take_along_axis(source.weights, perm, 2),
-            means=np.take_along_axis(source.means, perm[..., None], 2),
-            covariances=np.take_along_axis(source.covariances, perm[..., None, None], 2),
-            assignments=assignments,
-        )
+        return dataclasses.replace(source.permuted(perm), assignments=assignments)
 
 
 def most_probable_n_clusters(trace: Trace) -> int:
@@ -327,7 +321,7 @@ def _ready(
     D = trace.means.shape[-1]
     present = np.arange(slots.shape[1]) < n[:, None]
     means = np.take_along_axis(trace.means[chain], slots[..., None], 1)
-    covariances = np.take_along_axis(trace.covariances[chain], slots[..., None, None], 1)
+    covariances: FloatArray = trace.covariances[chain, np.arange(len(slots))[:, None], slots]
     covariances = np.where(present[..., None, None], covariances, np.eye(D))
     W = np.linalg.inv(np.linalg.cholesky(covariances))
     c = -(W @ np.where(present[..., None], means - loc, 0.0)[..., None])[..., 0]

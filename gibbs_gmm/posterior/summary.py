@@ -192,14 +192,14 @@ def summarize(trace: Trace) -> Summary:
 
 def _component_rows(trace: Trace, relabelling: Relabelling) -> Iterator[tuple[list[str], FloatArray]]:
     """Names and values (R, C, T) of the components' rows, in blocks so that no copy of all covariances is made."""
-    perm, K, columns, D = relabelling.permutation, relabelling.n_matched, trace.columns, trace.means.shape[-1]
-    upper = np.triu_indices(D)
+    perm, K, columns, (C, T, _, D) = relabelling.permutation, relabelling.n_matched, trace.columns, trace.means.shape
+    upper = np.triu_indices(D) if trace.prior.is_matrix else (np.arange(D), np.arange(D))
     yield [f"weight[{k}]" for k in range(K)], np.moveaxis(np.take_along_axis(trace.weights, perm[..., :K], -1), -1, 0)
     for k in range(K):
         mean = np.take_along_axis(trace.means, perm[:, :, k, None, None], 2)[:, :, 0]
         yield [f"mean[{k}, {column}]" for column in columns], np.moveaxis(mean, -1, 0)
     for k in range(K):
-        covariance = np.take_along_axis(trace.covariances, perm[:, :, k, None, None, None], 2)[:, :, 0]
+        covariance = trace.covariances[*np.ogrid[:C, :T], perm[:, :, k]]
         pairs = [f"covariance[{k}, {columns[i]}, {columns[j]}]" for i, j in zip(*upper, strict=True)]
         yield pairs, np.moveaxis(covariance[:, :, *upper], -1, 0)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.types import FloatArray
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.buffers import empty_state
 from gibbs_gmm.sampler.chain import Chain
@@ -36,29 +37,31 @@ def chains_of(
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
         K = known or min(_start(c, N), capacity - 1)
-        state = initial_state(generator, data, model, alpha, K, capacity)
+        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity)
         if cluster is not None:
-            state = state._replace(z=cluster.labels(c, data.loc, capacity))
+            cluster.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        chains.append(Chain(c, generator, data, model, state, recipe.plan, fields, window_bytes, rows))
+        settings = recipe.plan, fields, window_bytes, rows, cluster
+        chains.append(Chain(c, generator, data, model, recipe.prior.family, state, *settings))
     return chains
 
 
-def as_model(prior: NormalInverseWishart, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
+def as_model(prior: ComponentPrior, weight_prior: WeightPrior, loc: FloatArray) -> tuple[Model, float]:
     """Both priors as numbers for the kernels, in coordinates about ``loc``, and a starting concentration."""
     weights, alpha = weight_prior.as_kernel()
     return Model(weights, prior.as_kernel(loc), prior.hyper_as_kernel()), alpha
 
 
-def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: float, K: int, capacity: int) -> State:
+def initial_state(
+    rng: np.random.Generator, data: Data, model: Model, family: Family, alpha: float, K: int, capacity: int
+) -> State:
     """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
 
     ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
     """
-    D, prior = data.X.shape[1], model.components
-    state = empty_state(np.zeros(len(data.X), np.uint16), D, capacity)
-    state.hyper[:] = alpha, prior.kappa_0, prior.log_norm
-    state.Psi_0[:], state.L_0[:] = prior.Psi_0, prior.L_0
+    D = data.X.shape[1]
+    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity)
+    state.alpha[0] = alpha
     state.size[:] = K, 0
     rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)
     t = 0
@@ -68,7 +71,7 @@ def initial_state(rng: np.random.Generator, data: Data, model: Model, alpha: flo
             centre = own.mean(0)
             state.total.n[t] = len(own)
             state.components.centre[t, :D] = centre
-            state.total.S[t, :D, :D] = (own - centre).T @ (own - centre)
+            state.total.block[t] = family.block_of(own - centre)
             t += 1
     state.size[N_CLUSTERS] = t
     return state

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm.errors import NumericalError
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.label_pass import new_workspace
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
 from gibbs_gmm.kernels.sampler.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
+from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
 from gibbs_gmm.sampler.buffers import new_moves
 from gibbs_gmm.sampler.recipe import Plan
-from gibbs_gmm.sampler.threaded import Shared, plain
+from gibbs_gmm.sampler.rows import Store
 from gibbs_gmm.sampler.tuning import Tuner
 from gibbs_gmm.trace_arrays import Field, allocate
 
@@ -31,7 +32,8 @@ class Chain:
     """One chain: a generator, a state, and the part of the trace that it writes.
 
     Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
-    be called. ``fields`` are the arrays that it writes; ``arrays`` may be its part of arrays of all chains.
+    be called. ``fields`` are the arrays that it writes; ``arrays`` may be its part of arrays of all chains. ``remote``
+    is where the rows and its labels are, if not here: something that can ``gather`` and ``scatter`` a chain's labels.
     """
 
     def __init__(
@@ -40,18 +42,21 @@ class Chain:
         rng: np.random.Generator,
         data: Data,
         model: Model,
+        family: Family,
         state: State,
         plan: Plan,
         fields: Iterable[Field],
         window_bytes: int | None = None,
         arrays: dict[str, AnyArray] | None = None,
+        remote: Any = None,
     ) -> None:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
-        self.moves = new_moves(data, capacity)
+        self.remote, self._scale_ndim = remote, family.scale_ndim
+        self.moves = new_moves(data, family, capacity)
         self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model)
         self._scratch = kernels.Scratch(
-            sides=new_sides(N, D, model.components.nu_0),
+            sides=new_sides(family, model.prior, N),
             cumulated=np.zeros(len(model.weights.log_p)),
             place=np.zeros(capacity, np.int64),
             work=new_workspace(capacity, D),
@@ -64,7 +69,8 @@ class Chain:
         self.labels = rows.get("assignments")
         self.arrays = {name: array for name, array in rows.items() if name != "assignments"}
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
-        self._calls = kernels.compiled_calls(rng, data, model, state, self.moves, draws)
+        if remote is None:  # otherwise all sweeps are interpreted
+            self._compiled = kernels.compiled_calls(rng, data, model, state, self.moves, draws, self._scratch)
         self.sweeps_done = 0
         self._seconds_per_sweep = math.inf
 
@@ -121,15 +127,25 @@ class Chain:
             kept = array[first + 1 :: 2].copy()
             array[: len(kept)] = kept
 
+    def gather_labels(self) -> None:
+        """Have the labels in the state, wherever the rows are."""
+        if self.remote is not None:
+            self.state.z[:] = self.remote.gather(self.number)
+
+    def scatter_labels(self) -> None:
+        """Have the labels of the state where the rows are."""
+        if self.remote is not None:
+            self.remote.scatter(self.number, self.state.z)
+
     def report(self) -> dict[str, Any]:
         """What became of its split-merge moves, for the record."""
         return {"counts": self.moves.counts.tolist(), **self.tuner.frozen()}
 
-    def advance(self, shared: Shared | None) -> int:
+    def advance(self, store: Store | None) -> int:
         """Run about 50 ms of warm-up sweeps or of draws, at least one; returns how many sweeps.
 
-        With ``shared``, a sweep that takes long enough has its passes spread over threads; the draws do not depend on
-        it.
+        With a ``store`` other than this core, a sweep that takes long enough is interpreted and uses it; the draws do
+        not depend on it.
         """
         begun = time.perf_counter()
         wanted = max(1, int(_BATCH_SECONDS / self._seconds_per_sweep))
@@ -146,11 +162,14 @@ class Chain:
         draws = self._rows(first, kept, labels)
         state, report = self.state, self.state.report
         long = _SHARE_SECONDS < self._seconds_per_sweep < math.inf
-        spread = shared is not None and (shared.always or long)
-        run_sweeps = plain(kernels.run_sweeps) if spread else kernels.run_sweeps
-        calls = shared.calls(self.model) if shared is not None and spread else self._calls
+        spread = store is not None and (store.always or long)
+        run_sweeps = kernels.interpreted_sweeps if spread else kernels.run_sweeps
+        if store is not None and spread:
+            calls, rows = kernels.kernel_calls(self.model), store.rows(self.number)
+        else:
+            calls, rows = self._compiled
         total = run_sweeps(
-            self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, sweeps, thin, draws
+            self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, rows, sweeps, thin, draws
         )
         done = int(report[DONE])
         self._check(done)
@@ -162,8 +181,9 @@ class Chain:
                 self.window = max(first + kept, self._room(slots))
             self.arrays = {n: self.fields[n].with_slots(a[: self.window], slots) for n, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
-            record = calls.record if spread else kernels.record  # a pointer would be interpreted
-            record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1)
+            if not spread:
+                rows = kernels.kernel_rows()  # a pointer would be interpreted
+            kernels.record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1, rows)
         if self.labels is not None and kept > 0:
             most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
             self.labels = self.labels.astype(
@@ -180,23 +200,26 @@ class Chain:
 
     def _rows(self, first: int, kept: int, labels: LabelArray) -> Draws:
         """The rows of the trace that the next draws go to; what is not learned is not kept."""
-        own = {name: array[first : first + kept] for name, array in self.arrays.items()}
-        fixed = {"concentration": np.empty(kept), "kappa_0": np.empty(kept), "Psi_0": np.empty((kept, 0, 0))}
+        own = {self.fields[n].place or n: array[first : first + kept] for n, array in self.arrays.items()}
+        scale = np.empty((kept, *[0] * self._scale_ndim)) if self._scale_ndim > 0 else np.empty(0)
+        fixed = {"concentration": np.empty(kept), "kappa_0": np.empty(kept), "scale": scale}
         return Draws(**{**fixed, **own}, z=labels)
 
     def _check(self, done: int) -> None:
         failed = int(self.state.report[FAILED])
         where = f"chain {self.number}, sweep {self.sweeps_done + done}"
         if failed != 0:
-            what = f"the scale matrix of component {failed - 1}" if failed > 0 else "the learned scale Psi_0"
+            what = (
+                f"the scale matrix of component {failed - 1}" if failed > 0 else "the scale that is shared or learned"
+            )
             raise NumericalError(
                 f"{where}: {what} is not positive definite{self._why(failed - 1)}. Pass resolution=, the width to "
-                "which values are known, or a prior with a larger Psi_0"
+                "which values are known, or a prior with a larger scale"
             )
 
     def _why(self, k: int) -> str:
         """The rows and columns in which cluster k, or any if k < 0, does not vary, where that can be seen."""
-        if not isinstance(self.state.z, np.ndarray) or not self.state.key[0]:
+        if self.remote is not None or not self.state.key[0]:
             return ""
         rows = np.flatnonzero(self.state.z == k) if k >= 0 else _equal_rows(self.data.X)
         if len(rows) == 0:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.launch import Pair, restricted_task
-from gibbs_gmm.kernels.sampler.row_by_row import rename
+from gibbs_gmm.kernels.sampler.launch import Pair, pair_task
+from gibbs_gmm.kernels.sampler.rows import least_slice, rename
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.sampler.buffers import empty_state, new_pair
@@ -72,12 +73,12 @@ class Part:
         own.done[0] += command in CHANGES
         return result
 
-    def _reset(self, chain: int, done: int, loc: FloatArray, capacity: int) -> bool:
+    def _reset(self, chain: int, done: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> bool:
         """Begin with labels 0."""
         N, D = self._data.X.shape
         self._data = self._data._replace(loc=loc)
-        state = empty_state(phantom((N,), np.uint16), D, capacity)
-        pair = new_pair(kernels.n_shards(N), D)
+        state = empty_state(phantom((N,), np.uint16), prior, family, capacity)
+        pair = new_pair(family, kernels.n_shards(N), D)
         self._chains[chain] = _Chain(state, pair, np.array([done]))
         return True
 
@@ -87,26 +88,24 @@ class Part:
         for part in [self._threads.submit(task, *arguments, a, b) for a, b in ranges]:
             part.result()
 
-    def _assign(self, own: _Chain, sliced: bool, components: Any, log_w: FloatArray, key: AnyArray) -> Any:
+    def _label_pass(self, own: _Chain, sliced: bool, components: Any, K: int, log_w: FloatArray, key: AnyArray) -> Any:
         """The label pass: returns the shards' statistics and log likelihoods."""
-        state, K, (a, b) = own.state, len(components[2]), self._shards
-        for array, value in zip(state.components, components, strict=True):
-            array[:K] = value
+        (a, b) = self._shards
+        state = own.state._replace(components=components)
         state.log_w[: len(log_w)] = log_w
         state.key[:] = key
         state.size[N_COMPONENTS] = K
-        self._spread(kernels.assign_task, self._data, state, sliced)
-        return (*(array[a:b, :K] for array in state.shards), state.shard_log_likelihood[a:b])
+        self._spread(kernels.label_task, self._data, state, sliced)
+        return tuple(array[a:b, :K] for array in state.shards), state.shard_log_likelihood[a:b]
 
-    def _pass(self, own: _Chain, components: Any, task: IntArray, key: AnyArray) -> Any:
+    def _pair_pass(self, own: _Chain, components: Any, task: IntArray, key: AnyArray) -> Any:
         """A pass over two clusters: returns the sides' statistics and log q by shard."""
-        pair, (a, b) = own.pair, self._shards
-        for array, value in zip((*pair.components, pair.task, pair.key), (*components, task, key), strict=True):
-            array[...] = value
-        self._spread(restricted_task, self._data.X, self._data.loc, own.state.z, pair)
-        return (*(array[a:b] for array in pair.groups), pair.log_q[a:b])
+        a, b = self._shards
+        pair = own.pair._replace(components=components, task=task, key=key)
+        self._spread(pair_task, self._data, own.state.z, pair)
+        return tuple(array[a:b] for array in pair.groups), pair.log_q[a:b]
 
-    _write_pass = _pass  # one that changes labels
+    _write_pass = _pair_pass  # one that changes labels
 
     def _relabel(self, own: _Chain, place: IntArray) -> bool:
         first, last = self._rows
@@ -140,10 +139,10 @@ class Part:
         rows = self._rows[0] + np.flatnonzero((z == a) | (z == b))
         return rows, own.state.z[rows], self._data.X[rows]
 
-    def _least(self, own: _Chain, w: FloatArray, key: AnyArray) -> float:
+    def _least(self, own: _Chain, w: FloatArray, key: np.uint64) -> float:
         """The least slice."""
-        return float(kernels.least_slice(own.state.z, w, key[1], *self._rows))
+        return float(least_slice(own.state.z, w, key, *self._rows))
 
 
-CHANGES = ("assign", "write_pass", "relabel", "rename", "write", "set")
+CHANGES = ("label_pass", "write_pass", "relabel", "rename", "write", "set")
 """Commands that change labels."""

@@ -4,36 +4,32 @@ Consecutive shards of the rows are pinned to each worker, with every chain's lab
 statistics come back by shard and are summed in the shards' order, so that the draws are those of one machine, byte for
 byte. Labels are fetched only where draws of them, or a checkpoint, are kept.
 
-A worker's labels are what the commands since the last label pass made of them. Each chain remembers these commands: a
-worker that dies is replaced, its rows are loaded again and its labels made again, and the sweep goes on as if nothing
-had happened. Where labels depend on those before them (the slices of a process), they are fetched now and then, so that
-there are never many commands.
+A worker's labels are determined by the last label pass and the commands since. Each chain logs these commands: a worker
+that dies is replaced, its rows are loaded again, the replacement replays the commands, and the sweep goes on as if
+nothing had happened. Where labels depend on those before them (the slices of a process), they are fetched now and
+then, so that there are never many commands.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-import math
 import threading
 import time
-import types
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.kernels.sampler import row_by_row as sequential
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.launch import MERGE, WRITE
-from gibbs_gmm.kernels.sampler.partition_prior import PROCESS, break_sticks, draw_process_weights
-from gibbs_gmm.kernels.sampler.split_merge import Moves, split_merge
-from gibbs_gmm.kernels.sampler.state import ALPHA, N_COMPONENTS, Data, Draws, Model, State
+from gibbs_gmm.kernels.sampler.launch import MERGE, MODE, WRITE, Pair
+from gibbs_gmm.kernels.sampler.rows import Rows
+from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.optional import needs
-from gibbs_gmm.sampler.machine import CHANGES, Part, phantom, row_range
-from gibbs_gmm.sampler.threaded import Shared, plain
+from gibbs_gmm.sampler.machine import CHANGES, Part, row_range
 
 _PATIENCE = 60.0  # seconds to wait for a worker where there is none
 _POLL = 0.5  # seconds between looks at whether a worker that does not answer is still there
@@ -50,48 +46,24 @@ def is_dask(X: Any) -> bool:
     return type(X).__module__.split(".")[0] == "dask" and hasattr(X, "to_delayed")
 
 
-class Rows(np.ndarray[Any, Any]):
-    """X (N, D), on the workers: rows are fetched when they are indexed, by number, range or array of numbers.
+class Remote:
+    """X (N, D), on the workers: rows are fetched when they are indexed, by number, range or array of numbers."""
 
-    As an array it is zeros, apart from the rows that a move has asked for.
-    """
+    def __init__(self, cluster: Cluster, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        self._cluster, self.shape, self.dtype, self.ndim = cluster, shape, dtype, 2
 
-    cluster: Cluster | None = None
+    def __len__(self) -> int:
+        return self.shape[0]
 
-    def __getitem__(self, key: Any) -> Any:
-        if self.cluster is None:
-            return super().__getitem__(key)
-        if isinstance(key, (int, np.integer)):
-            return self.cluster.fetch(np.array([int(key) % len(self)]))[0]
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all of it would take."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def __getitem__(self, key: Any) -> AnyArray:
         if isinstance(key, slice):
-            return self.cluster.fetch(np.arange(*key.indices(len(self))))
-        return self.cluster.fetch(np.asarray(key))
-
-
-class Labels(np.ndarray[Any, Any]):
-    """The labels (N,) of a chain, on the workers; see :class:`Cluster`. As an array it is zeros."""
-
-    cluster: Cluster
-    chain: int
-
-    def __getitem__(self, key: Any) -> Any:
-        if not hasattr(self, "cluster"):
-            return super().__getitem__(key)
-        return self.cluster.label(self, int(key))
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if not hasattr(self, "cluster"):
-            super().__setitem__(key, value)
-        else:
-            self.cluster.set_label(self, int(key), int(value))
-
-    def gather(self) -> LabelArray:
-        """All labels."""
-        return np.concatenate(self.cluster.command(self, "labels"))
-
-    def scatter(self, labels: LabelArray) -> None:
-        """Replace all labels."""
-        self.cluster.command(self, "set", labels)
+            return self._cluster.fetch(np.arange(*key.indices(len(self))))
+        return self._cluster.fetch(np.asarray(key)) if np.ndim(key) > 0 else self._cluster.fetch(np.array([key]))[0]
 
 
 @dataclasses.dataclass
@@ -112,12 +84,11 @@ class _Log:
 
     done: int
     commands: list[tuple[str, tuple[Any, ...]]]
-    known: dict[int, int]  # labels that were fetched and have not changed since
-    written: dict[int, int]  # labels that are still to be sent
+    known: dict[int, tuple[int, AnyArray]]  # labels and values that were fetched and have not changed since
 
 
-class Cluster(Shared):
-    """The parts of the data on the workers of a cluster, and the pieces of a sweep that use them."""
+class Cluster:
+    """The store of rows that are in parts on the workers of a cluster."""
 
     always = True
 
@@ -139,7 +110,6 @@ class Cluster(Shared):
         self._N, self._D = (int(n) for n in X.shape)
         self._logs: dict[int, _Log] = {}
         self._guard = threading.Lock()
-        self._loc, self._capacity = np.zeros(self._D), 1
         addresses, shards = self._workers(), kernels.n_shards(self._N)
         cuts = np.linspace(0, shards, min(len(addresses), shards) + 1).astype(int).tolist()
         self._members = []
@@ -148,105 +118,74 @@ class Cluster(Shared):
             self._members.append(_Member((a, b), X[first:last].rechunk((last - first, self._D))))
         for member, address in zip(self._members, addresses, strict=False):
             self._place(member, address)
-        self._values: Any = phantom((self._N, self._D), X.dtype)
-        self.X = self._values.view(Rows)
-        self.X.flags.writeable = False
-        self.X.cluster = self
+        self.X: Any = Remote(self, (self._N, self._D), np.dtype(X.dtype))
 
-    def labels(self, chain: int, loc: FloatArray, capacity: int) -> Any:
-        """Labels of a chain, all 0."""
-        result: Any = phantom((self._N,), np.uint16).view(Labels)
-        result.cluster, result.chain = self, chain
-        self._logs[chain] = _Log(0, [("reset", (loc, capacity))], {}, {})
-        return result
+    def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
+        """Begin with labels 0 of a chain."""
+        self._logs[chain] = _Log(0, [("reset", (prior, family, loc, capacity))], {})
 
-    # --- Pieces of a sweep ---
+    # --- The store of the rows ---
 
-    def calls(self, model: Model) -> kernels.Calls:
-        """The pieces of a sweep, those that look at rows done by the workers."""
-        calls = kernels.kernel_calls(model)
-        if model.weights.kind == PROCESS:
-            calls = calls._replace(draw_weights=_with(kernels.draw_weights, _draw_sticks=self._draw_sticks))
-        move = _with(sequential._move, find_members=self._find_members, rename=self._rename, _place=self._place_rows)
-        return calls._replace(
-            split_merge=plain(split_merge),
-            restricted=self._restricted,
-            row_by_row=_with(sequential.sequential_moves, _move=move),
-            assign=self._assign,
-            finish=self._finish,
-            record=self._record,
+    def rows(self, chain: int) -> Rows:
+        """The store of the rows that an interpreted sweep of this chain is handed: the workers do what it says."""
+        return Rows(
+            label_pass=functools.partial(self._draw_labels, chain),
+            pair_pass=functools.partial(self._pass_over_pair, chain),
+            read=functools.partial(self._read, chain),
+            label=lambda z, i: self._row(chain, int(i))[0],
+            members=functools.partial(self._members_of, chain),
+            assign=functools.partial(self._assign, chain),
+            rename=lambda z, was, now: self.command(chain, "rename", int(was), int(now)),
+            relabel=lambda z, place: self.command(chain, "relabel", place),
+            least_slice=lambda z, w, key, *_: min(self.command(chain, "least", w, key)),
+            copy=functools.partial(self._copy, chain),
         )
 
-    def _assign(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
+    def _draw_labels(self, chain: int, data: Data, state: State, sliced: bool, *_: Any) -> None:
         K = int(state.size[N_COMPONENTS])
-        components = tuple(array[:K] for array in state.components)
-        results = self.command(state.z, "assign", sliced, components, state.log_w[: K + 1], state.key)
-        for member, (*statistics, log_likelihood) in zip(self._members, results, strict=True):
+        results = self.command(chain, "label_pass", sliced, state.components, K, state.log_w[: K + 1], state.key)
+        for member, (statistics, log_likelihood) in zip(self._members, results, strict=True):
             a, b = member.shards
             for array, value in zip(state.shards, statistics, strict=True):
                 array[a:b, :K] = value
             state.shard_log_likelihood[a:b] = log_likelihood
 
-    def _restricted(self, X: AnyArray, loc: FloatArray, z: Any, pair: Any, *_: Any) -> None:
-        name = "write_pass" if pair.task[0] in (WRITE, MERGE) else "pass"
-        for member, (*statistics, log_q) in zip(
-            self._members, self.command(z, name, tuple(pair.components), pair.task, pair.key), strict=True
-        ):
+    def _pass_over_pair(self, chain: int, data: Data, z: Any, pair: Pair, *_: Any) -> None:
+        name = "write_pass" if pair.task[MODE] in (WRITE, MERGE) else "pair_pass"
+        results = self.command(chain, name, pair.components, pair.task, pair.key)
+        for member, (statistics, log_q) in zip(self._members, results, strict=True):
             a, b = member.shards
             for array, value in zip(pair.groups, statistics, strict=True):
                 array[a:b] = value
             pair.log_q[a:b] = log_q
 
-    def _draw_sticks(self, rng: np.random.Generator, model: Model, state: State, t: int) -> int:
-        alpha, log_w = state.hyper[ALPHA], state.log_w
-        draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
-        w = np.array([math.exp(value) for value in log_w[:t]])
-        least = min(self.command(state.z, "least", w, state.key))
-        return int(break_sticks(rng, model.weights, alpha, t, math.log(least), log_w))
+    def _read(self, chain: int, data: Data, rows: IntArray, size: int, out: FloatArray) -> None:
+        for s, row in enumerate(rows[:size].tolist()):
+            out[s, : self._D] = self._row(chain, row)[1] - data.loc
 
-    def _finish(self, state: State, place: IntArray) -> float:
-        total = kernels.reduce_shards(state)
-        kernels.compact(state._replace(z=np.zeros(0, np.uint16)), place)
-        K = int(state.size[N_COMPONENTS])
-        if (place[:K] != np.arange(K)).any():
-            self.command(state.z, "relabel", place[:K].copy())
-        return float(total)
-
-    def _record(
-        self,
-        rng: np.random.Generator,
-        data: Data,
-        model: Model,
-        state: State,
-        moves: Moves,
-        total: float,
-        draws: Draws,
-        row: int,
-    ) -> bool:
-        done = kernels.record(rng, data, model, state, moves, total, draws._replace(z=draws.z[:0]), row)
-        if done and len(draws.z) > 0:
-            z: Any = state.z
-            draws.z[row] = z.gather()
-        return bool(done)
-
-    def _find_members(self, z: Any, a: int, b: int, rows: IntArray) -> int:
-        found = self.command(z, "members", int(a), int(b))
-        index = np.concatenate([part[0] for part in found])
+    def _members_of(self, chain: int, z: Any, a: int, b: int, rows: IntArray, side: IntArray) -> int:
+        found = self.command(chain, "members", int(a), int(b))
+        index, labels, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
         rows[: len(index)] = index
-        self._values[index] = np.concatenate([part[2] for part in found])
-        labels = np.concatenate([part[1] for part in found])
-        self._logs[z.chain].known = dict(zip(index.tolist(), labels.tolist(), strict=True))
+        side[: len(index)] = labels != a
+        known = zip(labels.tolist(), values, strict=True)
+        self._logs[chain].known = dict(zip(index.tolist(), known, strict=True))
         return len(index)
 
-    def _rename(self, z: Any, was: int, now: int) -> None:
-        self.command(z, "rename", int(was), int(now))
+    def _assign(self, chain: int, z: Any, rows: IntArray, side: IntArray, size: int, a: int, b: int) -> None:
+        self.command(chain, "write", rows[:size], np.where(side[:size] == 0, a, b).astype(np.uint16))
 
-    def _place_rows(self, data: Data, state: State, sides: Any, size: int, side: int, k: int) -> None:
-        sequential._place(data, state, sides, size, side, k)
-        rows = sides.rows[:size][sides.side[:size] == side]
-        self.command(state.z, "write", rows.copy(), np.full(len(rows), k, np.uint16))
+    def _copy(self, chain: int, z: Any, out: LabelArray) -> None:
+        out[:] = self.gather(chain)
 
-    # --- Rows and labels ---
+    def _row(self, chain: int, i: int) -> tuple[int, AnyArray]:
+        """Label and values of a row."""
+        known = self._logs[chain].known
+        if i not in known:
+            (known[i],) = (answer for answer in self.command(chain, "row", i) if answer)
+        return known[i]
+
+    # --- All rows, all labels ---
 
     def fetch(self, index: IntArray) -> AnyArray:
         """The values of some rows."""
@@ -258,42 +197,30 @@ class Cluster(Shared):
                 result[mine] = self._ask(number, -1, 0, "rows", (index[mine],))
         return result
 
-    def label(self, z: Labels, i: int) -> int:
-        """The label of a row, whose values then are at hand too."""
-        log = self._logs[z.chain]
-        if i in log.written:
-            return log.written[i]
-        if i not in log.known:
-            (found,) = (answer for answer in self.command(z, "row", i) if answer)
-            log.known[i], self._values[i] = found
-        return log.known[i]
+    def gather(self, chain: int) -> LabelArray:
+        """All labels of a chain."""
+        return np.concatenate(self.command(chain, "labels"))
 
-    def set_label(self, z: Labels, i: int, label: int) -> None:
-        """Set the label of a row, with the next command."""
-        self._logs[z.chain].written[i] = label
+    def scatter(self, chain: int, labels: LabelArray) -> None:
+        """Replace all labels of a chain."""
+        self.command(chain, "set", labels)
 
     # --- Commands ---
 
-    def command(self, z: Any, name: str, *arguments: Any) -> list[Any]:
+    def command(self, chain: int, name: str, *arguments: Any) -> list[Any]:
         """Have all parts carry out a command for a chain; their answers, in order."""
-        log = self._logs[z.chain]
-        if log.written:
-            rows, labels = np.array(list(log.written)), np.array(list(log.written.values()), np.uint16)
-            log.written = {}
-            self.command(z, "write", rows, labels)
+        log = self._logs[chain]
         if name in CHANGES and len(log.commands) > _MOST_COMMANDS:
-            labels = z.gather()
+            labels = self.gather(chain)
             log.done, log.commands = log.done + len(log.commands) - 2, [log.commands[0], ("set", (labels,))]
         done = log.done + len(log.commands) - 1
         # Arguments are copied: they may have to be sent again when the chain has gone on.
         arguments = tuple(_copied(argument) for argument in arguments)
-        waiting = [self._send(member, z.chain, done, name, arguments) for member in self._members]
-        answers = [
-            self._receive(number, future, z.chain, done, name, arguments) for number, future in enumerate(waiting)
-        ]
+        waiting = [self._send(member, chain, done, name, arguments) for member in self._members]
+        answers = [self._receive(number, future, chain, done, name, arguments) for number, future in enumerate(waiting)]
         if name in CHANGES:
             log.known = {}
-            if name == "set" or (name == "assign" and not arguments[0]):  # what came before does not matter
+            if name == "set" or (name == "label_pass" and not arguments[0]):  # what came before does not matter
                 log.done, log.commands = done, log.commands[:1]
             log.commands.append((name, arguments))
         return answers
@@ -405,11 +332,6 @@ class _Lost(Exception):
 
 def _copied(argument: Any) -> Any:
     if isinstance(argument, tuple):
-        return tuple(_copied(item) for item in argument)
+        copies = [_copied(item) for item in argument]
+        return type(argument)(*copies) if hasattr(argument, "_fields") else tuple(copies)
     return np.array(argument) if isinstance(argument, np.ndarray) else argument
-
-
-def _with(kernel: Any, **replaced: Any) -> Callable[..., Any]:
-    """A kernel to be interpreted, with other functions in place of some that it calls."""
-    function = plain(kernel)
-    return types.FunctionType(function.__code__, {**function.__globals__, **replaced}, function.__name__)

@@ -9,7 +9,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from gibbs_gmm.errors import NumericalError
-from gibbs_gmm.kernels.families.full import log_marginal
+from gibbs_gmm.kernels.families.full import log_marginal, new_scratch
+from gibbs_gmm.kernels.families.full_pass import block_of_scatter
+from gibbs_gmm.kernels.families.generic import Statistics, padded
 from gibbs_gmm.kernels.families.hyperprior import WISHART
 from gibbs_gmm.kernels.families.one_cluster import climb, new_place
 from gibbs_gmm.kernels.sampler.state import Data
@@ -44,7 +46,9 @@ def log_one_cluster(
     N, D = data.X.shape
     s, S = _statistics(data)
     if prior.Psi_0_df is None and prior.kappa_0_shape is None:
-        value = log_marginal(prior.as_kernel(data.loc), float(N), s, S, np.zeros(D), np.empty(D), np.empty((D, D)))
+        rows = Statistics(np.array([float(N)]), block_of_scatter(S)[None])
+        rows.block[0, :D] = s
+        value = log_marginal(prior.as_kernel(data.loc), float(N), rows, 0, np.zeros(padded(D)), new_scratch(D))
         if not math.isfinite(value):
             raise NumericalError("the posterior scale matrix of all data as one cluster is not positive definite")
         return float(value), 0.0
@@ -65,14 +69,15 @@ def log_one_cluster(
     )
     start, hyper, n = turned.as_kernel(np.zeros(D)), turned.hyper_as_kernel(), _sizes(N, prior)
     shape = np.append((hyper.df - (np.arange(D) if hyper.law == WISHART else 0.0)) * np.full(D, 0.5), 1.0)
-    fractions = np.ascontiguousarray(n[:, None, None] / N * scatter)
+    rows, mean = Statistics(n, n[:, None] / N * block_of_scatter(scatter)), np.zeros(padded(D))
+    mean[:D] = A @ (s / N)
 
     sweeps = int(np.clip(2000 // D, *_SWEEPS))
 
     def replicate(seed: np.random.SeedSequence) -> FloatArray:
         log_ratio = np.empty((_STONES, sweeps))
         rng = np.random.Generator(np.random.PCG64(seed))
-        climb(rng, start, hyper, shape, n, A @ (s / N), fractions, new_place(start), log_ratio)
+        climb(rng, start, hyper, shape, rows, mean, new_place(start), log_ratio)
         return log_ratio[:, sweeps // _DISCARDED :]
 
     with ThreadPoolExecutor(threads) as workers:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks, seeds, trace_arrays
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import ComponentPrior, prior_from_dict
 from gibbs_gmm.model.weight_priors import WeightPrior, from_dict, to_dict
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.trace_arrays import Field
@@ -62,7 +62,7 @@ class Recipe:
     """What a run is: with the same data, an equal recipe gives the same bytes. ``seed`` is what restores its root."""
 
     columns: tuple[str, ...]
-    prior: NormalInverseWishart
+    prior: ComponentPrior
     weight_prior: WeightPrior
     plan: Plan
     chains: int
@@ -131,7 +131,7 @@ class Recipe:
         """The inverse of :meth:`to_dict`."""
         return cls(
             tuple(values["columns"]),
-            NormalInverseWishart.from_dict(values["prior"]),
+            prior_from_dict(values["prior"]),
             from_dict(values["weight_prior"]),
             Plan.from_dict(values),
             checks.integer("chains", values["chains"], 1),

@@ -17,7 +17,8 @@ from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.chain import Chain
-from gibbs_gmm.sampler.threaded import Shared
+from gibbs_gmm.sampler.rows import Store
+from gibbs_gmm.sampler.threaded import Threaded
 from gibbs_gmm.threads import Threads
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def run(
     progress: bool,
     judge: Judge,
     keep: Keep | None = None,
-    cluster: Shared | None = None,
+    cluster: Store | None = None,
 ) -> str:
     """Advance all chains side by side until the run is done; returns what ended it.
 
@@ -106,17 +107,17 @@ def _judged(chains: list[Chain], keep: Keep | None) -> tuple[dict[str, AnyArray]
 
 
 def _advance(
-    chains: list[Chain], threads: int, progress: bool, keep: Keep | None, cluster: Shared | None, missing: str
+    chains: list[Chain], threads: int, progress: bool, keep: Keep | None, cluster: Store | None, missing: str
 ) -> bool:
     """Advance all chains to the end of their plan; ``missing`` is what was before. Returns whether Ctrl-C came."""
     stop = threading.Event()
     plan = chains[0].plan
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = Threads(threads) if spare else None
-    shared = cluster if helpers is None else Shared(helpers)
+    store: Store | None = cluster if helpers is None else Threaded(helpers)
 
     def step(chain: Chain) -> tuple[Chain, int]:
-        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(shared)
+        sweeps = 0 if stop.is_set() or chain.finished else chain.advance(store)
         if keep is not None and sweeps > 0:
             keep(chain)
         return chain, sweeps

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gibbs_gmm.kernels.sampler.split_merge import Moves
+from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -42,7 +42,7 @@ class Tuner:
         self._before = np.zeros(3)
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
         self.launches, self.recalls, self.row_by_row = _KNOWN if self._known else _UNKNOWN
-        columns = len(model.components.mu_0)
+        columns = len(model.prior.mu_0)
         self.row_by_row = max(self.row_by_row, min(1.0, (columns / _MANY_COLUMNS) ** 2))
         self.scans = _SCANS[1]
 
@@ -65,7 +65,7 @@ class Tuner:
         """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
         if part not in range(2, 6) or part in self._trials:
             return
-        now = np.array([moves.counts[0, :2, 1].sum(), moves.counts[0, :, 0].sum(), moves.rows[0]], np.float64)
+        now = np.array([moves.counts[0, :2, 1].sum(), moves.counts[0, :, 0].sum(), moves.rows_read[0]], np.float64)
         self._trials[part] = now - self._before
         self._before = now
         trials = [self._trials[p] for p in (3, 4, 5) if p in self._trials]  # each holds what the part before it did

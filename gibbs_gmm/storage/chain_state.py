@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.sampler.chain import Chain
 
 _STATE = b"gibbs_gmm state 1"
-_SCRATCH = ("shards", "shard_log_likelihood", "pair")
+_SCRATCH = ("shards", "shard_log_likelihood", "pair", "scratch")
 """Fields of a chain's tuples that every sweep or move writes before it reads them."""
 _BLOCK = 1 << 20
 _MAX_HEADER = 1 << 26
@@ -90,10 +90,11 @@ def _decode(value: Any) -> Any:
 
 def write_state(path: Path, chain: Chain, seconds: float) -> None:
     """Write where a chain is: its generator, tuner and state, behind a header with the checksums of both."""
+    chain.gather_labels()
     body, arrays = hashlib.sha256(), []
     parts = []
     for name, array in (*_arrays(chain.state, "state"), *_arrays(chain.moves, "moves")):
-        flat = _flat(array.gather() if hasattr(array, "gather") else array)  # labels may be elsewhere
+        flat = _flat(array)
         parts.append(flat[: _used(flat)])
         arrays.append([name, array.dtype.str, list(array.shape), len(parts[-1])])
         body.update(parts[-1].data)
@@ -149,12 +150,10 @@ def restore(path: Path, chain: Chain) -> None:
         file.seek(offset)
         for name, *_, count in header["arrays"]:
             target = targets[name]
-            values = np.zeros(target.shape, target.dtype) if hasattr(target, "scatter") else target
-            flat = _flat(values)
+            flat = _flat(target)
             file.readinto(flat[:count].data)
             flat[count:] = 0
-            if hasattr(target, "scatter"):
-                target.scatter(values)
+    chain.scatter_labels()
     tuner = _decode(header["tuner"])
     if tuner.keys() != vars(chain.tuner).keys():
         raise ValueError(f"{path.name} is of another version of the sampler: the tuner has other fields")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm.model.component_prior import NormalInverseWishart
+from gibbs_gmm.model.families import prior_from_dict
 from gibbs_gmm.model.weight_priors import from_dict, to_dict
 from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.trace import Trace
@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
             return Trace(
                 **arrays,
                 columns=tuple(metadata["columns"]),
-                prior=NormalInverseWishart.from_dict(metadata["prior"]),
+                prior=prior_from_dict(metadata["prior"]),
                 weight_prior=from_dict(metadata["weight_prior"]),
                 settings=metadata["settings"],
             )

@@ -245,15 +245,30 @@ def draw_scale(
 
 
 @kernel
+def draw_truncated_gamma(rng: np.random.Generator, shape: float, rate: float, most: float) -> float:
+    """Gamma(shape, rate) on (0, most]; the rate may be 0.
+
+    With x = rate most: where most of the whole Gamma law lies below ``most``, it is drawn from until a draw lies there.
+    Elsewhere most e^-y is proposed, y ~ Exp(shape - x), and accepted with probability exp(-x (e^-y - 1 + y)).
+    """
+    x = rate * most
+    if x > 0.5 * shape and x > shape - math.sqrt(shape):
+        while True:
+            draw = rng.standard_gamma(shape)
+            if draw <= x:
+                return most * draw / x
+    while True:
+        y = rng.standard_exponential() / (shape - x)
+        shrunk = math.exp(-y)
+        if rng.random() < math.exp(-x * (shrunk - 1.0 + y)):
+            return most * shrunk
+
+
+@kernel
 def draw_kappa(
     rng: np.random.Generator, hyper: Hyperprior, mu_0: FloatArray, t: int, W: FloatArray, mu: FloatArray
 ) -> float:
-    """kappa_0 given t components: Gamma(kappa_shape + t D / 2, rate sum_k |W_k (mu_k - mu_0)|^2 / 2) below kappa_most.
-
-    With shape s and x = rate kappa_most: where most of the whole Gamma law lies below kappa_most, it is drawn from
-    until a draw lies there. Elsewhere kappa_0 = kappa_most e^-y is proposed, y ~ Exp(s - x), and accepted with
-    probability exp(-x (e^-y - 1 + y)).
-    """
+    """kappa_0 given t components: Gamma(kappa_shape + t D / 2, rate sum_k |W_k (mu_k - mu_0)|^2 / 2), truncated."""
     D, rate = mu_0.shape[0], 0.0
     for k in range(t):
         for i in range(D):
@@ -261,14 +276,4 @@ def draw_kappa(
             for j in range(i + 1):
                 y += W[k, i, j] * (mu[k, j] - mu_0[j])
             rate += 0.5 * y * y
-    s, x = hyper.kappa_shape + 0.5 * t * D, rate * hyper.kappa_most
-    if x > 0.5 * s and x > s - math.sqrt(s):
-        while True:
-            kappa = rng.standard_gamma(s)
-            if kappa <= x:
-                return hyper.kappa_most * kappa / x
-    while True:
-        y = rng.standard_exponential() / (s - x)
-        shrunk = math.exp(-y)
-        if rng.random() < math.exp(-x * (shrunk - 1.0 + y)):
-            return hyper.kappa_most * shrunk
+    return draw_truncated_gamma(rng, hyper.kappa_shape + 0.5 * t * D, rate, hyper.kappa_most)

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.families.full import Prior, log_marginal, log_normaliser
+from gibbs_gmm.kernels.families.full import KAPPA, Prior, Scratch, log_marginal, new_scratch, normalise
+from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.families.hyperprior import FIXED, SHRUNK, WISHART, Hyperprior, multiply_lower
-from gibbs_gmm.kernels.linalg import cholesky, log_diagonal
+from gibbs_gmm.kernels.linalg import cholesky
 from gibbs_gmm.kernels.types import FloatArray
 
 _WALKS = 2
@@ -25,36 +26,31 @@ _WALKS = 2
 
 
 class Place(NamedTuple):
-    """Where a chain is: z (D, D + 1), v (D + 1,), and Psi_0 and its Cholesky factor (D, D). The rest is scratch: B
-    and Psi_n (D, D), the row and the normals (D + 1,) of a slice, and mu_n (D,); zero (D,) stays so.
+    """Where a chain is: z (D, D + 1), v (D + 1,), and the prior at the Psi_0 and kappa_0 that they stand for. The rest
+    is scratch: B (D, D), the row and the normals (D + 1,) of a slice, and that of the family.
     """
 
     z: FloatArray
     v: FloatArray
-    Psi_0: FloatArray
-    L_0: FloatArray
+    prior: Prior
     B: FloatArray
-    Psi_n: FloatArray
     row: FloatArray
     normals: FloatArray
-    mu_n: FloatArray
-    zero: FloatArray
+    scratch: Scratch
 
 
 def new_place(prior: Prior) -> Place:
     """A place at the prior's own Psi_0, with room for the rest."""
     D = len(prior.mu_0)
-    B, Psi_n = np.zeros((2, D, D))
     row, normals, v = np.zeros((3, D + 1))
-    return Place(
-        np.zeros((D, D + 1)), v, prior.Psi_0.copy(), prior.L_0.copy(), B, Psi_n, row, normals, np.zeros(D), np.zeros(D)
-    )
+    own = Prior(*(array.copy() for array in prior))
+    return Place(np.zeros((D, D + 1)), v, own, np.zeros((D, D)), row, normals, new_scratch(D))
 
 
 @kernel
 def set_scale(prior: Prior, hyper: Hyperprior, place: Place) -> int:
     """Psi_0 and its Cholesky factor from z and v. Returns 0, or the number of a pivot that is not positive."""
-    z, v, Psi_0, L_0, B = place.z, place.v, place.Psi_0, place.L_0, place.B
+    z, v, Psi_0, L_0, B = place.z, place.v, place.prior.Psi_0, place.prior.L_0, place.B
     D = Psi_0.shape[0]
     if hyper.law == WISHART:
         for i in range(D):
@@ -86,20 +82,20 @@ def set_scale(prior: Prior, hyper: Hyperprior, place: Place) -> int:
 
 @kernel
 def log_m(
-    prior: Prior, hyper: Hyperprior, place: Place, n: float, mean: FloatArray, S: FloatArray, changed: bool
+    prior: Prior, hyper: Hyperprior, place: Place, rows: Statistics, k: int, mean: FloatArray, changed: bool
 ) -> float:
-    """log density of n rows with this mean and scatter S about it, at z and v, of which those of Psi_0 may be changed.
+    """log density of the rows in place k of the statistics about their mean (P,), at z and v, of which those of Psi_0
+    may be changed.
 
     -inf where a scale matrix is not positive definite.
     """
+    now = place.prior
     if changed and set_scale(prior, hyper, place) != 0:
         return -np.inf
-    kappa_0, L_0 = prior.kappa_0, place.L_0
     if hyper.kappa_shape > 0.0:
-        kappa_0 *= math.exp(-place.v[-1] / hyper.kappa_shape)
-    log_norm = log_normaliser(L_0.shape[0], kappa_0, prior.nu_0, 2.0 * log_diagonal(L_0))
-    now = Prior(prior.mu_0, kappa_0, prior.nu_0, place.Psi_0, L_0, log_norm, prior.noise)
-    value = log_marginal(now, n, place.zero, S, mean, place.mu_n, place.Psi_n)
+        now.scalars[KAPPA] = prior.scalars[KAPPA] * math.exp(-place.v[-1] / hyper.kappa_shape)
+    normalise(now)
+    value = log_marginal(now, rows.n[k], rows, k, mean, place.scratch)
     return value if value > -np.inf else -np.inf  # NaN too
 
 
@@ -120,9 +116,9 @@ def _slice_row(
     prior: Prior,
     hyper: Hyperprior,
     place: Place,
-    n: float,
+    rows: Statistics,
+    k: int,
     mean: FloatArray,
-    S: FloatArray,
     i: int,
     size: int,
     now: float,
@@ -139,7 +135,7 @@ def _slice_row(
     while True:
         for j in range(size):
             place.z[i, j] = place.row[j] * math.cos(angle) + place.normals[j] * math.sin(angle)
-        now = log_m(prior, hyper, place, n, mean, S, True)
+        now = log_m(prior, hyper, place, rows, k, mean, True)
         if now >= least:
             return now
         if angle < 0.0:
@@ -155,18 +151,18 @@ def _walk(
     prior: Prior,
     hyper: Hyperprior,
     place: Place,
-    n: float,
+    rows: Statistics,
+    k: int,
     mean: FloatArray,
-    S: FloatArray,
     i: int,
     shape: float,
     now: float,
 ) -> float:
     """A Metropolis step of log v_i, of a width between 1/4 and 4 that is drawn. Takes and returns log m there."""
-    D, old = place.Psi_0.shape[0], place.v[i]
+    D, old = len(prior.mu_0), place.v[i]
     step = 0.25 * 16.0 ** rng.random() * rng.standard_normal()
     place.v[i] = old * math.exp(step)
-    then = log_m(prior, hyper, place, n, mean, S, i < D)
+    then = log_m(prior, hyper, place, rows, k, mean, i < D)
     if math.log1p(-rng.random()) < shape * step - (place.v[i] - old) + then - now:
         return then
     place.v[i] = old
@@ -181,35 +177,35 @@ def climb(
     prior: Prior,
     hyper: Hyperprior,
     shape: FloatArray,
-    n: FloatArray,
+    rows: Statistics,
     mean: FloatArray,
-    S: FloatArray,
     place: Place,
     log_ratio: FloatArray,
 ) -> None:
     """Draws (K, T) of log m_{k+1} - log m_k, at (Psi_0, kappa_0) of density p_k ~ p(Psi_0, kappa_0) m_k.
 
-    m_k is the marginal density of n[k] rows, a fraction of all, with this mean (D,) and scatter S[k] about it; n (K +
-    1,) ascends from 0. T independent draws from the prior come first. From then on, T sweeps over z and v for each k,
-    which leave p_k invariant, carry on from the last. The scale has no axes but the columns.
+    m_k is the marginal density of the rows in place k of the statistics, a fraction of all, about their common mean
+    (P,); their numbers, rows.n (K + 1,), ascend from 0. T independent draws from the prior come first. From then on, T
+    sweeps over z and v for each k, which leave p_k invariant, carry on from the last. The scale has no axes but the
+    columns.
     """
     D = len(prior.mu_0)
     for k in range(log_ratio.shape[0]):
         now = 0.0
         if k > 0:
-            now = log_m(prior, hyper, place, n[k], mean, S[k], False)
+            now = log_m(prior, hyper, place, rows, k, mean, False)
         for t in range(log_ratio.shape[1]):
             if k == 0:
                 draw_prior(rng, shape, place)
-                log_ratio[k, t] = log_m(prior, hyper, place, n[1], mean, S[1], True)
+                log_ratio[k, t] = log_m(prior, hyper, place, rows, k + 1, mean, True)
                 continue
             if hyper.law != FIXED:
                 for i in range(D):
                     size = i if hyper.law == WISHART else D + 1
                     if size > 0 and D > 1:
-                        now = _slice_row(rng, prior, hyper, place, n[k], mean, S[k], i, size, now)
+                        now = _slice_row(rng, prior, hyper, place, rows, k, mean, i, size, now)
             for i in range(D + 1):
                 if (hyper.law != FIXED) if i < D else (hyper.kappa_shape > 0.0):
                     for _ in range(_WALKS):
-                        now = _walk(rng, prior, hyper, place, n[k], mean, S[k], i, shape[i], now)
-            log_ratio[k, t] = log_m(prior, hyper, place, n[k + 1], mean, S[k + 1], False) - now
+                        now = _walk(rng, prior, hyper, place, rows, k, mean, i, shape[i], now)
+            log_ratio[k, t] = log_m(prior, hyper, place, rows, k + 1, mean, False) - now

@@ -7,7 +7,9 @@ sit among these.
 """
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
-from gibbs_gmm.kernels.sampler.label_pass import TILE, Components, exp2, load_tile, log_weights, new_workspace
+from gibbs_gmm.kernels.families.full_pass import Components
+from gibbs_gmm.kernels.families.generic import log_weights
+from gibbs_gmm.kernels.tile import TILE, exp2, load_tile, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
 
@@ -56,7 +58,7 @@ def add_responsibilities(
     work = new_workspace(K, D)
     load_tile(X, loc, first, size, work.Xt, work.rows)
     for t in range(T):
-        log_weights(n[t], Components(W[t], c[t], log_c[t], c[t]), work)
+        log_weights(Components(W[t], c[t], log_c[t], c[t]), n[t], work)
         for b in range(TILE):
             work.total[b] = 0.0
         for k in range(n[t]):

@@ -10,23 +10,19 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels.families.full_pass import Components
+from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
-from gibbs_gmm.kernels.sampler.label_pass import (
-    LOG2_E,
-    TILE,
-    Components,
-    Workspace,
-    exp2,
-    load_tile,
-    log_weights,
-    new_workspace,
-    sum_weights,
-)
+from gibbs_gmm.kernels.sampler.label_pass import sum_weights
 from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_tile, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TOGETHER = 1 << 15
 """Numbers in the W of the draws that meet one tile after the other: they should stay in the second-level cache."""
+
+JOINT, PRODUCT, NORMAL = 0, 1, 2
+"""Laws of a new row of an unoccupied component."""
 
 LOWEST = -1e300
 """Where running maxima of log densities start: below all of them, and finite."""
@@ -42,10 +38,11 @@ _BIAS = 2.0**52 + 1023.0
 class Mixtures(NamedTuple):
     """B draws of at most K components in coordinates shifted by ``loc``, as :class:`Components` holds one of them.
 
-    W (B, K + 1, D, D), c (B, K + 1, D), log_c (B, K + 1); n (B,) components in use. In the place after those is the
-    prior predictive, a multivariate t, of the components that own nothing: there |W x + c|^2 is d, and the density
-    times their weight is 2^log_rest[t] (1 + d)^-power, with log_rest (B,) = -inf where there are none. log_c is -inf
-    there, so that the label pass's :func:`log_weights` leaves that place out and its d in ``work.q``.
+    W (B, K + 1, D, D), c (B, K + 1, D), log_c (B, K + 1); n (B,) components in use. In the place after those are all
+    unoccupied components together, integrated out: their predictive has y = W x + c and, times their weight, the
+    density 2^log_rest[t] (1 + |y|^2)^-power (law JOINT, a multivariate t) or 2^log_rest[t] prod_d (1 + y_d^2)^-power
+    (law PRODUCT, a t in each column), with log_rest (B,) = -inf where there are none. log_c is -inf there, so that the
+    label pass's :func:`log_weights` leaves that place out. Under law NORMAL they are one component more, counted in n.
     """
 
     W: FloatArray
@@ -54,6 +51,7 @@ class Mixtures(NamedTuple):
     n: IntArray
     log_rest: FloatArray
     power: float
+    law: int
 
 
 @kernel
@@ -101,9 +99,8 @@ def prepare(
     covariances: FloatArray,
     rest: FloatArray,
     mu_0: FloatArray,
-    kappa_0: FloatArray,
-    nu_0: float,
-    Psi_0: FloatArray,
+    scale: FloatArray,
+    df: float,
     loc: FloatArray,
     first: int,
     last: int,
@@ -111,11 +108,11 @@ def prepare(
     """Make draws first .. last of a block ready: overwrite them in ``mixtures``, of which n is set already.
 
     weights (B, K), means (B, K, D), covariances (B, K, D, D): of draw t, the first ``mixtures.n[t]`` components. rest
-    (B,), kappa_0 (B,), Psi_0 (B, D, D): the weight of components that own nothing, and the prior that they have. A new
-    row of theirs is t-distributed with df = nu_0 - D + 1 degrees of freedom about mu_0 with scale matrix
-    Psi_0 (kappa_0 + 1) / (kappa_0 df) (Murphy 2007, section 9; BDA3, 3.6).
+    (B,): the weight of unoccupied components. A new row of theirs is t-distributed with ``df`` degrees of freedom about
+    mu_0 with scale matrix scale[t] / df, scale (B, D, D) (Murphy 2007, section 9; BDA3, 3.6), jointly or with diagonal
+    scale in each column; or normal with covariance scale[t].
 
-    Returns 0, or 1 + t (K + 1) + k when covariance k of draw t, or (k = K) Psi_0, is not positive definite.
+    Returns 0, or 1 + t (K + 1) + k when covariance k of draw t, or (k = K) the scale, is not positive definite.
     """
     K, D = weights.shape[1], means.shape[2]
     W, c, log_c = mixtures.W, mixtures.c, mixtures.log_c
@@ -128,13 +125,19 @@ def prepare(
             log_c[t, k] = math.log2(weights[t, k]) - LOG2_E * (log_det + 0.5 * D * math.log(2.0 * math.pi))
         mixtures.log_rest[t] = -np.inf
         if rest[t] > 0.0:
-            shrink = kappa_0[t] / (kappa_0[t] + 1.0)
-            log_det = _factorise(Psi_0[t], mu_0, loc, math.sqrt(shrink), W[t, n], c[t, n])
+            factor = math.sqrt(LOG2_E) if mixtures.law == NORMAL else 1.0
+            log_det = _factorise(scale[t], mu_0, loc, factor, W[t, n], c[t, n])
             if math.isnan(log_det):
                 return 1 + t * (K + 1) + K
-            log_t = math.lgamma(0.5 * (nu_0 + 1.0)) - math.lgamma(0.5 * (nu_0 + 1.0 - D)) - log_det
-            log_t += 0.5 * D * math.log(shrink / math.pi)
-            mixtures.log_rest[t] = math.log2(rest[t]) + LOG2_E * log_t
+            if mixtures.law == NORMAL:
+                log_c[t, n] = math.log2(rest[t]) - LOG2_E * (log_det + 0.5 * D * math.log(2.0 * math.pi))
+                mixtures.n[t] = n + 1
+                continue
+            if mixtures.law == JOINT:
+                log_t = math.lgamma(0.5 * (df + D)) - math.lgamma(0.5 * df)
+            else:
+                log_t = D * (math.lgamma(0.5 * (df + 1.0)) - math.lgamma(0.5 * df))
+            mixtures.log_rest[t] = math.log2(rest[t]) + LOG2_E * (log_t - log_det - 0.5 * D * math.log(math.pi))
             log_c[t, n] = -np.inf
     return 0
 
@@ -149,12 +152,23 @@ def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
     K = mixtures.n[t]
     rest = mixtures.log_rest[t]
     if rest == -np.inf:
-        log_weights(K, components, work)
+        log_weights(components, K, work)
         return K
-    log_weights(K + 1, components, work)
-    lw, top, q = work.lw, work.top, work.q
+    log_weights(components, K + 1, work)
+    lw, top, q, log_tail = work.lw, work.top, work.q, work.acc[0]
+    if mixtures.law == JOINT:
+        for b in range(TILE):
+            log_tail[b] = log2_above_one(1.0 + q[b])
+    else:
+        for b in range(TILE):
+            log_tail[b] = 0.0
+        for d in range(components.c.shape[1]):
+            w, c = components.W[K, d, d], components.c[K, d]
+            for b in range(TILE):
+                y = w * work.Xt[d, b] + c
+                log_tail[b] += log2_above_one(1.0 + y * y)
     for b in range(TILE):
-        value = rest - mixtures.power * log2_above_one(1.0 + q[b])
+        value = rest - mixtures.power * log_tail[b]
         lw[K, b] = value
         top[b] = value if value > top[b] else top[b]
     return K + 1

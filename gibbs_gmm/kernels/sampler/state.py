@@ -1,23 +1,18 @@
 """What the kernels pass to each other: data and model in, a chain's state, and the draws that come out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gibbs_gmm.kernels._jit import kernel
-from gibbs_gmm.kernels.families.full import Prior
-from gibbs_gmm.kernels.families.hyperprior import Hyperprior
-from gibbs_gmm.kernels.sampler.label_pass import Components, Statistics
+from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.sampler.partition_prior import Weights
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
-
-ALPHA, KAPPA, LOG_NORM = 0, 1, 2
-"""Places in ``State.hyper``: concentration, kappa_0, and the log normaliser of the current component prior."""
 
 N_COMPONENTS, N_CLUSTERS = 0, 1
 """Places in ``State.size``."""
 
 DONE, FAILED, UNRECORDED = 0, 1, 2
-"""Places in ``State.report``: sweeps done by the last call; component that failed + 1, negative for Psi_0, or 0;
-whether the last draw found no room in the trace."""
+"""Places in ``State.report``: sweeps done by the last call; component that failed + 1, negative for a hyperparameter or
+a shared parameter, or 0; whether the last draw found no room in the trace."""
 
 
 class Data(NamedTuple):
@@ -29,40 +24,44 @@ class Data(NamedTuple):
 
 
 class Model(NamedTuple):
-    """The prior as numbers: of n, the weights and the concentration; of the components; and of Psi_0 and kappa_0."""
+    """The prior as numbers: of n, the weights and the concentration; of the components, where a chain starts; and of
+    what is learned of that. The last two are of one family (:mod:`gibbs_gmm.kernels.families.generic`).
+    """
 
     weights: Weights
-    components: Prior
-    hyper: Hyperprior
+    prior: Any
+    hyper: Any
 
 
 class State(NamedTuple):
     """Where one chain is: everything the next sweep needs, besides its generator.
 
     Arrays over components have room for ``capacity`` of them, of which the first ``size[N_COMPONENTS]`` are in use, the
-    occupied ones first. z (N,); total: statistics of z about ``components.centre``; log_w, W: the parameters, and
-    components: the same, ready for the label pass; shards, shard_log_likelihood: results by shard; key (2,) of the
-    sweep's uniforms; hyper (3,); Psi_0, L_0 (D, D) the current scale matrix and its Cholesky factor; size (2,); report
-    (3,).
+    occupied ones first. z (N,); total: statistics of z about ``components.centre``; log_w; parameters, as drawn, and
+    components: the same, ready for the label pass, with the means as their centres; shards, shard_log_likelihood:
+    results by shard; key (2,) of the sweep's uniforms; alpha (1,) the concentration; prior: that of the components at
+    the current hyperparameters; size (2,); report (3,).
     """
 
     z: LabelArray
     total: Statistics
     log_w: FloatArray
-    W: FloatArray
-    components: Components
+    parameters: Any
+    components: Any
     shards: Statistics
     shard_log_likelihood: FloatArray
     key: AnyArray
-    hyper: FloatArray
-    Psi_0: FloatArray
-    L_0: FloatArray
+    alpha: FloatArray
+    prior: Any
     size: IntArray
     report: IntArray
 
 
 class Draws(NamedTuple):
-    """Where a chain's draws are written, one row per kept sweep; z has no rows if labels are not wanted."""
+    """Where a chain's draws are written, one row per kept sweep; z has no rows if labels are not wanted.
+
+    The shapes of covariances and scale are the family's.
+    """
 
     weights: FloatArray
     means: FloatArray
@@ -73,12 +72,17 @@ class Draws(NamedTuple):
     n_clusters: IntArray
     concentration: FloatArray
     kappa_0: FloatArray
-    Psi_0: FloatArray
+    scale: FloatArray
     z: LabelArray
 
 
 @kernel
-def current_prior(model: Model, state: State) -> Prior:
-    """The component prior at the current hyperparameters."""
-    prior = model.components
-    return Prior(prior.mu_0, state.hyper[KAPPA], prior.nu_0, state.Psi_0, state.L_0, state.hyper[LOG_NORM], prior.noise)
+def n_observations(state: State) -> int:
+    """How many observations the prior of partitions speaks of."""
+    return state.z.shape[0]
+
+
+@kernel
+def n_rows(state: State) -> int:
+    """How many rows a proposal chooses among."""
+    return state.z.shape[0]

@@ -3,14 +3,16 @@
 A sweep is, in this order:
 
 1. split-merge moves: C given everything but weights, means and covariances, which are integrated out;
-2. ``draw_weights``: n | C (telescoping), the concentration | C, n, the weights | C; ``draw_components`` for the
-   occupied ones | z; ``draw_hyperparameters`` given those; and unoccupied components from the prior;
-3. ``assign_shards``: z | w, mu, Sigma for all rows (Diebolt & Robert 1994), and the statistics of the new clusters;
-4. ``reduce_shards`` and ``compact``: the shards' statistics summed in their order, occupied components put first.
+2. ``draw_weights``: n | C (telescoping), the concentration | C, n, the weights | C; ``draw_parameters``: what all
+   components share | C, then the occupied components | z, the hyperparameters given those, and unoccupied components
+   from the prior;
+3. ``label_pass``: z | w, mu, Sigma for all rows (Diebolt & Robert 1994), and the statistics of the new clusters;
+4. ``finish``: the shards' statistics summed in their order, occupied components put first.
 
 Each leaves the posterior invariant. What is recorded after a sweep, (n, w, mu, Sigma, z) and the log likelihood, is
-therefore one draw from the joint posterior. ``run_sweeps`` interpreted, with its passes over X spread over threads,
-gives the same bytes as compiled: the cut into shards depends on N only.
+therefore one draw from the joint posterior. With several threads per chain, ``run_sweeps`` runs as plain Python and its
+passes over X as compiled tasks. The result is the same to the last bit, because rows are cut into shards by N alone and
+shards are summed in order.
 """
 
 import math
@@ -18,27 +20,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import allocating_kernel, kernel, pointer
-from gibbs_gmm.kernels.families.full import draw_component, log_niw, log_normaliser, noise_exponent, update_posterior
-from gibbs_gmm.kernels.families.hyperprior import FIXED, Room, draw_kappa, draw_scale
-from gibbs_gmm.kernels.families.rounding import draw_unrounded
-from gibbs_gmm.kernels.linalg import invert_lower, log_diagonal, outer_lower
-from gibbs_gmm.kernels.random import draw_key, uniform
-from gibbs_gmm.kernels.sampler.label_pass import (
-    LOG2_E,
-    TILE,
-    Workspace,
+from gibbs_gmm.kernels._jit import allocating_kernel, kernel, pointer, step
+from gibbs_gmm.kernels.families.generic import (
+    Statistics,
     accumulate,
-    apply_slice,
-    draw_labels,
+    add_shard,
+    clear,
+    draw,
+    draw_hyper,
+    draw_shared,
+    erase,
     flush,
-    load_tile,
-    log_likelihood,
+    log_prior,
     log_weights,
-    new_workspace,
-    sum_weights,
+    prepare,
+    swap,
+    swap_clusters,
+    write,
+    write_shared,
 )
-from gibbs_gmm.kernels.sampler.launch import restricted_shards
+from gibbs_gmm.kernels.random import draw_key
+from gibbs_gmm.kernels.sampler import rows as store
+from gibbs_gmm.kernels.sampler.label_pass import apply_slice, draw_labels, log_likelihood, sum_weights
+from gibbs_gmm.kernels.sampler.launch import pair_pass
+from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.partition_prior import (
     PROCESS,
     break_sticks,
@@ -47,14 +52,12 @@ from gibbs_gmm.kernels.sampler.partition_prior import (
     draw_n_components,
     draw_process_weights,
 )
-from gibbs_gmm.kernels.sampler.row_by_row import Sides, new_sides, sequential_moves
-from gibbs_gmm.kernels.sampler.split_merge import Moves, split_merge
+from gibbs_gmm.kernels.sampler.row_by_row import Sides, sequential_moves
+from gibbs_gmm.kernels.sampler.rows import Rows
+from gibbs_gmm.kernels.sampler.split_merge import split_merge
 from gibbs_gmm.kernels.sampler.state import (
-    ALPHA,
     DONE,
     FAILED,
-    KAPPA,
-    LOG_NORM,
     N_CLUSTERS,
     N_COMPONENTS,
     UNRECORDED,
@@ -62,10 +65,12 @@ from gibbs_gmm.kernels.sampler.state import (
     Draws,
     Model,
     State,
-    current_prior,
+    n_observations,
+    n_rows,
 )
 from gibbs_gmm.kernels.sampler.weights import draw_log_weights, log_dirichlet
-from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, load_tile, new_workspace
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 _MIN_SHARD, _MAX_SHARDS = 16_384, 64
 
@@ -75,108 +80,87 @@ def n_shards(N: int) -> int:
     return min(_MAX_SHARDS, max(1, N // _MIN_SHARD))
 
 
-@kernel
-def least_slice(z: LabelArray, w: FloatArray, key: np.uint64, first: int, last: int) -> float:
-    """The least of w_{z_i} v_i over rows first .. last, v_i the uniform of row i; 1 of none."""
-    least = 1.0
-    for i in range(first, last):
-        least = min(least, w[z[i]] * uniform(key, i))
-    return least
-
-
-@kernel
-def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int) -> int:
+@step
+def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int, rows: Rows) -> int:
     """Weights of a process given C: the clusters', then sticks until less is left than the least slice (Walker 2007).
 
     The slice of row i is u_i = w_{z_i} v_i, v_i uniform by ``key[1]``. Returns the number n of components; log_w[n]
     holds the rest.
     """
-    alpha, log_w, w = state.hyper[ALPHA], state.log_w, state.components.log_c  # log_c is drawn afresh after this
+    alpha, log_w, w = state.alpha[0], state.log_w, state.components.log_c  # log_c is set afresh after this
     draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
     for k in range(t):
         w[k] = math.exp(log_w[k])
-    least = least_slice(state.z, w, state.key[1], 0, state.z.shape[0])
+    least = rows.least_slice(state.z, w, state.key[1], 0, n_rows(state))
     return break_sticks(rng, model.weights, alpha, t, math.log(least), log_w)
 
 
-@kernel
-def draw_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> None:
+@step
+def draw_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray, rows: Rows) -> None:
     """n | C, then the concentration | C, n, then the weights | C, n and the concentration."""
-    N, weights, sizes, alpha = state.z.shape[0], model.weights, state.total.n, state.hyper[ALPHA]
+    N, weights, sizes, alpha = n_observations(state), model.weights, state.total.n, state.alpha[0]
     t = state.size[N_CLUSTERS]
     state.key[1] = draw_key(rng)
     if weights.kind != PROCESS and not weights.known:
         state.size[N_COMPONENTS] = draw_n_components(rng, weights, alpha, N, t, sizes, scratch)
     if weights.grid.shape[0] > 0:
         alpha = draw_concentration(rng, weights, alpha, N, state.size[N_COMPONENTS], t, sizes)
-        state.hyper[ALPHA] = alpha
+        state.alpha[0] = alpha
     if weights.kind == PROCESS:
-        state.size[N_COMPONENTS] = _draw_sticks(rng, model, state, t)
+        state.size[N_COMPONENTS] = _draw_sticks(rng, model, state, t, rows)
     else:
-        draw_known_weights(rng, model, state, scratch)
+        draw_known_weights(rng, model, state, scratch, rows)
 
 
-@kernel
-def draw_known_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray) -> None:
+@step
+def draw_known_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray, rows: Rows) -> None:
     """The weights | C where n and the concentration are known: all that :func:`draw_weights` then does."""
     t, n = state.size[N_CLUSTERS], state.size[N_COMPONENTS]
     for k in range(t, n):
         state.total.n[k] = 0.0
-    gamma = component_concentration(model.weights, state.hyper[ALPHA], n)
+    gamma = component_concentration(model.weights, state.alpha[0], n)
     draw_log_weights(rng, gamma, state.total.n, state.log_w[:n])
 
 
 @kernel
-def draw_hyperparameters(rng: np.random.Generator, model: Model, state: State, room: Room) -> int:
-    """Psi_0 and kappa_0 given the occupied components, where they are learned. Returns 0 or a failed pivot."""
-    D, t, prior, hyper = state.Psi_0.shape[0], state.size[N_CLUSTERS], model.components, model.hyper
-    if hyper.law != FIXED:
-        status = draw_scale(rng, hyper, t, prior.nu_0, state.W, room, state.Psi_0, state.L_0)
-        if status != 0:
-            return status
-    if hyper.kappa_shape > 0.0:
-        state.hyper[KAPPA] = draw_kappa(rng, hyper, prior.mu_0, t, state.W, state.components.centre)
-    state.hyper[LOG_NORM] = log_normaliser(D, state.hyper[KAPPA], prior.nu_0, 2.0 * log_diagonal(state.L_0))
-    return 0
+def _draw_components(rng: np.random.Generator, state: State, scratch: Any, first: int, last: int) -> int:
+    """(mu_k, Sigma_k) | z for components first .. last, ready for the label pass; those without rows from the prior.
 
-
-@kernel
-def keep_hyperparameters(rng: np.random.Generator, model: Model, state: State, room: Room) -> int:
-    """Stands in for :func:`draw_hyperparameters` where all are fixed."""
-    return 0
-
-
-@kernel
-def draw_components(
-    rng: np.random.Generator, model: Model, state: State, first: int, last: int, mu_n: FloatArray, Psi_n: FloatArray
-) -> int:
-    """(mu_k, Sigma_k) | z for components first .. last, ready for the label pass, and a key for the labels.
-
-    Components without observations are drawn from the prior. mu_n (D,) and Psi_n (D, D) are scratch. Returns 0, or
-    k + 1 when the posterior scale matrix of component k is not positive definite.
+    Returns 0, or k + 1 when component k failed.
     """
-    D, total, t = state.W.shape[1], state.total, state.size[N_CLUSTERS]
-    prior, scale = current_prior(model, state), math.sqrt(LOG2_E)
-    W_2, c, log_c, mu = state.components.W, state.components.c, state.components.log_c, state.components.centre
-    state.key[0] = draw_key(rng)
+    total, components, t = state.total, state.components, state.size[N_CLUSTERS]
     for k in range(first, last):
         n = total.n[k] if k < t else 0.0
-        update_posterior(prior, n, total.s[k], total.S[k], mu[k], mu_n, Psi_n)
-        if draw_component(rng, mu_n, prior.kappa_0 + n, prior.nu_0 + n, Psi_n, mu[k], state.W[k]) != 0:
+        if draw(state.prior, rng, n, total, k, components.centre, state.parameters, k, scratch) != 0:
             return k + 1
-        for i in range(D):
-            y = 0.0
-            for j in range(i + 1):
-                W_2[k, i, j] = scale * state.W[k, i, j]
-                y -= W_2[k, i, j] * mu[k, j]
-            c[k, i] = y
-        log_density = log_diagonal(state.W[k]) - 0.5 * D * math.log(2.0 * math.pi) - noise_exponent(prior, state.W[k])
-        log_c[k] = LOG2_E * (state.log_w[k] + log_density)
+        log_density = prepare(state.prior, state.parameters, k, components, k)
+        components.log_c[k] = LOG2_E * (state.log_w[k] + log_density)
     return 0
 
 
 @kernel
-def assign_shards(data: Data, state: State, sliced: bool, work: Workspace, first: int, last: int) -> None:
+def draw_parameters(rng: np.random.Generator, model: Model, state: State, scratch: Any) -> int:
+    """All parameters and hyperparameters of the components | C, n, and a key for the labels that follow.
+
+    Returns 0, k + 1 when component k failed, or a negative number when what all share did.
+    """
+    t, K, centre = state.size[N_CLUSTERS], state.size[N_COMPONENTS], state.components.centre
+    first = 0 * t
+    status = draw_shared(state.prior, rng, state.total, t, centre, scratch)
+    if status != 0:
+        return -status
+    state.key[0] = draw_key(rng)
+    failed = _draw_components(rng, state, scratch, first, t)
+    if failed == 0:
+        failed = -draw_hyper(state.prior, rng, model.hyper, t, state.parameters, centre, scratch)
+    if failed == 0:
+        state.key[0] = draw_key(rng)
+        failed = _draw_components(rng, state, scratch, t, K)
+    return failed
+
+
+@kernel
+def label_pass(data: Data, state: State, sliced: bool, work: Workspace, first: int, last: int) -> None:
     """Draw z_i | w, mu, Sigma for the rows of shards first .. last, and collect their statistics.
 
     Leaves p(z | w, mu, Sigma, X) invariant (it draws from it); ``sliced``, p(z | w, mu, Sigma, u, X),
@@ -184,25 +168,19 @@ def assign_shards(data: Data, state: State, sliced: bool, work: Workspace, first
     statistics about the components' centres and its log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k).
     """
     N, K, n_cut = data.X.shape[0], state.size[N_COMPONENTS], state.shard_log_likelihood.shape[0]
-    P = work.rows.shape[1]
     if sliced:
         for k in range(K):
             work.weight[k] = math.exp(state.log_w[k])
     for shard in range(first, last):
-        n, s, S = state.shards.n[shard], state.shards.s[shard], state.shards.S[shard]
-        for k in range(K):
-            n[k] = 0.0
-            for i in range(P):
-                s[k, i] = 0.0
-                for j in range(P):
-                    S[k, i, j] = 0.0
+        statistics = Statistics(state.shards.n[shard], state.shards.block[shard])
+        clear(statistics, K)
         total = 0.0
         end = (shard + 1) * N // n_cut
         for start in range(shard * N // n_cut, end, TILE):
             size = min(TILE, end - start)
             labels = state.z[start : start + size]  # a slice: an index that cannot be negative vectorises
             load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
-            log_weights(K, state.components, work)
+            log_weights(state.components, K, work)
             if sliced:
                 sum_weights(K, work)
                 total += log_likelihood(size, work)
@@ -210,55 +188,36 @@ def assign_shards(data: Data, state: State, sliced: bool, work: Workspace, first
             draw_labels(K, state.key[0], start, work)
             for b in range(size):
                 labels[b] = work.label[b]
-            accumulate(size, state.components, work, n, s, S)
+            accumulate(state.components, size, work, statistics)
             if not sliced:
                 total += log_likelihood(size, work)
-        flush(K, work, n, s, S)
+        flush(state.components, K, work, statistics)
         state.shard_log_likelihood[shard] = total / LOG2_E
 
 
 @allocating_kernel
-def assign_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
-    """:func:`assign_shards` with a workspace of its own: one task of a pass that is spread over threads."""
-    assign_shards(data, state, sliced, new_workspace(state.size[N_COMPONENTS], state.W.shape[1]), first, last)
-
-
-@kernel
-def _add(total: FloatArray, part: FloatArray, first: bool) -> None:
-    """total <- part at first, else total + part, for one-dimensional arrays (a loop compiles faster than slices)."""
-    for i in range(total.shape[0]):
-        total[i] = part[i] if first else total[i] + part[i]
+def label_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
+    """:func:`label_pass` with a workspace of its own: one task of a pass that is spread over threads."""
+    label_pass(data, state, sliced, new_workspace(state.size[N_COMPONENTS], data.X.shape[1]), first, last)
 
 
 @kernel
 def reduce_shards(state: State) -> float:
     """Sum the shards' statistics in order into ``state.total``; returns the log likelihood of (w, mu, Sigma)."""
-    total, shards, K = state.total, state.shards, state.size[N_COMPONENTS]
-    result = 0.0
+    K, result = state.size[N_COMPONENTS], 0.0
     for shard in range(state.shard_log_likelihood.shape[0]):
-        first = shard == 0
-        _add(total.n[:K], shards.n[shard, :K], first)
-        for k in range(K):
-            _add(total.s[k], shards.s[shard, k], first)
-            for i in range(total.S.shape[1]):
-                _add(total.S[k, i], shards.S[shard, k, i], first)
+        add_shard(state.total, state.shards, shard, K)
         result += state.shard_log_likelihood[shard]
     return result
 
 
 @kernel
-def _swap(a: FloatArray, b: FloatArray) -> None:
-    for i in range(a.shape[0]):
-        a[i], b[i] = b[i], a[i]
+def compact(state: State, place: IntArray) -> bool:
+    """Put the occupied components first and count them; whether any moved, from k to place[k] (capacity,).
 
-
-@kernel
-def compact(state: State, place: IntArray) -> None:
-    """Put the occupied components first and count them. ``place`` (capacity,) is scratch.
-
-    A hole is filled by the last occupied component, as often as needed; z is relabelled in one pass if anything moved.
+    A hole is filled by the last occupied component, as often as needed. Labels are left to the caller.
     """
-    total, components, K = state.total, state.components, state.size[N_COMPONENTS]
+    total, K = state.total, state.size[N_COMPONENTS]
     for k in range(K):
         place[k] = k
     low, high, moved = 0, K - 1, False
@@ -271,33 +230,23 @@ def compact(state: State, place: IntArray) -> None:
             break
         place[high] = low
         moved = True
-        total.n[low], total.n[high] = total.n[high], total.n[low]
+        swap_clusters(total, low, high)
         state.log_w[low], state.log_w[high] = state.log_w[high], state.log_w[low]
-        components.log_c[low], components.log_c[high] = components.log_c[high], components.log_c[low]
-        _swap(total.s[low], total.s[high])
-        _swap(components.c[low], components.c[high])
-        _swap(components.centre[low], components.centre[high])
-        for i in range(total.S.shape[1]):
-            _swap(total.S[low, i], total.S[high, i])
-        for i in range(state.W.shape[1]):
-            _swap(state.W[low, i], state.W[high, i])
-            _swap(components.W[low, i], components.W[high, i])
+        swap(state.components, state.parameters, low, high)
     state.size[N_CLUSTERS] = low
-    if moved:
-        z = state.z
-        for i in range(z.shape[0]):
-            z[i] = place[z[i]]
+    return moved
 
 
-@kernel
-def finish(state: State, place: IntArray) -> float:
-    """:func:`reduce_shards`, then :func:`compact`; returns the log likelihood of (w, mu, Sigma)."""
+@step
+def finish(state: State, place: IntArray, rows: Rows) -> float:
+    """:func:`reduce_shards`, then :func:`compact` and the labels; returns the log likelihood of (w, mu, Sigma)."""
     total = reduce_shards(state)
-    compact(state, place)
+    if compact(state, place):
+        rows.relabel(state.z, place)
     return total
 
 
-@kernel
+@step
 def record(
     rng: np.random.Generator,
     data: Data,
@@ -307,55 +256,42 @@ def record(
     total: float,
     draws: Draws,
     row: int,
+    rows: Rows,
 ) -> bool:
-    """Write the state into a row of the draws: Sigma_k = W_k^-1 W_k^-T, and the log posterior density
+    """Write the state into a row of the draws: its parameters, and the log posterior density
 
     log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to a constant, over all components (known n) or
     the occupied ones and their weights (unknown n). Unused slots are NaN, their weights 0. False if there are too few
-    slots. Where values are rounded by a width that matters, the means and covariances written are those of the values
-    before, given the clusters (:mod:`rounding`).
+    slots.
     """
-    D, slots, K, t = state.W.shape[1], draws.weights.shape[1], state.size[N_COMPONENTS], state.size[N_CLUSTERS]
+    slots, K, t = draws.weights.shape[1], state.size[N_COMPONENTS], state.size[N_CLUSTERS]
     written = K if model.weights.known else t
     if written > slots:
         return False
-    prior, mu, W, V = current_prior(model, state), moves.union_centre, moves.W, moves.Psi_n
-    log_prior = 0.0
+    log_density = log_prior(state.prior, state.parameters, state.components.centre, written)
+    means, covariances = draws.means[row], draws.covariances[row]
     for k in range(written):
-        log_prior += log_niw(prior, state.components.centre[k], state.W[k])
+        n = state.total.n[k] if k < t else 0.0
         draws.weights[row, k] = math.exp(state.log_w[k])
-        for i in range(D):
-            mu[i] = state.components.centre[k, i]
-            for j in range(i + 1):
-                W[i, j] = state.W[k, i, j]
-        if k < t:
-            n, centre = state.total.n[k], state.components.centre[k]
-            draw_unrounded(rng, prior, n, state.total.s[k], state.total.S[k], centre, moves.room, moves.mu_n, mu, W)
-        for d in range(D):
-            draws.means[row, k, d] = data.loc[d] + mu[d]
-        invert_lower(W, V)
-        outer_lower(V, draws.covariances[row, k])
+        write(
+            state.prior, rng, n, state.total, k, state.parameters, state.components, data.loc, moves.scratch,
+            means, covariances,
+        )  # fmt: skip
     for k in range(written, slots):
         draws.weights[row, k] = 0.0
-        for i in range(D):
-            draws.means[row, k, i] = np.nan
-            for j in range(D):
-                draws.covariances[row, k, i, j] = np.nan
+        for i in range(means.shape[1]):
+            means[k, i] = np.nan
+        erase(state.prior, covariances, k)
     if model.weights.kind != PROCESS:
-        log_prior += log_dirichlet(component_concentration(model.weights, state.hyper[ALPHA], K), state.log_w[:K])
+        log_density += log_dirichlet(component_concentration(model.weights, state.alpha[0], K), state.log_w[:K])
     draws.log_likelihood[row] = total
-    draws.log_posterior[row] = total + log_prior
+    draws.log_posterior[row] = total + log_density
     draws.n_components[row] = K
     draws.n_clusters[row] = t
-    draws.concentration[row] = state.hyper[ALPHA]
-    draws.kappa_0[row] = state.hyper[KAPPA]
-    for i in range(draws.Psi_0.shape[1]):
-        for j in range(draws.Psi_0.shape[1]):
-            draws.Psi_0[row, i, j] = state.Psi_0[i, j]
+    draws.concentration[row] = state.alpha[0]
+    write_shared(state.prior, covariances, draws.kappa_0, draws.scale, row)
     if draws.z.shape[0] > 0:
-        z = draws.z[row]
-        for i in range(z.shape[0]):
-            z[i] = state.z[i]
+        rows.copy(state.z, draws.z[row])
     return True
 
 
@@ -376,16 +312,12 @@ class Scratch(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """The large pieces of a sweep, as pointers to compiled code or, to spread passes over threads, as Python
-    functions."""
+    """The large pieces of a sweep, as pointers to compiled code or, where it is interpreted, as Python functions."""
 
     split_merge: Any
-    restricted: Any
     row_by_row: Any
     draw_weights: Any
-    draw_components: Any
-    draw_hyperparameters: Any
-    assign: Any
+    draw_parameters: Any
     finish: Any
     record: Any
 
@@ -400,6 +332,7 @@ def run_sweeps(
     tuning: FloatArray,
     scratch: Scratch,
     calls: Calls,
+    rows: Rows,
     sweeps: int,
     thin: int,
     draws: Draws,
@@ -418,66 +351,85 @@ def run_sweeps(
         for move in range(int(tuning[LAUNCHES] + rng.random()) if labelled else 0):
             # A pair of components is remembered only while they are those of the clusters: before the first move.
             keep = collect and move == 0
-            calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, calls.restricted)
+            calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, rows)
         for _ in range(int(tuning[RECALLS] + rng.random()) if labelled else 0):
-            calls.split_merge(rng, data, model, state, moves, 0, greedy, False, scratch.pair_work, calls.restricted)
+            calls.split_merge(rng, data, model, state, moves, 0, greedy, False, scratch.pair_work, rows)
         count = int(tuning[ROW_BY_ROW] + rng.random()) if labelled else 0
         if count > 0:
-            calls.row_by_row(rng, data, model, state, moves, scratch.sides, count)
-        calls.draw_weights(rng, model, state, scratch.cumulated)
-        K, t = state.size[N_COMPONENTS], state.size[N_CLUSTERS]
-        failed = calls.draw_components(rng, model, state, first, t, moves.mu_n, moves.Psi_n)
-        if failed == 0:
-            failed = -calls.draw_hyperparameters(rng, model, state, moves.room)
-        if failed == 0:
-            failed = calls.draw_components(rng, model, state, t, K, moves.mu_n, moves.Psi_n)
+            calls.row_by_row(rng, data, model, state, moves, scratch.sides, count, rows)
+        calls.draw_weights(rng, model, state, scratch.cumulated, rows)
+        failed = calls.draw_parameters(rng, model, state, moves.scratch)
         if failed != 0:
             state.report[FAILED] = failed
             return total
-        calls.assign(data, state, model.weights.kind == PROCESS, scratch.work, first, shards)
-        total = calls.finish(state, scratch.place)
+        rows.label_pass(data, state, model.weights.kind == PROCESS, scratch.work, first, shards)
+        total = calls.finish(state, scratch.place, rows)
         state.report[DONE] = number
         if (
             thin > 0
             and number % thin == 0
-            and not calls.record(rng, data, model, state, moves, total, draws, number // thin - 1)
+            and not calls.record(rng, data, model, state, moves, total, draws, number // thin - 1, rows)
         ):
             state.report[UNRECORDED] = 1
             return total
     return total
 
 
+interpreted_sweeps = getattr(run_sweeps, "py_func", run_sweeps)
+"""The same as plain Python: for a store of rows that is not compiled code."""
+
+
 def kernel_calls(model: Model) -> Calls:
     """The pieces as kernels that Python can call; a simple model has simpler ones."""
     simple = model.weights.known and len(model.weights.grid) == 0
-    learned = model.hyper.law != FIXED or model.hyper.kappa_shape > 0.0
-    return Calls(
-        split_merge,
-        restricted_shards,
-        sequential_moves,
-        draw_known_weights if simple else draw_weights,
-        draw_components,
-        draw_hyperparameters if learned else keep_hyperparameters,
-        assign_shards,
-        finish,
-        record,
+    draw_some = draw_known_weights if simple else draw_weights
+    return Calls(split_merge, sequential_moves, draw_some, draw_parameters, finish, record)
+
+
+def kernel_rows() -> Rows:
+    """The store of a machine that holds all rows, as kernels that Python can call."""
+    return Rows(
+        label_pass,
+        pair_pass,
+        store.read,
+        store.label,
+        store.members,
+        store.assign,
+        store.rename,
+        store.relabel,
+        store.least_slice,
+        store.copy,
+    )
+
+
+def compiled_rows(data: Data, state: State, moves: Moves, work: Workspace) -> Rows:
+    """The same as pointers, compiled for these types."""
+    rows, z, index, place = kernel_rows(), state.z, moves.pair.task, state.size
+    return Rows(
+        pointer(rows.label_pass, "void", data, state, False, work, 0, 0),
+        pointer(rows.pair_pass, "void", data, z, moves.pair, work, 0, 0),
+        pointer(rows.read, "void", data, index, 0, moves.pair.anchors),
+        pointer(rows.label, "int64", z, 0),
+        pointer(rows.members, "int64", z, 0, 0, index, index),
+        pointer(rows.assign, "void", z, index, index, 0, 0, 0),
+        pointer(rows.rename, "void", z, 0, 0),
+        pointer(rows.relabel, "void", z, place),
+        pointer(rows.least_slice, "float64", z, state.log_w, state.key[0], 0, 0),
+        pointer(rows.copy, "void", z, z),
     )
 
 
 def compiled_calls(
-    rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws
-) -> Calls:
-    """The same as pointers, compiled for these types; what a simple model does not need is not compiled."""
-    work, sides, calls = new_workspace(1, state.W.shape[1]), new_sides(1, state.W.shape[1], 1.0), kernel_calls(model)
-    restricted = pointer(calls.restricted, "void", data.X, data.loc, state.z, moves.pair, work, 0, 0)
+    rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws, scratch: Scratch
+) -> tuple[Calls, Rows]:
+    """The pieces of a sweep as pointers, and a store of rows; what a simple model does not need is not compiled."""
+    work, calls = scratch.work, kernel_calls(model)
+    rows = compiled_rows(data, state, moves, work)
     return Calls(
-        pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, restricted),
-        restricted,
-        pointer(calls.row_by_row, "void", rng, data, model, state, moves, sides, 0),
-        pointer(calls.draw_weights, "void", rng, model, state, state.log_w),
-        pointer(calls.draw_components, "int64", rng, model, state, 0, 0, moves.mu_n, moves.Psi_n),
-        pointer(calls.draw_hyperparameters, "int64", rng, model, state, moves.room),
-        pointer(calls.assign, "void", data, state, False, work, 0, 0),
-        pointer(calls.finish, "float64", state, state.report),
-        pointer(calls.record, "boolean", rng, data, model, state, moves, 0.0, draws, 0),
-    )
+        pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
+        pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, rows),
+        pointer(calls.draw_weights, "void", rng, model, state, state.log_w, rows),
+        pointer(calls.draw_parameters, "int64", rng, model, state, moves.scratch),
+        pointer(calls.finish, "float64", state, state.report, rows),
+        pointer(calls.record, "boolean", rng, data, model, state, moves, 0.0, draws, 0, rows),
+    ), rows

@@ -1,0 +1,233 @@
+"""Full covariances in the label pass: quadratic forms, and sufficient statistics. This is where the time goes."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels.families import generic
+from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
+from gibbs_gmm.kernels.simd import (
+    HALF,
+    LANES,
+    add_halves,
+    add_outer,
+    add_rows,
+    subtract_half,
+    subtract_row,
+)
+from gibbs_gmm.kernels.tile import PENDING, TILE, Workspace
+from gibbs_gmm.kernels.types import FloatArray
+
+
+class Components(NamedTuple):
+    """What the label pass needs of each component, in coordinates shifted by ``loc``.
+
+    W (K, D, D) lower triangular with W'W = log2(e) Sigma^-1; c (K, D) = -W mu; log_c (K,) = log2 of weight times
+    normalising constant; centre (K, P) = mu, zero beyond D: the drawn mean, and the point that statistics are taken
+    about.
+    """
+
+    W: FloatArray
+    c: FloatArray
+    log_c: FloatArray
+    centre: FloatArray
+
+
+def block_size(D: int) -> int:
+    """A block has the sums of x - centre (P,), then those of (x - centre)(x - centre)' (P, P), P = D padded to 8, of
+    which the lower triangle of the leading D x D is meaningful."""
+    P = padded(D)
+    return P + P * P
+
+
+def block_of_scatter(S: FloatArray) -> FloatArray:
+    """The block of rows with this scatter matrix S (D, D) about their mean."""
+    D = len(S)
+    P, block = padded(D), np.zeros(block_size(D))
+    block[P:].reshape(P, P)[:D, :D] = S
+    return block
+
+
+def block_of(d: FloatArray) -> FloatArray:
+    """The block of rows d (n, D) from which their mean has been taken."""
+    return block_of_scatter(d.T @ d.copy())  # a product of two arrays: NumPy rounds that of one with itself otherwise
+
+
+def new_components(K: int, D: int) -> Components:
+    """Room for K components."""
+    return Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), zeros(K, padded(D)))
+
+
+@generic.log_weights.of(Components)
+@kernel
+def log_weights(components: Components, K: int, work: Workspace) -> None:
+    """The quadratic form is |W_k x_b + c_k|^2, summed by rows of the lower triangular W_k.
+
+    W is used in 4 x 4 blocks held in registers; every inner loop runs over the observations of the tile. Rows beyond
+    the last multiple of four go one at a time.
+    """
+    W, c = components.W, components.c
+    Xt, lw, top, q, acc = work.Xt, work.lw, work.top, work.q, work.acc
+    D = Xt.shape[0]
+    blocked = D - D % 4
+    for k in range(K):
+        for b in range(TILE):
+            q[b] = 0.0
+        for i in range(0, blocked, 4):
+            c0, c1, c2, c3 = c[k, i], c[k, i + 1], c[k, i + 2], c[k, i + 3]
+            for j in range(0, i, 4):
+                a00, a01, a02, a03 = W[k, i, j], W[k, i, j + 1], W[k, i, j + 2], W[k, i, j + 3]
+                a10, a11, a12, a13 = W[k, i + 1, j], W[k, i + 1, j + 1], W[k, i + 1, j + 2], W[k, i + 1, j + 3]
+                a20, a21, a22, a23 = W[k, i + 2, j], W[k, i + 2, j + 1], W[k, i + 2, j + 2], W[k, i + 2, j + 3]
+                a30, a31, a32, a33 = W[k, i + 3, j], W[k, i + 3, j + 1], W[k, i + 3, j + 2], W[k, i + 3, j + 3]
+                if j == 0:
+                    for b in range(TILE):
+                        x0, x1, x2, x3 = Xt[0, b], Xt[1, b], Xt[2, b], Xt[3, b]
+                        acc[0, b] = c0 + a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
+                        acc[1, b] = c1 + a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
+                        acc[2, b] = c2 + a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
+                        acc[3, b] = c3 + a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
+                else:
+                    for b in range(TILE):
+                        x0, x1, x2, x3 = Xt[j, b], Xt[j + 1, b], Xt[j + 2, b], Xt[j + 3, b]
+                        acc[0, b] += a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
+                        acc[1, b] += a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
+                        acc[2, b] += a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
+                        acc[3, b] += a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
+            d00, d10, d11 = W[k, i, i], W[k, i + 1, i], W[k, i + 1, i + 1]
+            d20, d21, d22 = W[k, i + 2, i], W[k, i + 2, i + 1], W[k, i + 2, i + 2]
+            d30, d31, d32, d33 = W[k, i + 3, i], W[k, i + 3, i + 1], W[k, i + 3, i + 2], W[k, i + 3, i + 3]
+            if i == 0:
+                for b in range(TILE):
+                    x0, x1, x2, x3 = Xt[0, b], Xt[1, b], Xt[2, b], Xt[3, b]
+                    y0 = c0 + d00 * x0
+                    y1 = c1 + d10 * x0 + d11 * x1
+                    y2 = c2 + d20 * x0 + d21 * x1 + d22 * x2
+                    y3 = c3 + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
+                    q[b] = y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
+            else:
+                for b in range(TILE):
+                    x0, x1, x2, x3 = Xt[i, b], Xt[i + 1, b], Xt[i + 2, b], Xt[i + 3, b]
+                    y0 = acc[0, b] + d00 * x0
+                    y1 = acc[1, b] + d10 * x0 + d11 * x1
+                    y2 = acc[2, b] + d20 * x0 + d21 * x1 + d22 * x2
+                    y3 = acc[3, b] + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
+                    q[b] += y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
+        for i in range(blocked, D):
+            c0, a00 = c[k, i], W[k, i, 0]
+            for b in range(TILE):
+                acc[0, b] = c0 + a00 * Xt[0, b]
+            for j in range(1, i + 1):
+                a00 = W[k, i, j]
+                for b in range(TILE):
+                    acc[0, b] += a00 * Xt[j, b]
+            for b in range(TILE):
+                q[b] += acc[0, b] * acc[0, b]
+        log_c = components.log_c[k]
+        if k == 0:
+            for b in range(TILE):
+                value = log_c - 0.5 * q[b]
+                lw[k, b] = value
+                top[b] = value
+        else:
+            for b in range(TILE):
+                value = log_c - 0.5 * q[b]
+                lw[k, b] = value
+                top[b] = value if value > top[b] else top[b]
+
+
+@kernel
+def _fold(D: int, k: int, size: int, pending: FloatArray, block: FloatArray) -> None:
+    """Add the first ``size`` (a multiple of 8) pending rows of component k to its sums and scatter."""
+    P = pending.shape[2]
+    sums = k * block.shape[1]
+    scatter = sums + P
+    for r in range(0, size, LANES):
+        rows = (k * PENDING + r) * P
+        for j in range(0, P, LANES):
+            add_rows(block, sums + j, pending, rows + j, P)
+        for i in range(0, D, 4):
+            for j in range(0, i + 4, LANES):
+                add_outer(block, scatter + i * P + j, pending, rows + i, rows + j, P)
+
+
+@kernel
+def _fold_half(k: int, size: int, pending: FloatArray, block: FloatArray) -> None:
+    """The same for rows packed to four numbers."""
+    P = pending.shape[2]
+    sums = k * block.shape[1]
+    for r in range(0, size, LANES):
+        add_halves(block, sums + P, block, sums, pending, k * PENDING * P + r * HALF)
+
+
+@kernel
+def _accumulate_half(size: int, centre: FloatArray, work: Workspace, statistics: Statistics) -> None:
+    """:func:`accumulate` where D <= 4: rows are packed to four numbers, and two of them share a vector."""
+    rows, label, pending, waiting = work.rows, work.label, work.pending, work.waiting
+    P = rows.shape[1]
+    for b in range(size):
+        k = label[b]
+        place = k * PENDING * P + waiting[np.uint64(k)] * HALF
+        subtract_half(pending, place, rows, b * P, centre, k * P)
+        waiting[np.uint64(k)] += 1
+        if waiting[np.uint64(k)] == PENDING:
+            waiting[k] = 0
+            statistics.n[k] += PENDING
+            _fold_half(k, PENDING, pending, statistics.block)
+
+
+@kernel
+def accumulate_scatter(size: int, centre: FloatArray, work: Workspace, statistics: Statistics) -> None:
+    """Add the tile's first ``size`` rows to counts, sums and scatter of their labels, about ``centre`` (K, P).
+
+    A centred row waits in its component's buffer until enough are there: one load and store of the scatter then serves
+    eight rows, and the branch that a random label makes unpredictable is rare.
+    """
+    rows, label, pending, waiting = work.rows, work.label, work.pending, work.waiting
+    D, P = work.Xt.shape[0], rows.shape[1]
+    if D <= HALF:
+        _accumulate_half(size, centre, work, statistics)
+        return
+    for b in range(size):
+        k = label[b]
+        place = (k * PENDING + waiting[np.uint64(k)]) * P
+        for j in range(0, P, LANES):
+            subtract_row(pending, place + j, rows, b * P + j, centre, k * P + j)
+        waiting[np.uint64(k)] += 1
+        if waiting[np.uint64(k)] == PENDING:
+            waiting[k] = 0
+            statistics.n[k] += PENDING
+            _fold(D, k, PENDING, pending, statistics.block)
+
+
+@kernel
+def flush_scatter(K: int, work: Workspace, statistics: Statistics) -> None:
+    """Add the rows that still wait, filled up with rows of zeros."""
+    pending, waiting, D = work.pending, work.waiting, work.Xt.shape[0]
+    for k in range(K):
+        size = (waiting[k] + LANES - 1) // LANES * LANES
+        width = HALF if D <= HALF else pending.shape[2]
+        own = pending[k].reshape(-1)
+        for i in range(width * waiting[k], width * size):
+            own[i] = 0.0
+        statistics.n[k] += waiting[k]
+        waiting[k] = 0
+        if D <= HALF:
+            _fold_half(k, size, pending, statistics.block)
+        else:
+            _fold(D, k, size, pending, statistics.block)
+
+
+@generic.accumulate.of(Components)
+@kernel
+def accumulate(components: Components, size: int, work: Workspace, statistics: Statistics) -> None:
+    """:func:`accumulate_scatter` about the components' centres."""
+    accumulate_scatter(size, components.centre, work, statistics)
+
+
+@generic.flush.of(Components)
+@kernel
+def flush(components: Components, K: int, work: Workspace, statistics: Statistics) -> None:
+    """:func:`flush_scatter`."""
+    flush_scatter(K, work, statistics)

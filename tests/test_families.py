@@ -1,0 +1,571 @@
+"""Every verb of every family of components, against SciPy and NumPy.
+
+Tests ask a ``Case`` for what a family says on paper; one more family is one more case. Components come out of the
+verbs ``draw`` and ``write``, so that no test knows how a family holds them. RATE is the probability with which a
+statistical test fails although all is well.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import EPS, JIT, assert_p_values, draw_scales, some_niw
+from oracle import NIW, Floats, Ints, draw_niw, log_niw
+from oracle import log_marginal as log_marginal_full
+from scipy import stats
+
+import gibbs_gmm as gg
+from gibbs_gmm.kernels.families import DIAGONAL, FULL, SPHERICAL, generic
+from gibbs_gmm.kernels.families.generic import Family, Statistics, padded
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, load_tile, new_workspace
+
+RATE = 1e-4
+REPLICATES = 3000 if JIT else 40
+DIMENSIONS = [1, 2, 3, 5, 8, 18]
+A_0, H, KAPPA_SHAPE = 2.6, 1.7, 1.4
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A family in D columns with values known to within ``noise`` (D,), r^2 / 12, on paper.
+
+    Priors are some_niw(D), or have its means, its kappa_0 and A_0, and the diagonal of its scale or the first entry.
+    Covariances are as the family writes them; Sigma is (D, D).
+    """
+
+    name: str
+    D: int
+    noise: Floats
+
+    @property
+    def niw(self) -> NIW:
+        return some_niw(self.D, self.D + 3.0)._replace(noise=self.noise)
+
+    @property
+    def family(self) -> Family:
+        return {"full": FULL, "diag": DIAGONAL, "spherical": SPHERICAL}[self.name]
+
+    @property
+    def scale(self) -> Any:
+        """Psi_0 (D, D), b_0 (D,) or a number."""
+        Psi_0 = self.niw.Psi_0
+        return {"full": Psi_0, "diag": np.diagonal(Psi_0).copy(), "spherical": float(Psi_0[-1, -1])}[self.name]
+
+    def package(self, scale: Any = None, kappa_0: float = some_niw(1).kappa_0, learned: bool = False) -> Any:
+        """The package's prior, with this scale or its own."""
+        mu_0, width = self.niw.mu_0, np.sqrt(12.0 * self.noise)
+        scale = self.scale if scale is None else scale
+        kappa_shape = KAPPA_SHAPE if learned else None
+        if self.name == "full":
+            df = self.D + 2.5 if learned else None
+            return gg.NormalInverseWishart(
+                mu_0, kappa_0, self.niw.nu_0, scale, Psi_0_df=df, kappa_0_shape=kappa_shape, resolution=width
+            )
+        h = H if learned else None
+        return gg.NormalInverseGamma(
+            mu_0, kappa_0, A_0, scale, b_0_shape=h, kappa_0_shape=kappa_shape, resolution=width
+        )
+
+    def kernel(self, *arguments: Any) -> Any:
+        """The kernels' prior, in coordinates that are not shifted."""
+        prior = self.package(*arguments)
+        return prior.as_kernel(np.zeros(self.D))
+
+    def hyper(self) -> Any:
+        """The kernels' laws of the hyperparameters."""
+        return self.package(learned=True).hyper_as_kernel()
+
+    def covariances(self, K: int) -> Floats:
+        """Room for those of K components."""
+        return np.zeros((K, self.D, self.D)[: {"full": 3, "diag": 2, "spherical": 1}[self.name]])
+
+    def Sigma(self, covariance: Floats) -> Floats:
+        """(D, D)."""
+        return covariance if self.name == "full" else covariance * np.eye(self.D)
+
+    def draw_scale(self, rng: np.random.Generator) -> Any:
+        """A learned scale from its law."""
+        if self.name == "full":
+            return draw_scales(rng, 1, self.scale, self.D + 2.5)[0]
+        return self.scale * rng.gamma(H, 1.0 / H, np.shape(self.scale))
+
+    def draw(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """(mu, covariance) from the prior."""
+        if self.name == "full":
+            return draw_niw(rng, self.niw)
+        variance = np.asarray(self.scale) / rng.gamma(A_0, size=np.shape(self.scale))
+        return rng.normal(self.niw.mu_0, np.sqrt(variance / self.niw.kappa_0)), variance
+
+    def log_prior(self, mu: Floats, covariance: Floats, scale: Any = None, kappa_0: float | None = None) -> float:
+        """log density of a component, with respect to mu and covariance."""
+        niw = self.niw
+        scale, kappa_0 = self.scale if scale is None else scale, niw.kappa_0 if kappa_0 is None else kappa_0
+        if self.name == "full":
+            return log_niw(mu, covariance, niw._replace(Psi_0=scale, kappa_0=kappa_0))
+        log_p = stats.invgamma.logpdf(covariance, A_0, scale=scale).sum()
+        return float(log_p + stats.norm.logpdf(mu, niw.mu_0, np.sqrt(covariance / kappa_0)).sum())
+
+    def log_marginal(self, X: Floats) -> float:
+        """log density of the rows of one cluster, each averaged over its cell.
+
+        Given the variance a column is N(mu_0, sigma^2 (I + 11' / kappa_0)), so it is t of 2 a_0 degrees of freedom, and
+        all columns of a spherical component together are. With c = n noise / 2, exp(-c / sigma^2) InverseGamma(a_0,
+        b_0) is (b_0 / (b_0 + c))^a_0 InverseGamma(a_0, b_0 + c).
+        """
+        if self.name == "full":
+            return log_marginal_full(X, self.niw)
+        n, D = X.shape
+        shape = np.eye(n) + 1.0 / self.niw.kappa_0
+        cells = 0.5 * n * self.noise
+        if self.name == "spherical":
+            b = self.scale + cells.sum()
+            law = stats.multivariate_t(np.tile(self.niw.mu_0, n), b / A_0 * np.kron(shape, np.eye(D)), df=2.0 * A_0)
+            return float(A_0 * np.log(self.scale / b) + law.logpdf(X.ravel()))
+        total = 0.0
+        for d in range(D):
+            b = self.scale[d] + cells[d]
+            law = stats.multivariate_t(np.full(n, self.niw.mu_0[d]), b / A_0 * shape, df=2.0 * A_0)
+            total += A_0 * np.log(self.scale[d] / b) + law.logpdf(X[:, d])
+        return float(total)
+
+    def meaningful(self) -> Any:
+        """Which entries of a block mean anything."""
+        P, D = padded(self.D), self.D
+        block = np.zeros(self.family.block(D), bool)
+        block[:D] = True
+        if self.name == "full":
+            block[P:].reshape(P, P)[:D, :D] = np.tri(D, dtype=bool)
+        else:
+            block[P : P + D] = True
+        return block
+
+
+class Kernels:
+    """A family's tuples with room for K components."""
+
+    def __init__(self, case: Case, K: int) -> None:
+        self.case, self.K, self.D, family = case, K, case.D, case.family
+        self.prior = case.kernel()
+        self.components, self.parameters = family.components(K, self.D), family.parameters(K, self.D)
+        self.scratch, self.statistics = family.scratch(self.D), family.statistics(K, self.D)
+
+    def collect(self, X: Floats, z: Ints, centre: Floats) -> None:
+        """The statistics of rows with these labels, about these centres (K, D)."""
+        work = new_workspace(self.K, self.D)
+        self.components.centre[:, : self.D] = centre
+        for start in range(0, len(X), TILE):
+            size = min(TILE, len(X) - start)
+            load_tile(X, np.zeros(self.D), start, size, work.Xt, work.rows)
+            work.label[:size] = z[start : start + size]
+            generic.accumulate(self.components, size, work, self.statistics)
+        generic.flush(self.components, self.K, work, self.statistics)
+
+    def draw(self, rng: np.random.Generator, k: int, n: float) -> None:
+        """Component k given its n rows."""
+        centre = self.components.centre
+        assert generic.draw(self.prior, rng, n, self.statistics, k, centre, self.parameters, k, self.scratch) == 0
+
+    def prepare(self, k: int, log_weight: float = 0.0) -> None:
+        """Component k for the label pass."""
+        log_density = generic.prepare(self.prior, self.parameters, k, self.components, k)
+        self.components.log_c[k] = LOG2_E * (log_weight + log_density)
+
+    def write(self, rng: np.random.Generator, k: int, n: float = 0.0) -> tuple[Floats, Floats]:
+        """(mu, covariance) of component k."""
+        means, covariances = np.zeros((self.K, self.D)), self.case.covariances(self.K)
+        generic.write(
+            self.prior, rng, n, self.statistics, k, self.parameters, self.components, np.zeros(self.D), self.scratch,
+            means, covariances,
+        )  # fmt: skip
+        return means[k], covariances[k]
+
+    def log_weights(self, X: Floats) -> Floats:
+        """(K, N) of at most a tile of rows, checked for their largest."""
+        work = new_workspace(self.K, self.D)
+        load_tile(X, np.zeros(self.D), 0, len(X), work.Xt, work.rows)
+        generic.log_weights(self.components, self.K, work)
+        np.testing.assert_array_equal(work.top, work.lw.max(0))
+        return work.lw[:, : len(X)].copy()
+
+
+def some_case(name: str, D: int, resolved: bool = True) -> Case:
+    return Case(name, D, np.zeros(D) if resolved else np.linspace(0.4, 1.0, D))
+
+
+def drawn(case: Case, K: int, seed: int = 1) -> tuple[Kernels, Floats, list[Floats]]:
+    """K components from the prior, prepared with weights 1, 2, .., and their means (K, D) and covariances."""
+    rng, own = np.random.default_rng([seed, case.D]), Kernels(case, K)
+    for k in range(K):
+        own.draw(rng, k, 0.0)
+        own.prepare(k, np.log(k + 1.0))
+    means, covariances = zip(*(own.write(rng, k) for k in range(K)), strict=True)
+    return own, np.array(means), list(covariances)
+
+
+every_family = pytest.mark.parametrize("name", ["full", "diag", "spherical"])
+every_size = pytest.mark.parametrize("D", DIMENSIONS)
+
+
+# --- Of components ---
+
+
+@every_family
+@every_size
+@pytest.mark.parametrize("resolved", [True, False])
+def test_log_weights(name: str, D: int, resolved: bool) -> None:
+    case = some_case(name, D, resolved)
+    own, mu, covariances = drawn(case, 3)
+    X = np.random.default_rng(D).normal(0.0, 2.0, (90, D))
+    lw = own.log_weights(X)
+    for k in range(3):
+        Sigma = case.Sigma(covariances[k])
+        exponent = 0.5 * case.noise @ np.diagonal(np.linalg.inv(Sigma))
+        log_p = stats.multivariate_normal(mu[k], Sigma).logpdf(X) - exponent + np.log(k + 1.0)
+        # Sigma is an inverse and is inverted again by SciPy, with its condition number as the error of each
+        size = 10 * D * EPS * np.linalg.cond(Sigma) * (D * 10 + np.abs(log_p))
+        assert (np.abs(lw[k] / LOG2_E - log_p) <= size).all()
+
+
+@every_family
+@every_size
+def test_statistics_are_those_of_the_rows_about_the_centres(name: str, D: int) -> None:
+    case, N, K = some_case(name, D), 500, 3
+    rng = np.random.default_rng(D)
+    X, z, centre = rng.normal(1.0, 1.0, (N, D)), rng.integers(0, K, N), rng.normal(size=(K, D))
+    z[:200] = 1
+    own = Kernels(case, K)
+    own.collect(X, z, centre)
+    for k in range(K):
+        d = X[z == k] - centre[k]
+        block = case.family.block_of(d)
+        block[:D] = d.sum(0)
+        assert own.statistics.n[k] == len(d)
+        error = 2 * N * EPS * (1.0 + np.abs(d).max()) ** 2 * len(d)
+        assert (np.abs(own.statistics.block[k] - block)[case.meaningful()] <= error).all()
+
+
+@every_family
+@every_size
+def test_log_odds_are_differences_of_log_weights(name: str, D: int) -> None:
+    own, _, _ = drawn(some_case(name, D), 2)
+    X = np.random.default_rng(D).normal(0.0, 2.0, (20, D))
+    lw = own.log_weights(X)
+    odds = [generic.log_odds(own.components, np.pad(x, (0, padded(D) - D))) for x in X]
+    np.testing.assert_allclose(odds, lw[0] - lw[1], rtol=0.0, atol=100 * D * EPS * np.abs(lw).max())
+
+
+@every_family
+@every_size
+def test_balls_divide_the_rows_by_the_nearer_one(name: str, D: int) -> None:
+    own, rng = Kernels(some_case(name, D), 2), np.random.default_rng(D)
+    X, points, scale = rng.normal(size=(100, D)), rng.normal(size=(2, padded(D))), rng.uniform(0.5, 2.0, D)
+    for k in range(2):
+        generic.ball(own.components, k, points[k], scale)
+    lw = own.log_weights(X)
+    distance = np.square((X[:, None] - points[:, :D]) / scale).sum(2)
+    np.testing.assert_array_equal(lw[1] > lw[0], distance[:, 1] < distance[:, 0])
+    np.testing.assert_array_equal(own.components.centre[:, :D], points[:, :D])
+
+
+@every_family
+@every_size
+def test_components_change_places_and_are_remembered(name: str, D: int) -> None:
+    own, mu, covariances = drawn(some_case(name, D), 3)
+    X = np.random.default_rng(D).normal(0.0, 2.0, (20, D))
+    before, library = own.log_weights(X), own.case.family.components(2, D)
+    generic.keep(own.components, 2, library, 1)
+    generic.swap(own.components, own.parameters, 0, 2)
+    np.testing.assert_array_equal(own.log_weights(X), before[::-1])
+    np.testing.assert_array_equal(own.components.centre[::-1, :D], mu)
+    for k in range(3):
+        np.testing.assert_array_equal(own.write(np.random.default_rng(0), k)[1], covariances[2 - k])
+    generic.recall(own.prior, library, 1, own.components, 1)
+    np.testing.assert_array_equal(own.log_weights(X)[1], before[2])
+    np.testing.assert_array_equal(own.components.centre[1, :D], mu[2])
+
+
+# --- Conjugate updates ---
+
+
+@every_family
+@every_size
+@pytest.mark.parametrize("resolved", [True, False])
+def test_log_marginal(name: str, D: int, resolved: bool) -> None:
+    case, rng = some_case(name, D, resolved), np.random.default_rng(D)
+    own, X = Kernels(case, 3), rng.normal(0.5, 1.5, (12, D))
+    own.collect(X, np.repeat([1, 2], [11, 1]), rng.normal(size=(3, D)))
+    for k, rows in ((1, X[:11]), (2, X[11:])):
+        centre = own.components.centre[k]
+        found = generic.log_marginal(own.prior, float(len(rows)), own.statistics, k, centre, own.scratch)
+        np.testing.assert_allclose(found, case.log_marginal(rows), rtol=1e4 * EPS, atol=1e4 * D * EPS)
+    nothing = generic.log_marginal(own.prior, 0.0, own.statistics, 0, own.components.centre[0], own.scratch)
+    assert abs(nothing) <= 100 * D * EPS
+
+
+def characteristics(case: Case, mu: Floats, covariance: Floats, X: Floats) -> dict[str, float]:
+    """Of a component and rows; of no rows, of the component alone."""
+    Sigma = case.Sigma(covariance)
+    result = {
+        "mu": mu[-1],
+        "first": Sigma[0, 0],
+        "log det": float(np.linalg.slogdet(Sigma)[1]),
+        "distance": float((mu - case.niw.mu_0) @ np.linalg.solve(Sigma, mu - case.niw.mu_0)),
+    }
+    if len(X) > 0:
+        result["mu less mean"] = (X.mean(0) - mu)[0]
+        result["scatter"] = float(np.trace(np.linalg.solve(Sigma, np.cov(X.T, bias=True).reshape(case.D, case.D))))
+    return result
+
+
+def assert_same_law(after: list[dict[str, float]], fresh: list[dict[str, float]], tests: int) -> None:
+    p = {
+        key: float(stats.ks_2samp([s[key] for s in after], [s[key] for s in fresh], method="asymp").pvalue)
+        for key in fresh[0]
+    }
+    assert_p_values(p, RATE / tests)
+
+
+def fresh_pairs(case: Case, rng: np.random.Generator, n: int) -> list[tuple[Floats, Floats, Floats]]:
+    """(mu, covariance) from the prior and n rows given it, of values known to the case's resolution."""
+    pairs = [case.draw(rng) for _ in range(2 * REPLICATES)]
+    return [
+        (mu, C, rng.multivariate_normal(mu, case.Sigma(C) + np.diag(case.noise), n, method="cholesky"))
+        for mu, C in pairs
+    ]
+
+
+@every_family
+@pytest.mark.parametrize(("D", "n"), [(1, 0), (1, 5), (3, 0), (3, 4)])
+def test_a_draw_leaves_the_joint_law_of_component_and_rows_invariant(name: str, D: int, n: int) -> None:
+    case, rng = some_case(name, D), np.random.default_rng([7, D, n])
+    fresh = fresh_pairs(case, rng, n)
+    own, after = Kernels(case, 2), []
+    for mu, _, X in fresh[:REPLICATES]:
+        generic.clear(own.statistics, 2)
+        own.collect(X, np.ones(n, int), np.array([mu, mu - 0.5]))
+        own.draw(rng, 1, float(n))
+        after.append(characteristics(case, *own.write(rng, 1), X))
+    assert_same_law(after, [characteristics(case, *pair) for pair in fresh[REPLICATES:]], 12)
+
+
+@every_family
+def test_a_draw_without_rows_is_from_the_prior_whatever_the_block_holds(name: str) -> None:
+    own = Kernels(some_case(name, 2), 1)
+    own.draw(np.random.default_rng(1), 0, 0.0)
+    first = own.write(np.random.default_rng(0), 0)
+    own.statistics.block[:] = np.nan
+    own.draw(np.random.default_rng(1), 0, 0.0)
+    for a, b in zip(first, own.write(np.random.default_rng(0), 0), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_family
+@every_size
+def test_log_prior(name: str, D: int) -> None:
+    case = some_case(name, D)
+    own, mu, covariances = drawn(case, 3)
+    for count in (0, 1, 3):
+        found = generic.log_prior(own.prior, own.parameters, own.components.centre, count)
+        truth = sum(case.log_prior(mu[k], covariances[k]) for k in range(count))
+        error = EPS * sum(100.0 * D**2 * np.linalg.cond(case.Sigma(C)) for C in covariances)
+        np.testing.assert_allclose(found, truth, rtol=error, atol=error)
+
+
+@every_family
+@every_size
+def test_merged_statistics_are_those_of_all_rows(name: str, D: int) -> None:
+    case, rng = some_case(name, D), np.random.default_rng(D)
+    own, X = Kernels(case, 3), rng.normal(size=(40, D)) + 1e6 * (np.arange(40) < 15)[:, None]
+    own.collect(X, np.where(np.arange(40) < 15, 2, 0), np.array([X[20], X[0], X[0]]) + 1.0)
+    union, centre = case.family.statistics(1, D), np.zeros(padded(D))
+    generic.merge(own.prior, own.statistics, 2, 0, own.components.centre, union, centre)
+    assert union.n[0] == 40
+    np.testing.assert_allclose(centre[:D], X.mean(0), rtol=10 * EPS)
+    block = case.family.block_of(X - X.mean(0))
+    used = case.meaningful()
+    np.testing.assert_allclose(union.block[0][used], block[used], rtol=1e-9)
+
+    # the scatter of two clusters far apart is not lost in the distance of their origins
+    away = X - 1e6 * (np.arange(40) < 15)[:, None]
+    own.collect(away, np.full(40, 1), np.zeros((3, D)))
+    generic.merge(own.prior, own.statistics, 1, 0, own.components.centre, union, centre)
+    assert np.isfinite(union.block[0][used]).all()
+
+
+@every_family
+@every_size
+def test_rows_are_added_to_a_block_about_their_mean(name: str, D: int) -> None:
+    case = some_case(name, D)
+    d = np.random.default_rng(D).normal(size=(9, D))
+    d -= d.mean(0)
+    block = np.zeros(case.family.block(D))
+    for row in d:
+        generic.add_row(case.kernel(), block, np.pad(row, (0, padded(D) - D)))
+    used = case.meaningful()
+    np.testing.assert_allclose(block[used], case.family.block_of(d)[used], rtol=20 * EPS, atol=20 * EPS)
+
+
+# --- Hyperparameters ---
+
+
+@every_family
+@pytest.mark.parametrize("D", [1, 3])
+def test_a_draw_of_the_hyperparameters_leaves_their_law_invariant(name: str, D: int) -> None:
+    case, rng, t = some_case(name, D), np.random.default_rng([9, D]), 3
+    most, hyper = case.niw.kappa_0, case.hyper()
+
+    def draw() -> tuple[Any, float]:
+        return case.draw_scale(rng), most * rng.random() ** (1.0 / KAPPA_SHAPE)
+
+    def values(scale: Any, kappa_0: float) -> dict[str, float]:
+        flat = np.ravel(scale)
+        return {"kappa_0": kappa_0, "first": flat[0], "last": flat[-1], "sum": flat.sum()}
+
+    own, after = Kernels(case, t), []
+    for _ in range(REPLICATES):
+        scale, kappa_0 = draw()
+        own.prior = case.kernel(scale, kappa_0)
+        for k in range(t):
+            own.draw(rng, k, 0.0)
+        centre = own.components.centre
+        assert generic.draw_hyper(own.prior, rng, hyper, t, own.parameters, centre, own.scratch) == 0
+        kappa, written = np.zeros(1), np.zeros((1, *np.shape(scale)))
+        generic.write_shared(own.prior, case.covariances(t), kappa, written, 0)
+        after.append(values(written[0], kappa[0]))
+    assert_same_law(after, [values(*draw()) for _ in range(3 * REPLICATES)], 6)
+
+    mu, covariance = own.write(rng, 1)
+    own.parameters = case.family.parameters(t, D)  # the prior knows the constant of its new hyperparameters
+    own.draw(rng, 0, 0.0)
+    mu, covariance = own.write(rng, 0)
+    found = generic.log_prior(own.prior, own.parameters, own.components.centre, 1)
+    np.testing.assert_allclose(found, case.log_prior(mu, covariance, written[0], kappa[0]), rtol=1e-9, atol=1e-9)
+
+
+@every_family
+def test_fixed_hyperparameters_stay(name: str) -> None:
+    case = some_case(name, 2)
+    own, _, _ = drawn(case, 2)
+    hyper = case.package().hyper_as_kernel()
+    rng = np.random.default_rng(1)
+    centre = own.components.centre
+    assert generic.draw_hyper(own.prior, rng, hyper, 2, own.parameters, centre, own.scratch) == 0
+    for a, b in zip(own.prior, case.kernel(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert rng.random() == np.random.default_rng(1).random()
+
+
+@every_family
+def test_nothing_is_shared_but_hyperparameters(name: str) -> None:
+    own, _, _ = drawn(some_case(name, 2), 2)
+    rng = np.random.default_rng(1)
+    status = generic.draw_shared(own.prior, rng, own.statistics, 2, own.components.centre, own.scratch)
+    assert status == 0
+    assert rng.random() == np.random.default_rng(1).random()
+
+
+# --- A trace ---
+
+
+@every_family
+def test_an_unused_slot_is_erased(name: str) -> None:
+    case = some_case(name, 2)
+    covariances = case.covariances(3)
+    generic.erase(case.kernel(), covariances, 1)
+    assert np.isnan(covariances[1]).all()
+    assert (covariances[[0, 2]] == 0.0).all()
+
+
+@every_family
+def test_a_scale_that_is_not_learned_has_no_room(name: str) -> None:
+    case = some_case(name, 2)
+    kappa, scale = np.zeros(3), np.zeros({"full": (3, 0, 0), "diag": (3, 0), "spherical": (0,)}[name])
+    generic.write_shared(case.kernel(), case.covariances(1), kappa, scale, 2)
+    np.testing.assert_array_equal(kappa, [0.0, 0.0, case.niw.kappa_0])
+
+
+@every_family
+@pytest.mark.parametrize(("D", "n"), [(1, 3), (1, 8), (3, 5), (3, 12)])
+def test_components_before_rounding_are_written(name: str, D: int, n: int) -> None:
+    case, rng = some_case(name, D, resolved=False), np.random.default_rng([2, D, n])
+    fresh = fresh_pairs(case, rng, n)
+    own, after = Kernels(case, 1), []
+    for _ in range(REPLICATES):
+        own.draw(rng, 0, 0.0)
+        mu, C = own.write(rng, 0)
+        X = rng.multivariate_normal(mu, case.Sigma(C) + np.diag(case.noise), n, method="cholesky")
+        generic.clear(own.statistics, 1)
+        own.collect(X, np.zeros(n, int), mu[None])
+        after.append(characteristics(case, *own.write(rng, 0, float(n)), X))
+    assert_same_law(after, [characteristics(case, *pair) for pair in fresh], 12)
+
+
+# --- Row by row ---
+
+
+@every_family
+@every_size
+@pytest.mark.parametrize("resolved", [True, False])
+def test_clusters_that_grow_row_by_row(name: str, D: int, resolved: bool) -> None:
+    case = some_case(name, D, resolved)
+    exact, prior, scratch = some_case(name, D), case.kernel(), case.family.scratch(D)
+    X, n = np.random.default_rng(D).normal(0.5, 1.5, (10, D)), [0, 0]
+    side = case.family.side(prior, len(X))
+    for k in range(2):
+        generic.begin(prior, side, k)
+    for i, x in enumerate(X):
+        k = int(i % 3 == 0)
+        rows = [X[[j for j in range(i) if int(j % 3 == 0) == own]] for own in range(2)]
+        found, truth = [], []
+        for own in (0, 1):
+            found.append(generic.log_predictive(prior, side, own, float(n[own]), x))
+            both = np.concatenate([rows[own], x[None]])
+            truth.append(exact.log_marginal(both) - (exact.log_marginal(rows[own]) if n[own] else 0.0))
+        np.testing.assert_allclose(found[0] - found[1], truth[0] - truth[1], rtol=1e-9, atol=1e-10 * D)
+        generic.log_predictive(prior, side, k, float(n[k]), x)
+        generic.grow(prior, side, k, float(n[k]), x)
+        n[k] += 1
+    for k in range(2):
+        own_rows = X[[i for i in range(len(X)) if int(i % 3 == 0) == k]]
+        found_m = generic.log_marginal_side(prior, side, k, float(n[k]), scratch)
+        np.testing.assert_allclose(found_m, case.log_marginal(own_rows), rtol=1e-11)
+
+
+# --- One column ---
+
+
+@pytest.mark.parametrize(("one", "other"), [("full", "diag"), ("diag", "spherical")])
+def test_in_one_column_families_are_the_same_draw_for_draw(one: str, other: str) -> None:
+    rng = np.random.default_rng(3)
+    X = np.round(np.concatenate([rng.normal(-3.0, 1.0, 40), rng.normal(2.0, 0.5, 60)]), 1)[:, None]
+    z = np.repeat([0, 1], [40, 60])
+    traces = []
+    for name in (one, other):
+        case = some_case(name, 1)
+        prior = gg.NormalInverseWishart.from_data(X) if name == "full" else gg.NormalInverseGamma.from_data(X, name)
+        own, hyper, own_rng = Kernels(case, 3), prior.hyper_as_kernel(), np.random.default_rng(5)
+        own.prior = prior.as_kernel(np.zeros(1))
+        trace = []
+        for _ in range(20):
+            generic.clear(own.statistics, 3)
+            own.collect(X, z, own.components.centre[:, :1].copy())
+            for k, n in enumerate((40.0, 60.0)):
+                trace += [generic.log_marginal(own.prior, n, own.statistics, k, own.components.centre[k], own.scratch)]
+                trace += [float(v.item()) for v in own.write(own_rng, k, n)] if len(trace) > 2 else []
+            for k, n in enumerate((40.0, 60.0, 0.0)):
+                generic.clear(own.statistics, 3)
+                own.collect(X, z, own.components.centre[:, :1].copy())
+                own.draw(own_rng, k, n)
+            args = own.prior, own_rng, hyper, 2, own.parameters, own.components.centre, own.scratch
+            assert generic.draw_hyper(*args) == 0
+            for k in range(3):
+                own.prepare(k)
+            trace += [*own.log_weights(X).ravel(), own.prior.scalars[0]]
+            trace += [generic.log_prior(own.prior, own.parameters, own.components.centre, 3)]
+        traces.append(trace)
+    np.testing.assert_allclose(traces[0], traces[1], rtol=1e-9, atol=1e-9)
+
+
+def test_statistics_is_one_type() -> None:
+    assert all(type(family.statistics(2, 3)) is Statistics for family in (FULL, DIAGONAL, SPHERICAL))
