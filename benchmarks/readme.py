@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import common, scaling
+from benchmarks import common, examples, scaling
 from benchmarks.common import Figure
 from benchmarks.peers import tables as peers
 from benchmarks.quality import tables as quality
@@ -68,6 +68,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "partitions": lambda: figures("partitions"),
     "predict": lambda: figures("predict"),
     "scaling": curves,
+    "speed": lambda: _peers(peers.shortest),
+    "example": lambda: f"```text\n{examples.shown('readme')}```",
     "peers": lambda: _peers(peers.overview),
     "peers, cost": lambda: _peers(peers.costs),
     "peers, figures": lambda: _peers(peers.figures_table),

@@ -6,7 +6,12 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,9 +89,26 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("importlib.metadata").version("gibbs-gmm")
     if name not in _HOME:
         raise AttributeError(f"module 'gibbs_gmm' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"gibbs_gmm.{_HOME[name]}"), name)
+    with _whole():
+        value = getattr(importlib.import_module(f"gibbs_gmm.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    """Let Ctrl-C wait until an import has ended: numba, imported by half, cannot be imported again in the process."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+        yield
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+    if caught and callable(before):
+        before(*caught[0])
 
 
 def __dir__() -> list[str]:

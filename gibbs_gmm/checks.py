@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
 import numbers
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +16,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 _CHUNK = 1 << 16
 LARGEST, SMALLEST = 1e140, 1e-140
+_LONGEST_SHOWN = 40  # characters of a value in an error
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
@@ -85,8 +88,12 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
     names; one-dimensional input is one column. The result is a read-only view, whatever X is: code would be compiled a
     second time for the other kind.
     """
+    _refuse_what_is_no_array(X, name)
     names = column_names(X, name)
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    # polars makes numbers of dates and booleans: columns are looked at one by one
+    frame = names is not None and hasattr(X, "__getitem__")
+    mixed = frame and any(np.asarray(X[label]).dtype.kind not in "iuf" for label in X.columns)
+    array = _from_frame(X, X.columns, name) if mixed else X if isinstance(X, np.ndarray) else np.asarray(X)
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
     if array.dtype.kind not in "iuf":
@@ -152,21 +159,100 @@ def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new") -> AnyArray:
     return array
 
 
+def _refuse_what_is_no_array(X: Any, name: str) -> None:
+    """Sparse matrices and frames that hold no data yet: what they are, and the call that makes an array of them."""
+    kind = type(X)
+    library = kind.__module__.split(".")[0]
+    if library == "scipy" and callable(getattr(X, "toarray", None)):
+        raise TypeError(f"{name} must be dense, got a sparse {kind.__name__}: pass {name}.toarray()")
+    if library == "polars" and kind.__name__ == "LazyFrame":
+        raise TypeError(f"{name} must hold its data, got a polars LazyFrame: pass {name}.collect()")
+    if kind.__module__.startswith("dask.") and hasattr(X, "columns"):
+        raise TypeError(f"{name} must be an array, got a dask {kind.__name__}: pass {name}.to_dask_array(lengths=True)")
+
+
+def _from_frame(X: Any, labels: Iterable[Any], name: str) -> AnyArray:
+    """A data frame, some column of which is no plain number, as float64; or an error that names the column."""
+    arrays = []
+    for label in labels:
+        column, what = np.asarray(X[label]), f"{name} column {str(label)!r}"
+        if column.dtype.kind == "O":
+            column = _numbers(column, what)
+        elif column.dtype.kind not in "iuf":
+            raise TypeError(_what_it_holds(column, what))
+        arrays.append(column.astype(np.float64))
+    return np.column_stack(arrays)
+
+
 def _from_objects(array: AnyArray, name: str) -> AnyArray:
-    """Objects (a data frame with columns of several types gives them) as float64, if all are numbers."""
-    kinds = {type(value) for value in array.flat}
-    if any(issubclass(kind, (bool, np.bool_)) for kind in kinds):
-        raise TypeError(
-            f"{name} must hold real numbers of shape (N, D), got booleans; convert them to 0 and 1 if meant"
-        )
-    try:
-        if any(issubclass(kind, (str, bytes)) for kind in kinds):
-            raise TypeError
-        return array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"{name} must hold real numbers of shape (N, D), got objects that are not numbers (text, ragged rows?)"
-        ) from None
+    """Objects as float64, if all are numbers; None and NA are missing values."""
+    if array.ndim == 2:
+        columns = [_numbers(column, f"{name} column {f'x{d}'!r}") for d, column in enumerate(array.T)]
+        return np.column_stack(columns)
+    return _numbers(array, name)
+
+
+def _numbers(values: AnyArray, what: str) -> AnyArray:
+    """One column of objects as float64; ``what`` names it in an error."""
+    result = np.empty(values.shape)
+    for row, value in enumerate(values.flat):
+        if value is None or type(value).__name__ in ("NAType", "NaTType"):
+            result.flat[row] = math.nan
+            continue
+        try:
+            if isinstance(value, (str, bytes, bool, np.bool_, complex, np.datetime64)):
+                raise TypeError
+            result.flat[row] = float(value)
+        except (TypeError, ValueError):
+            shown = repr(value) if len(repr(value)) <= _LONGEST_SHOWN else type(value).__name__
+            raise TypeError(f"{_what_it_holds(np.asarray([value]), what)}; row {row} is {shown}") from None
+    return result
+
+
+def _what_it_holds(values: AnyArray, what: str) -> str:
+    """That a column holds no real numbers but text, dates or booleans, and what to do."""
+    kind, one = values.dtype.kind, values.ravel()[0] if values.size else None
+    if kind in "USTO" and isinstance(one, (str, bytes)):
+        return f"{what} must hold real numbers, got text: leave it out, or make numbers of it"
+    if kind == "b" or isinstance(one, (bool, np.bool_)):
+        return f"{what} must hold real numbers, got booleans; convert them to 0 and 1 if meant"
+    if kind in "mM" or type(one).__module__ == "datetime":
+        return f"{what} must hold real numbers, got dates or times: leave it out, or count days from one of them"
+    return f"{what} must hold real numbers, got objects that are not numbers (ragged rows?)"
+
+
+def refuse_unknown(function: str, unknown: dict[str, Any], known: Sequence[str]) -> None:
+    """Refuse keyword arguments that a function does not have, and say which was meant."""
+    if not unknown:
+        return
+    parts = []
+    for word in unknown:
+        meant = _ALSO_CALLED.get(word.lower())
+        if meant not in known:
+            meant = next(iter(difflib.get_close_matches(word, known, 1)), None)
+        parts.append(f"{word!r}" + (f" (did you mean {meant}?)" if meant else ""))
+    raise TypeError(f"{function}() has no argument {', '.join(parts)}; its arguments are {', '.join(known)}")
+
+
+def arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD)
+
+
+_ALSO_CALLED = {
+    **dict.fromkeys(("seed", "random_state", "random_seed", "key", "generator"), "rng"),
+    **dict.fromkeys(("k", "n", "n_clusters", "clusters", "components", "max_components"), "n_components"),
+    **dict.fromkeys(("n_iter", "iter", "iterations", "max_iter", "samples", "n_samples", "n_draws"), "draws"),
+    **dict.fromkeys(("burn", "burnin", "burn_in", "tune", "n_burn", "warm_up", "n_warmup"), "warmup"),
+    **dict.fromkeys(("thinning", "thin_by"), "thin"),
+    **dict.fromkeys(("n_chains", "nchains"), "chains"),
+    **dict.fromkeys(("n_jobs", "cores", "n_threads", "workers", "num_threads"), "threads"),
+    **dict.fromkeys(("verbose", "progressbar", "progress_bar", "show_progress"), "progress"),
+    **dict.fromkeys(("data", "x"), "X"),
+    **dict.fromkeys(("priors", "prior_params"), "prior"),
+    **dict.fromkeys(("alpha", "weight_concentration_prior"), "concentration"),
+}
 
 
 class NotFinite:

@@ -39,6 +39,14 @@ class Comparison:
         What a reader must know before using the numbers; empty when nothing is wrong.
     evidences : dict
         The :class:`gibbs_gmm.Evidence` of each family.
+
+    Examples
+    --------
+    Of the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> comparison = gg.compare(X, [1, 2], ("full", "spherical"), draws=1000, warmup=500, rng=1, progress=False)
+    >>> comparison.best
+    ('spherical', 2)
     """
 
     n_components: IntArray

@@ -55,8 +55,8 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     weights_, means_, covariances_ : (K,), (K, n_features), and scikit-learn's shape for the covariance type, float64
         The covariances of "full" components are (K, n_features, n_features), "tied" (n_features, n_features), "diag"
         (K, n_features), "spherical" (K,). Posterior means of the K = n_components_ components, by decreasing weight.
-        Of an unknown number, from the draws that have K; what components without rows hold is then missing from the
-        sum of the weights.
+        Of an unknown number, from the draws that have K; the sum of the weights then lacks that of the unoccupied
+        components.
     precisions_ : float64, of the shape of ``covariances_``
         Their inverses.
     converged_ : bool

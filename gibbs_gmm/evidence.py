@@ -66,6 +66,16 @@ class Evidence:
     settings : dict
         n_observations, prior, concentration, draws, warmup, chains, seed (entropy of the SeedSequence), and
         round_trips: how often the chains went from one cluster to many and back.
+
+    Examples
+    --------
+    Of the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> evidence = gg.log_evidence(X, [1, 2], draws=1000, warmup=500, rng=1, progress=False)
+    >>> bool(evidence.log_evidence[1] > evidence.log_evidence[0] + 10.0)
+    True
+    >>> evidence.posterior().round(2)
+    array([0., 1.])
     """
 
     n_components: IntArray
@@ -84,9 +94,17 @@ class Evidence:
         for n, value, error, p in rows:
             gap = value - finite.max(initial=-np.inf)
             lines.append(f"{n:>6}  {value:>14.4f}  {error:>7.4f}  {gap:>10.3f}  {p:>8.4f}")
+        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in self._notes())])
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import evidence_html
+
+        return evidence_html(self, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the numbers depend on, and what is wrong with them."""
         prior = prior_from_dict(self.settings["prior"]).describe()
-        notes = (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
-        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
+        return (f"p(n | X) under a uniform prior on these n. Components: {prior}.", *self.messages)
 
     def posterior(self, n_prior: Any = None) -> FloatArray:
         """p(n | X) of each n in ``n_components`` (R,), given that n is one of these.
@@ -137,6 +155,7 @@ def log_evidence(
     rng: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
+    **unknown: Any,
 ) -> Evidence:
     """The evidence (marginal likelihood) log p(X | n) of mixtures of n components, for each n, from one run.
 
@@ -203,6 +222,7 @@ def log_evidence(
     >>> int(evidence.n_components[evidence.log_evidence.argmax()])
     2
     """
+    checks.refuse_unknown("log_evidence", unknown, checks.arguments(log_evidence))
     array, columns = checks.table(X)
     N = len(array)
     wanted = wanted_n(n_components)

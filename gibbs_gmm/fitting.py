@@ -22,6 +22,7 @@ from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.posterior.standing import standing
 from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.assemble import chains_of
+from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
 from gibbs_gmm.sampler.run import run, stack
 from gibbs_gmm.storage.room import require_disk, require_memory
@@ -53,6 +54,7 @@ def fit(
     save_assignments: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     client: Any = None,
+    **unknown: Any,
 ) -> Trace:
     """Draw from the posterior of a Gaussian mixture: the number of components, weights, means, covariances and labels.
 
@@ -103,7 +105,8 @@ def fit(
         Threads to use; by default one per available core. Chains come first; threads beyond the number of chains share
         the rows of large data.
     progress : bool
-        Show a progress bar when the run takes long and standard error is a terminal.
+        Show a progress bar when the run takes long and standard error is a terminal or a notebook; elsewhere, a line
+        now and then goes to the log ``gibbs_gmm``.
     save_assignments : bool
         Keep the (chains, draws, N) array of labels.
     checkpoint : path-like, optional
@@ -152,6 +155,7 @@ def fit(
     >>> trace.means.shape
     (4, 200, 2, 2)
     """
+    checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
     array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))
@@ -171,14 +175,18 @@ def fit(
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
     data = observations.as_kernel()
     if checkpoint is None:
-        return warn_if_apart(_in_memory(recipe, data, n_threads, bool(progress), begun, cluster), "fit")
+        with Progress(bool(progress)) as shown:
+            trace = _in_memory(recipe, data, n_threads, shown, begun, cluster)
+        return warn_if_apart(trace, "fit")
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
             folder.require_same(recipe, array, any_seed=rng is None)
             stored = folder.recipe()[0]
             recipe = dataclasses.replace(recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan))
-        return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "fit")
+        with Progress(bool(progress)) as shown:
+            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+        return warn_if_apart(trace, "fit")
 
 
 def resume(
@@ -221,6 +229,16 @@ def resume(
     ValueError
         The data are not those of the run; another process is at work in the folder; the run was made by an incompatible
         version; or its recipe is damaged.
+
+    Examples
+    --------
+    Of the rows of :func:`fit`'s example:
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> trace = gg.fit(X, 2, draws=10, warmup=100, rng=1, checkpoint=folder, progress=False)
+    >>> gg.resume(folder, draws=20, progress=False).means.shape
+    (4, 20, 2, 2)
     """
     folder = Folder(path)
     recipe, _ = folder.recipe()
@@ -230,7 +248,9 @@ def resume(
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
         data = Observations.of(array, recipe.columns).as_kernel()
-        return warn_if_apart(_in_folder(folder, recipe, data, n_threads, bool(progress), cluster), "resume")
+        with Progress(bool(progress)) as shown:
+            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+        return warn_if_apart(trace, "resume")
 
 
 def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
@@ -244,7 +264,7 @@ def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | Non
 
 
 def _in_memory(
-    recipe: Recipe, data: Data, threads: int, progress: bool, begun: float, cluster: Cluster | None
+    recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, cluster: Cluster | None
 ) -> Trace:
     """Run all chains and put their draws together."""
     require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
@@ -269,7 +289,7 @@ def _in_memory(
 
 
 def _in_folder(
-    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: bool, cluster: Cluster | None
+    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, cluster: Cluster | None
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan

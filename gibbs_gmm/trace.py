@@ -40,7 +40,7 @@ class Trace:
     ----------
     weights : (C, T, K) float64
         Component probabilities. Each draw of a known number of components sums to 1; of an unknown one,
-        ``1 - weights.sum(-1)`` is what components without observations hold.
+        ``1 - weights.sum(-1)`` is the weight of the unoccupied components.
     means : (C, T, K, D) float64
         Component means, in the units of X. Where values are rounded by a width that matters, means and covariances are
         those of the values before, given the clusters of the rounded ones.
@@ -74,6 +74,15 @@ class Trace:
     settings : dict
         n_observations, draws, warmup, thin, chains, seed (entropy of the SeedSequence), seconds, versions,
         interrupted.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> trace
+    <Trace: 4 chains x 200 draws of 100 rows x 2 columns: 2 components, as given>
+    >>> trace.weights.shape, trace.assignments.shape
+    ((4, 200, 2), (4, 200, 100))
     """
 
     weights: FloatArray
@@ -111,11 +120,8 @@ class Trace:
 
     def permuted(self, order: IntArray) -> Trace:
         """The trace with component ``order[c, t, k]``, (C, T, K), of each draw in place k. Labels stay as they were."""
-        moved: dict[str, Any] = {}
-        for field in self.prior.fields() + trace_arrays.ALWAYS:
-            if field.per_slot:
-                array = getattr(self, field.name)
-                moved[field.name] = np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 3)), 2)
+        own = [field for field in self.prior.fields() + trace_arrays.ALWAYS if field.per_slot]
+        moved: dict[str, Any] = {field.name: field.permuted(getattr(self, field.name), order) for field in own}
         return dataclasses.replace(self, **moved)
 
     def __repr__(self) -> str:
@@ -123,6 +129,11 @@ class Trace:
         N = self.settings["n_observations"]
         counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {N} rows x {D} column{'s'[: D > 1]}"
         return f"<Trace: {counts}: {self.headline}{self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import trace_html
+
+        return trace_html(self)
 
     @functools.cached_property
     def headline(self) -> str:
@@ -162,6 +173,13 @@ class Trace:
 
         With Monte-Carlo standard errors, and p(n+) of each chain, so that it shows where chains disagree. See
         :class:`gibbs_gmm.posterior.n_posterior.NPosterior`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.n_posterior().p_n_clusters
+        array([0., 1.])
         """
         from gibbs_gmm.posterior.n_posterior import tabulate
 
@@ -172,6 +190,13 @@ class Trace:
 
         Components are matched across draws and chains first; label-invariant quantities come with it, and a plain
         warning where the chains disagree. See :class:`gibbs_gmm.posterior.summary.Summary`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> round(trace.summary()["weight[0]"]["mean"], 1)
+        0.5
         """
         from gibbs_gmm.posterior.summary import summarize
 
@@ -183,6 +208,15 @@ class Trace:
         By equivalence classes representatives ("ecr", the default), by Stephens' (2000) Kullback-Leibler algorithm
         ("kl", which needs the data X) or, without assignments, by the divergence of Gaussians ("divergence"). See
         :func:`gibbs_gmm.posterior.relabel.relabel`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.relabel()
+        <Relabelling by ecr: 2 components in 4 chains x 200 draws, 0.0% of draws ambiguous>
+        >>> bool((trace.relabel().trace.means[:, :, 0, 0] < 0.0).all())
+        True
         """
         from gibbs_gmm.posterior.relabel import relabel
 
@@ -199,33 +233,9 @@ class Trace:
     def check(self, X: Any) -> Check:
         """Are the clusters normal? Tails, skewness and ties of each cluster in each column, with calibrated p-values.
 
-        Each of up to 100 draws says which rows a component owns. If the model is right these are normal, and a test of
-        that is as exact as on a simple sample (Johnson 2007). Draws are put together with their correlation (Hartung
-        1999), and p-values adjusted for the number of tests (Holm 1979). Clusters of fewer than D + 1 rows or of
-        repeated values are named, and so are clusters that may be one kind and columns to take logarithms of.
-
-        Parameters
-        ----------
-        X : array-like (N, D) or (N,)
-            The rows of the fit, which a trace does not hold. Of more than 20,000 as many are drawn.
-
-        Returns
-        -------
-        Check
-            See :class:`gibbs_gmm.posterior.model_check.Check`; its ``messages`` are in plain words.
-
-        Raises
-        ------
-        ValueError
-            X is not of the shape of the fit, or the trace has no assignments.
-
-        Examples
-        --------
-        >>> import gibbs_gmm as gg
-        >>> import numpy as np
-        >>> X = np.random.default_rng(0).standard_t(3, (200, 1))
-        >>> gg.fit(X, 1, draws=50, warmup=50, rng=1).check(X).messages[0]
-        'Cluster 0 has heavier tails than a normal in x0.'
+        ``X`` are the rows of the fit, which a trace does not hold. Named are clusters that are not normal, of fewer
+        than D + 1 rows or of repeated values, clusters that may be one kind, and columns to take logarithms of. See
+        :func:`gibbs_gmm.posterior.model_check.check`.
         """
         from gibbs_gmm.posterior.model_check import check
 
@@ -234,29 +244,8 @@ class Trace:
     def merged(self) -> Merged:
         """Clusters merged two at a time, from all down to one, and what each step costs: an aid to reading.
 
-        For kinds that are not normal, of which a mixture makes several clusters. The clusters are those of
-        :meth:`summary`. Merged are the two whose merging lowers the entropy of who belongs where most (Baudry, Raftery,
-        Celeux, Lo & Gottardo 2010), or the nearest two where no row is between any.
-
-        Returns
-        -------
-        Merged
-            ``merged.labels(k)`` is the partition with k clusters. See :class:`gibbs_gmm.posterior.merging.Merged`.
-
-        Raises
-        ------
-        ValueError
-            The trace has no assignments.
-
-        Examples
-        --------
-        >>> import gibbs_gmm as gg
-        >>> import numpy as np
-        >>> rng = np.random.default_rng(0)
-        >>> X = np.concatenate([rng.exponential(1.0, (100, 2)), 20.0 + rng.normal(size=(100, 2))])
-        >>> merged = gg.fit(X, 4, draws=200, warmup=500, rng=1).merged()
-        >>> np.bincount(merged.labels(2))[np.unique(merged.labels(2))]
-        array([100, 100])
+        For kinds that are not normal, of which a mixture makes several clusters: ``merged().labels(k)`` is the
+        partition with k clusters. See :func:`gibbs_gmm.posterior.merging.merged`.
         """
         from gibbs_gmm.posterior.merging import merged
 
@@ -281,10 +270,13 @@ class Trace:
         (N_new,) float64
             In units of X. Memory beyond it is bounded.
 
-        Raises
-        ------
-        TypeError, ValueError
-            Bad input; the message names the argument, what was seen and what is wanted.
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> near, far = trace.log_density([[3.0, 3.0], [30.0, 30.0]])
+        >>> bool(near > -4.0 > -100.0 > far)
+        True
         """
         from gibbs_gmm.posterior.predict import log_density
 
@@ -293,10 +285,10 @@ class Trace:
     def pointwise_log_density(self, X: Any, *, threads: int | None = None) -> FloatArray:
         """Log density of each row under each draw: for WAIC and LOO, and for bands about a density.
 
-        Averaged over draws (its exponential, not itself) it is :meth:`log_density`. Of the rows of the fit it is the
-        pointwise log likelihood. For exact values (``resolution=0``) and a known number of components its sum over them
-        is ``log_likelihood``; for an unknown one it differs a little, since ``log_likelihood`` has the components
-        without observations as they were drawn, and here they are integrated out.
+        The logarithm of the average density over draws is :meth:`log_density`. For the rows of the fit it is the
+        pointwise log likelihood. For exact values (``resolution=0``) and a known number of components its sum over rows
+        is ``log_likelihood``; for an unknown number it differs a little, since ``log_likelihood`` uses the unoccupied
+        components as they were drawn, and here they are integrated out.
 
         Parameters
         ----------
@@ -306,6 +298,13 @@ class Trace:
         -------
         (C, T, N) float64
             8 C T N bytes: pass some of the rows where that is too much.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.pointwise_log_density(X[:5]).shape
+        (4, 200, 5)
         """
         from gibbs_gmm.posterior.predict import pointwise_log_density
 
@@ -315,23 +314,29 @@ class Trace:
         """Probability that a new row belongs to each cluster, or to none of them.
 
         Column j is p(cluster j | x) = E[sum of w_k N(x | mu_k, Sigma_k) over the k that are cluster j] / E[density of
-        x], expectations over draws: the row itself, as one more observation, says which draws to believe. By default
-        the clusters are those of :meth:`partition`, the matched components of the draws that have the most probable
-        number of them, and these draws count. Rows of the fit are in the draws already, and would count twice: their
-        probabilities are ``partition().probabilities``, and the two may differ on which cluster is the larger where a
-        row has about the same probability of two.
+        x], expectations over draws: the new row itself weights the draws. By default the clusters are those of
+        :meth:`partition`, the matched components of the draws that have the most probable number of clusters, and the
+        expectations are over these draws. A row of the fit would be counted twice: ``partition().probabilities`` has
+        its probabilities.
 
         Parameters
         ----------
         X_new, threads : as for :meth:`log_density`
         reference : Relabelling, Partition or (N,) integers, optional
-            Other matched components; or other clusters 0, 1, ..., J-1 of the fitted rows. A component of any draw then
-            stands for the cluster that most of its observations are in, and all draws count.
+            Other matched components; or other clusters 0, 1, ..., J-1 of the fitted rows. Each component of each draw
+            then stands for the cluster that most of its observations are in, and expectations are over all draws.
 
         Returns
         -------
         (N_new, J + 1) float64
             Rows sum to 1. The last column is for none of the J clusters: a kind that no fitted row is of.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.predict_proba([[3.0, 3.0]]).round(2)
+        array([[0., 1., 0.]])
         """
         from gibbs_gmm.posterior.predict import predict_proba
 
@@ -341,12 +346,19 @@ class Trace:
     def predict(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> IntArray:
         """Most probable cluster of each new row: the column of :meth:`predict_proba` that is largest.
 
-        Of the rows of the fit it is, but for rows that two clusters claim about equally, that of :meth:`partition`.
+        For the rows of the fit it agrees with :meth:`partition`, except where two clusters are about equally probable.
 
         Returns
         -------
         (N_new,) int64
             The number of a cluster, or -1 where none of them is most probable. (-1 is the last column.)
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.predict([[-3.0, -3.0], [3.0, 3.0]])
+        array([0, 1])
         """
         from gibbs_gmm.posterior.predict import predict
 
@@ -354,9 +366,7 @@ class Trace:
         return predict(self, X_new, reference, threads)
 
     def sample(self, n: int, rng: Any = None) -> FloatArray:
-        """New rows from the posterior predictive distribution.
-
-        Independent of each other given the trace: each is of a draw chosen at random.
+        """New rows from the posterior predictive distribution, each from a draw chosen at random.
 
         Parameters
         ----------
@@ -368,6 +378,13 @@ class Trace:
         Returns
         -------
         (n, D) float64
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.sample(3, rng=1).shape
+        (3, 2)
         """
         from gibbs_gmm.posterior.predict import sample
 
@@ -377,28 +394,15 @@ class Trace:
     def to_arviz(self, X: Any = None) -> Any:
         """The trace as an ArviZ DataTree, for ``arviz_stats`` (``summary``, ``loo``) and ``arviz_plots``.
 
-        Parameters
-        ----------
-        X : array-like (N, D) or (N,), optional
-            The rows of the fit, which a trace does not hold.
+        ``X`` (N, D), optional, are the rows of the fit, which a trace does not hold: with them the tree has what
+        leave-one-out cross-validation needs. Groups and dimensions: :func:`gibbs_gmm.posterior.export.to_arviz`.
 
-        Returns
-        -------
-        xarray.DataTree
-            ``posterior`` has what does not depend on labels, from all draws: sorted_weights (by decreasing weight in
-            each draw), the hyperparameters that are learned and, where n is unknown, n_components (not of a process)
-            and n_clusters. ``components`` has weights, means and covariances of the matched components
-            (:meth:`relabel`), of one number of them: where n is unknown from draws that have the most probable number,
-            of each chain equally many, the first, whose numbers are ``draw_of_posterior``; the group is missing if some
-            chain has none. ``sample_stats``: lp (log_posterior), total_log_likelihood, what is known of n, and
-            assignments, numbers as in ``components`` (larger ones are components that are none of these). With X also
-            ``observed_data`` and ``log_likelihood``, pointwise, from which leave-one-out cross-validation follows.
-            Dimensions are chain, draw, rank, component, column, column_2 and row (a pandas index is kept).
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
 
-        Raises
-        ------
-        ImportError
-            ``arviz-base`` is missing: ``pip install 'gibbs-gmm[arviz]'``.
+        >>> list(trace.to_arviz(X).children)
+        ['posterior', 'sample_stats', 'components', 'log_likelihood', 'observed_data']
         """
         from gibbs_gmm.posterior.export import to_arviz
 
@@ -415,6 +419,13 @@ class Trace:
         ------
         ImportError
             pandas is missing: ``pip install 'gibbs-gmm[arviz]'``.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.to_dataframe().shape[0] == 4 * 200 * 2
+        True
         """
         from gibbs_gmm.posterior.export import to_dataframe
 
@@ -436,6 +447,13 @@ class Trace:
         -------
         (N, N), (R, R) or (P,) float64
             Without ``rows`` and ``pairs`` the matrix of all observations, of which there may be 10,000 (800 MB).
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.similarity(pairs=[[0, 1], [0, 99]])
+        array([1., 0.])
         """
         from gibbs_gmm.posterior.partitions import similarity
 
@@ -452,15 +470,13 @@ class Trace:
     ) -> Partition:
         """Who belongs with whom, as one answer, and how surely.
 
-        By default the clusters are the components, matched (:meth:`relabel`), of the draws that have as many of them as
-        is most probable - of all draws where n was given - and each row is in the one that owns it in most of these
-        draws. They are the components of :meth:`summary` and of all pictures, with their numbers.
+        By default the clusters are the matched components (:meth:`relabel`) of the draws that have the most probable
+        number of clusters (of all draws where n was given), and each row is in the cluster that owns it in most of
+        these draws. They are the components of :meth:`summary` and of all pictures, with the same numbers.
 
-        With a loss, it is the partition of least expected loss, its mean loss against all draws, that a search finds.
-        Its number of clusters is its own; they have the number of the component that they are, others further ones.
-        The search is SALSO (Dahl, Johnson & Mueller 2022): several runs, each of which allocates the observations one
-        after the other in random order, then moves single ones until none would, and then destroys and allocates single
-        clusters anew. Some runs start from the draws that are the best answers themselves. The best of all is returned.
+        With a loss, it is the partition of least expected loss, its mean loss against all draws, that a search finds
+        (SALSO, Dahl, Johnson & Mueller 2022). Its number of clusters is its own; a cluster has the number of the
+        component with which it shares most rows, and further ones where there is none.
 
         Parameters
         ----------
@@ -489,6 +505,15 @@ class Trace:
         -----
         UserWarning
             The chains have not met; or the number of clusters has a posterior probability below 0.05.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.partition()
+        <Partition: 2 clusters of 50, 50; matched components>
+        >>> float(trace.partition().uncertainty.max())
+        0.0
         """
         from gibbs_gmm.posterior.partitions import partition
 
@@ -519,7 +544,13 @@ class Trace:
         Returns
         -------
         CredibleBall
-            See :class:`gibbs_gmm.posterior.partitions.CredibleBall`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.credible_ball(0.9)
+        <CredibleBall: 100.0% of the draws are within vi 0 of 2 clusters; they have 2 to 2>
         """
         from gibbs_gmm.posterior.partitions import credible_ball
 
@@ -527,9 +558,14 @@ class Trace:
         return credible_ball(self, level, partition)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the trace to one ``.npz`` file: plain arrays and a JSON text, no pickle.
+        """Write the trace to one ``.npz`` file, plain arrays and a JSON text, which appears whole or not at all.
 
-        The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> import os, tempfile
+        >>> trace.save(os.path.join(tempfile.mkdtemp(), "run.npz"))
         """
         from gibbs_gmm.storage.trace_file import save
 

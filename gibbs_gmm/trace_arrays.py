@@ -75,6 +75,10 @@ class Field:
         result[:, :common] = array[:, :common]
         return result
 
+    def permuted(self, array: AnyArray, order: AnyArray) -> AnyArray:
+        """The array (chain, draw, slots, ...) with component ``order[chain, draw, k]`` in slot k."""
+        return np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 3)), 2)
+
 
 ALWAYS = (
     Field("weights", ("component",), unused=0.0),

@@ -80,3 +80,24 @@ if os.environ.get("NUMBA_DISABLE_JIT") != "1" and os.name == "posix":
     CACHE.mkdir(parents=True, exist_ok=True)
     Dispatcher.compile = _one_at_a_time(Dispatcher.compile)
     CFunc.compile = _one_at_a_time(CFunc.compile)
+
+
+# --- The command line ---
+
+
+@pytest.fixture
+def fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own to work in."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn where they matter, in tests that ask for ``pictures``: they take longer than all the rest."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("gibbs_gmm.plots.save", lambda target, *_, **__: target.write(b"\x89PNG"))
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by tests that want real pictures."""

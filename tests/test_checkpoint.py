@@ -381,16 +381,16 @@ def test_folders_that_cannot_be_written_are_seen_first(tmp_path: Path, monkeypat
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("room", [2_000, 10_000, 30_000])
 def test_full_disk(room: int, tmp_path: Path, whole: dict[str, gg.Trace], monkeypatch: pytest.MonkeyPatch) -> None:
-    left, pwrite = [room], os.pwrite
+    left, write_all = [room], storage.write_all
 
-    def full(descriptor: int, data: Any, offset: int) -> int:
-        left[0] -= len(data)
+    def full(descriptor: int, data: np.ndarray, offset: int) -> None:
+        left[0] -= data.nbytes
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return pwrite(descriptor, data, offset)
+        write_all(descriptor, data, offset)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage.os, "pwrite", full)
+        patch.setattr(storage, "write_all", full)
         with pytest.raises(OSError, match=r"\(No space left on device\).*resume\(\)"):
             fit(checkpoint=tmp_path / "run")
     assert_same_draws(gg.resume(tmp_path / "run"), whole["unknown"])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gibbs_gmm as gg
-from gibbs_gmm.command_line.csv_table import read_csv
+from gibbs_gmm.command_line.reading.options import ReadOptions
+from gibbs_gmm.command_line.reading.table import read_table
 from gibbs_gmm.data_warnings import messages, warn
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -25,7 +26,7 @@ def said(X: np.ndarray) -> str:
 
 @pytest.mark.parametrize("name", ["iris", "galaxies", "faithful", "acidity", "thyroid", "wine"])
 def test_ordinary_data_are_passed_over(name: str) -> None:
-    table = read_csv(DATA / f"{name}.csv", drop=["cultivar"] if name == "wine" else ())
+    table = read_table(DATA / f"{name}.csv", ReadOptions(drop=["cultivar"] if name == "wine" else ()))
     assert messages(table.X, table.columns) == ()
 
 

@@ -254,7 +254,8 @@ def test_dataframe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_html() -> None:
     markup = tabulate(simulate_unknown_n(weight_prior=gg.DirichletProcess())[0])._repr_html_()
-    assert markup.startswith("<table><thead><tr><th>n</th><th>p(n+)</th>")
+    assert markup.startswith("<p><strong>3 clusters: ")
+    assert "<th>number</th><th>clusters</th><th>before the data</th>" in markup
     assert "<p>There is no p(n): a process" in markup
 
 

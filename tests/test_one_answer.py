@@ -170,9 +170,7 @@ def test_pictures_have_the_numbers_of_the_tables(name: str) -> None:
         wanted = matplotlib.colors.to_rgba_array([distinct(J)[k] for k in partition.labels])[:, :3]
         np.testing.assert_allclose(grid[1, 0].collections[-1 - 2 * J].get_facecolors()[:, :3], wanted)
     ax = plots.similarity(trace)
-    shown = [int(tick.get_text()) for tick in ax.get_yticklabels()]
-    assert set(shown) <= set(partition.numbers.tolist())
-    assert shown == sorted(shown)
+    assert [int(text.get_text()) for text in ax.texts] == partition.numbers.tolist()
 
 
 @pytest.mark.parametrize("n", [3, None])
@@ -197,8 +195,8 @@ def test_the_command_line_has_them_too(
     np.savetxt("some.csv", X, delimiter=",", header="a,b", comments="", fmt="%.17g")
     assert main(["fit", "some.csv", "--out", "run", "--draws", "100", "--seed", "1", "--thin", "5"]) == 0
     out = capsys.readouterr().out
-    trace = gg.load("run/trace.npz")
-    assert out.count(trace.headline) == 2  # before the charts, and below the summary
+    trace = gg.load("run")
+    assert trace.headline in out
     with open("run/clusters.csv", encoding="utf-8") as file:
         labels = [int(row["cluster"]) for row in csv.DictReader(file)]
     assert labels == trace.partition().labels.tolist()

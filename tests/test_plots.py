@@ -12,14 +12,29 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from scipy import stats
 from test_relabel import shuffled, simulate, simulate_unknown_n
 
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, load
-from gibbs_gmm.plots import chains, check, density, merged, n_posterior, pairs, save, similarity
-from gibbs_gmm.plots.style import PALETTE
+from gibbs_gmm.evidence import Evidence
+from gibbs_gmm.plots import (
+    chains,
+    check,
+    density,
+    evidence,
+    membership,
+    merged,
+    n_posterior,
+    pairs,
+    profiles,
+    save,
+    similarity,
+)
+from gibbs_gmm.plots.memberships import apart
+from gibbs_gmm.plots.style import PALETTE, distinct
 from gibbs_gmm.posterior.n_posterior import tabulate
 
 
@@ -89,6 +104,57 @@ def test_draws_in_which_a_component_is_empty_do_not_count() -> None:
     centre = lines(axes[1, 0], thin=False)[2].get_segments()[0].mean(0)
     np.testing.assert_allclose(centre, means[0, 5:, 2].mean(0), atol=3.0)
     assert axes[1, 0].get_xlim()[1] < 30.0
+
+
+def test_each_component_has_its_number_at_its_centre() -> None:
+    trace, X = simulate(T=30)
+    axes = pairs(trace, X)
+    means = trace.relabel().trace.means.mean((0, 1))
+    assert [text.get_text() for text in axes[1, 0].texts] == ["0", "1", "2"]
+    np.testing.assert_allclose([text.get_position() for text in axes[1, 0].texts], means, atol=0.5)
+    trace, X = simulate(T=30, D=1)
+    ax = pairs(trace, X)[0, 0]
+    means = trace.relabel().trace.means.mean((0, 1))[:, 0]
+    np.testing.assert_allclose([text.get_position()[0] for text in ax.texts], means, atol=0.5)
+    (marks,) = [c for c in ax.collections if isinstance(c, LineCollection)]
+    np.testing.assert_array_equal([segment[0, 0] for segment in marks.get_segments()], X[:, 0])
+
+
+def test_a_draw_with_little_weight_is_pale_and_so_is_a_row_that_is_unsure() -> None:
+    trace, X = simulate(C=1, T=20)
+    weights, z = trace.weights.copy(), trace.assignments.copy()
+    weights[0, :5] = (0.6, 0.35, 0.05)
+    z[:, :8, 0] = 1
+    axes = pairs(dataclasses.replace(trace, weights=weights, assignments=z), X)
+    alpha = lines(axes[1, 0], thin=True)[2].get_colors()[:, 3]
+    assert alpha[:5].max() < 0.5 * alpha[5:].min()
+    (points,) = [c for c in axes[1, 0].collections if isinstance(c, PathCollection)]
+    alpha = points.get_facecolor()[:, 3]
+    assert alpha[0] < alpha[1] == alpha[2]
+
+
+def test_twelve_clusters_have_twelve_colours_that_can_be_told_apart() -> None:
+    """Differences in CIELAB, of which 2 is just noticed; as seen without green cones, those left are still above 10."""
+    linear = np.array([to_rgb(colour) for colour in distinct(12)])
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    deuteranopia = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
+    for view, least in ((np.eye(3), 20.0), (np.array(deuteranopia), 10.0)):
+        xyz = np.clip(linear @ view.T, 0.0, 1.0) @ np.array(to_xyz).T / [0.95047, 1.0, 1.08883]
+        f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+        lab = np.column_stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
+        distance = np.linalg.norm(lab[:, None] - lab, axis=-1)
+        assert distance[~np.eye(12, dtype=bool)].min() > least
+    assert len(set(distinct(20))) == 20
+    assert distinct(30)[:20] == distinct(20)
+
+
+def test_axes_are_one_line_in_a_notebook() -> None:
+    trace, X = simulate(T=5)
+    assert repr(pairs(trace, X)) == "<2 x 2 Axes>"
+    assert repr(chains(trace, quantities=["log_likelihood"])) == "<1 x 2 Axes>"
+    assert repr(n_posterior(trace)) == "<1 Axes>"
+    assert isinstance(pairs(trace, X)[0, 0], Axes)
 
 
 def test_one_column_is_one_panel() -> None:
@@ -306,6 +372,18 @@ def test_the_areas_of_two_columns_hold_what_they_say() -> None:
         assert inside.mean() == pytest.approx(mass, abs=0.03)  # 4 standard errors of 4000 rows, and the grid
 
 
+def test_density_chooses_the_columns_that_tell_clusters_apart() -> None:
+    trace, X = simulate(T=30, D=5)
+    means, X = trace.means.copy(), X.copy()
+    means[..., [0, 2, 4]] *= 0.01
+    trace = dataclasses.replace(trace, means=means)
+    ax = density(trace, X)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x1", "x3")
+    assert ax.get_title(loc="left") == "2 of 5 columns, which tell the clusters apart best"
+    assert density(trace, X, columns=["x0", "x1"]).get_title(loc="left") == "2 of 5 columns"
+    assert density(*simulate(T=5)).get_title(loc="left") == ""
+
+
 def test_density_checks_its_columns() -> None:
     trace, X = simulate(T=5, D=3)
     with pytest.raises(ValueError, match="columns must be one or two names"):
@@ -317,6 +395,22 @@ def test_density_checks_its_columns() -> None:
 # --- Similarity ---
 
 
+def drawn(ax) -> np.ndarray:
+    """The matrix of a picture, with 1 on the diagonal, which is not drawn."""
+    return np.ma.filled(ax.images[0].get_array(), 1.0)
+
+
+def test_every_cluster_has_its_name_beside_the_matrix() -> None:
+    trace, _ = simulate(C=1, T=2, K=2, N=1000)
+    labels = np.repeat(np.arange(15), [900, *[1] * 12, 44, 44])
+    ax = similarity(trace, partition=labels)
+    assert [text.get_text() for text in ax.texts] == [str(k) for k in range(15)]
+    places = np.array([text.get_position()[1] for text in ax.texts])
+    assert np.diff(places).min() > 30.0  # of 1000 rows: names of clusters of one row are not on top of each other
+    assert 0.0 <= places.min() <= places.max() <= 1000.0
+    ax.figure.draw_without_rendering()
+
+
 def test_similarity_is_ordered_by_the_partition() -> None:
     trace, _ = simulate(T=20, K=3)
     z = trace.assignments.copy()
@@ -324,16 +418,17 @@ def test_similarity_is_ordered_by_the_partition() -> None:
     trace = dataclasses.replace(trace, assignments=z)
     labels = np.arange(60) % 3
     ax = similarity(trace, partition=labels)
-    image = np.asarray(ax.images[0].get_array())
+    image = drawn(ax)
     assert image.shape == (60, 60)
+    assert np.ma.getmaskarray(ax.images[0].get_array()).diagonal().all()  # a row and itself say nothing
     blocks = image.reshape(3, 20, 3, 20)
     assert blocks[0, :, 0].min() == 0.75
     assert blocks[0, :, 1].max() == 0.25
     assert blocks[1, :, 1].min() == 1.0
     assert blocks[2, :, :2].max() == 0.0
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["0", "1", "2"]
+    assert [text.get_text() for text in ax.texts] == ["0", "1", "2"]
     np.testing.assert_array_equal(image, image.T)
-    same = np.asarray(similarity(trace).images[0].get_array())
+    same = drawn(similarity(trace))
     np.testing.assert_array_equal(np.sort(same, axis=None), np.sort(image, axis=None))
 
 
@@ -346,6 +441,70 @@ def test_similarity_of_many_rows_shows_some_of_each_cluster() -> None:
         similarity(trace, partition=np.zeros(299, int))
     with pytest.raises(ValueError, match="max_rows must be at least 2"):
         similarity(trace, max_rows=1)
+
+
+# --- Profiles, memberships, evidence ---
+
+
+def test_profiles_are_standardised_means() -> None:
+    trace, X = simulate(T=50, K=3, D=4, N=90)
+    X = X * [1.0, 10.0, 0.1, 1.0] + [0.0, 5.0, 0.0, -3.0]
+    scale, shift = np.array([1.0, 10.0, 0.1, 1.0]), np.array([0.0, 5.0, 0.0, -3.0])
+    trace = dataclasses.replace(
+        trace, means=trace.means * scale + shift, covariances=trace.covariances * np.outer(scale, scale)
+    )
+    axes = profiles(trace, X)
+    assert axes.shape == (3,)
+    order = np.argsort(-trace.relabel().trace.weights.mean((0, 1)), kind="stable")
+    means = trace.relabel().trace.means.reshape(-1, 3, 4)
+    np.testing.assert_array_equal(order, np.arange(3))
+    for k, ax in enumerate(axes):
+        assert ax.get_title(loc="left").startswith(f"cluster {k}  (")
+        points = next(c for c in ax.collections if isinstance(c, PathCollection)).get_offsets()
+        np.testing.assert_allclose(points[:, 0], (means[:, k].mean(0) - X.mean(0)) / X.std(0), atol=0.02)
+        np.testing.assert_array_equal(points[:, 1], np.arange(4))
+        segments = [np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)]
+        low, high = np.quantile((means[:, k] - X.mean(0)) / X.std(0), [0.05, 0.95], axis=0)
+        np.testing.assert_allclose(segments[1][:, :, 0], np.column_stack([low, high]), atol=1e-9)
+        assert ax.get_xlim() == axes[0].get_xlim()
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == ["x0", "x1", "x2", "x3"]
+    picked = profiles(trace, X, plt.subplots(1, 3)[1], columns=["x2"])
+    assert [text.get_text() for text in picked[0].get_yticklabels()] == ["x2"]
+    with pytest.raises(ValueError, match="axes must be 3 Axes for 3 clusters"):
+        profiles(trace, X, plt.subplots(1, 2)[1])
+
+
+def test_membership_stacks_the_probabilities_of_each_row() -> None:
+    trace, _ = simulate(T=100, K=2)
+    z = trace.assignments.copy()
+    z[:, :40, 0] = 1  # row 0 of cluster 0: 40% elsewhere, the least sure of all
+    trace = dataclasses.replace(trace, assignments=z)
+    for source in (trace, trace.partition()):
+        ax = membership(source)
+        heights = [patch.get_data() for patch in ax.patches]
+        total = sum(stairs.values - stairs.baseline for stairs in heights)
+        np.testing.assert_allclose(total, 1.0)
+        np.testing.assert_allclose((heights[0].values - heights[0].baseline)[[0, 29, 30]], [1.0, 0.6, 0.0], atol=1e-12)
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1"]
+    big = membership(simulate(C=1, T=2, K=3, N=9000)[0])
+    assert "(2,000 of 9,000 shown)" in big.get_xlabel()
+
+
+def test_places_are_moved_apart_as_little_as_need_be() -> None:
+    np.testing.assert_allclose(apart(np.array([10.0, 50.0, 90.0]), 100.0, 0.1), [10.0, 50.0, 90.0])
+    np.testing.assert_allclose(apart(np.array([50.0, 50.0]), 100.0, 0.1), [45.0, 55.0])
+    np.testing.assert_allclose(apart(np.array([98.0, 99.0, 100.0]), 100.0, 0.1), [80.0, 90.0, 100.0])
+
+
+def test_evidence_draws_differences_and_the_posterior() -> None:
+    value, error = np.array([-140.0, -101.0, -100.0, np.nan]), np.array([0.0, 0.1, 0.2, np.nan])
+    known = Evidence(np.arange(1, 5), value, error, (), {})
+    axes = evidence(known)
+    np.testing.assert_allclose(axes[0].lines[0].get_xydata(), [[2, -1.0], [3, 0.0]])
+    known = Evidence(np.arange(1, 4), value[:3], error[:3], (), {})
+    np.testing.assert_allclose([bar.get_height() for bar in evidence(known)[1].patches], known.posterior())
+    with pytest.raises(TypeError, match=r"what log_evidence\(X\) gave, got an object of type Trace"):
+        evidence(simulate(C=1, T=2)[0])
 
 
 # --- Chains ---
@@ -416,6 +575,8 @@ def test_every_picture_of_any_shape(C: int, T: int, n_clusters: Any, D: int, tmp
         pairs(trace, X),
         density(trace, X.astype(np.float32)),
         similarity(trace),
+        profiles(trace, X),
+        membership(trace),
         chains(trace),
         *of_clusters,
     ):
@@ -493,7 +654,7 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
 def test_heavy_packages_are_imported_only_when_used() -> None:
     code = (
         "import sys, gibbs_gmm.plots, gibbs_gmm.posterior.summary, gibbs_gmm.posterior.n_posterior\n"
-        "import gibbs_gmm.command_line.cli, gibbs_gmm.command_line.csv_table\n"
+        "import gibbs_gmm.command_line.cli, gibbs_gmm.command_line.reading.table\n"
         "print([m for m in ('matplotlib', 'arviz_stats', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

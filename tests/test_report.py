@@ -11,14 +11,17 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 from test_relabel import select, shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, Trace
 from gibbs_gmm.command_line.findings import Findings, clusters_csv, find
+from gibbs_gmm.command_line.html_pieces import interval, ranges
 from gibbs_gmm.command_line.output_folder import Command
-from gibbs_gmm.command_line.report import _UNSURE, _interval, _number, _ranges, pictures, render
+from gibbs_gmm.command_line.report import CHAPTERS, pictures, render
 from gibbs_gmm.posterior.matched import marginal, some_draws
+from gibbs_gmm.posterior.wording import listed, number
 
 FIXED = MixtureOfFiniteMixtures(concentration=1.0)
 COMMAND = Command("some.csv", ("fit", "some.csv", "--seed", "1"), {"name": "text ('x', ...)"})
@@ -38,7 +41,7 @@ def words(text: str) -> str:
 def rows_of(tree: ElementTree.Element, heading: str) -> list[list[str]]:
     """The rows of the table whose header holds this cell."""
     (table,) = [t for t in tree.iter("table") if heading in [th.text for th in t.iterfind("thead/tr/th")]]
-    return [[cell.text or "" for cell in row] for row in table.iterfind("tbody/tr")]
+    return [[" ".join("|".join(cell.itertext()).split()) for cell in row] for row in table.iterfind("tbody/tr")]
 
 
 def unsure_trace() -> tuple[Trace, Any]:
@@ -60,8 +63,8 @@ def test_the_table_of_clusters() -> None:
     lines = clusters_csv(partition).splitlines()
     assert lines[:3] == [
         "row,cluster,uncertainty,second,second_probability",
-        f"0,0,{float(partition.uncertainty[0])!r},1,0.4",
-        "1,1,0.0,,",
+        "0,0,0.4,1,0.4",
+        "1,1,0,,",
     ]
     assert len(lines) == 61
 
@@ -87,7 +90,7 @@ def test_some_draws_are_one_chain() -> None:
 def test_the_marginal_of_a_posterior_integrates_it_out() -> None:
     """The density of column 0 is the integral of that of both, what components without rows hold included."""
     trace, _ = simulate_unknown_n(C=1, T=4)
-    prior = gibbs_gmm.NormalInverseWishart([0.0, 1.0], 0.5, 6.0, [[3.0, 1.0], [1.0, 2.0]])
+    prior = gibbs_gmm.NormalInverseWishart([0.0, 1.0], 0.5, 6.0, [[3.0, 1.0], [1.0, 2.0]], Psi_0_df=4.0)
     Psi_0 = np.stack([np.eye(2) * s for s in (1.0, 2.0, 3.0, 4.0)])[None]
     trace = dataclasses.replace(
         trace, weights=0.5 * trace.weights, prior=prior, Psi_0=Psi_0, n_components=trace.n_clusters + 1
@@ -112,21 +115,24 @@ def test_the_numbers_are_those_of_the_trace() -> None:
     trace, X = simulate_unknown_n(weight_prior=FIXED)
     text, found = report(trace, X)
     tree = parsed(text)
-    assert f"{trace.headline}. The numbers that are named hold 90% or more of the post" in words(text)
+    assert [p.text for p in tree.iter("p") if p.get("class") == "headline"] == [trace.headline]
+    assert "The numbers that are named hold 90% or more of the posterior probability" in words(text)
     assert found.partition is not None
     own = trace.n_clusters == 3
-    table = {row[0]: row[1:] for row in rows_of(tree, "component")}
+    (table,) = [t for t in tree.iter("table") if t.get("class") == "numbers"]
+    cells = [["|".join(cell.itertext()) for cell in row] for row in table.iterfind("tbody/tr")]
+    table = {row[0]: row[1:] for row in cells}
     assert list(table) == ["weight", "x0, mean", "x0, sd", "x1, mean", "x1, sd"]
     for k in range(3):
-        assert table["x1, mean"][k] == _interval(trace.means[own][:, k, 1])
-        assert table["x0, sd"][k] == _interval(np.sqrt(trace.covariances[own][:, k, 0, 0]))
+        assert table["x1, mean"][k] == "|".join(interval(trace.means[own][:, k, 1]))
+        assert table["x0, sd"][k] == "|".join(interval(np.sqrt(trace.covariances[own][:, k, 0, 0])))
         mean, low, high = map(float, re.findall(r"-?[\d.]+", table["weight"][k]))
         expected = found.summary[f"weight[{k}]"]
         assert (mean, low, high) == pytest.approx([expected[s] for s in ("mean", "q05", "q95")], abs=1e-3)
     invariants = {row[0]: row[1:] for row in rows_of(tree, "effective draws")}
     assert list(invariants) == [name for name in found.summary.name if "[" not in name or "sorted" in name]
     assert invariants["log_likelihood"][0] == f"{trace.log_likelihood.mean():.1f}"
-    clusters = rows_of(tree, "which")
+    clusters = rows_of(tree, "in doubt")
     assert [int(row[1]) for row in clusters] == np.bincount(found.partition.labels).tolist()
     assert "4 chains of 300 draws" in words(text)
 
@@ -134,12 +140,20 @@ def test_the_numbers_are_those_of_the_trace() -> None:
 def test_uncertain_rows_are_listed_with_where_else_they_may_belong() -> None:
     trace, X = unsure_trace()
     text, _ = report(trace, X)
-    table = rows_of(parsed(text), "uncertainty")
+    table = rows_of(parsed(text), "or cluster")
     assert [row[0] for row in table] == ["0", "3"]
     assert table[0][1:3] == [f"{X[0, 0]:.6g}", f"{X[0, 1]:.6g}"]
-    assert table[0][3:] == ["0", "0.40", "1", "0.40"]
-    assert f"2 rows with an uncertainty of {_UNSURE} or more:" in words(text)
-    assert "of 30, 30 rows. 2 rows (3%) may belong elsewhere, with an uncertainty of 0.1 or more." in words(text)
+    assert table[0][3:] == ["0", "0.60", "1", "0.40"]
+    assert rows_of(parsed(text), "in doubt") == [
+        ["cluster 0", "30", "28", "1", "1"],
+        ["cluster 1", "30", "29", "0", "1"],
+    ]
+    seen = words(text)
+    assert "The rows fall into 2 clusters, of 30, 30 rows. 2 rows (3%) are in doubt, with a probability of 10%" in seen
+    assert "Here are the rows in doubt. Rows are counted from 0" in seen
+    found = find(trace, X, names=[f"plant <{i}>" for i in range(60)], lines=np.arange(60) + 2)
+    text = render(found, {}, COMMAND)
+    assert [row[:2] for row in rows_of(parsed(text), "or cluster")] == [["plant <0>", "2"], ["plant <3>", "5"]]
 
 
 def test_the_doubt_of_a_cluster_is_a_figure_of_the_cluster() -> None:
@@ -147,12 +161,13 @@ def test_the_doubt_of_a_cluster_is_a_figure_of_the_cluster() -> None:
     trace, X = simulate_unknown_n(np.repeat([[2] * 40 + [3] * 60], 4, axis=0), weight_prior=FIXED)
     text, _ = report(trace, X)
     table = {row[0]: row[1:] for row in rows_of(parsed(text), "together")}
-    assert [table[k][2:5] for k in "012"] == [
+    assert [table[f"cluster {k}"] for k in range(3)] == [
         ["0.000", "1.00", "2 (0.40)"],
         ["0.000", "1.00", "-"],
         ["0.000", "1.00", "0 (0.40)"],
     ]
-    assert "No row may belong elsewhere, with an uncertainty of 0.1 or more." in words(text)
+    assert "None is in doubt: each is in its cluster with a probability above 90%." in words(text)
+    assert "It may be one with cluster 2: their rows are together with probability 0.40." in words(text)
 
 
 def test_chains_that_have_not_met_come_first() -> None:
@@ -160,8 +175,8 @@ def test_chains_that_have_not_met_come_first() -> None:
     text, _ = report(*simulate_unknown_n(n_clusters, weight_prior=FIXED))
     warning = next(element for element in parsed(text).iter("div") if element.get("class") == "warning")
     assert "have not met" in (warning.text or "")
-    assert "chains agree:" not in words(text)
-    assert "The 2 chains do not agree" in words(text)
+    assert "agree." not in words(text)
+    assert "No: the 2 runs do not agree, and what they found is mixed here." in words(text)
 
 
 def test_names_are_escaped() -> None:
@@ -185,32 +200,122 @@ class _References(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag not in ("script", "link", "iframe", "object", "base")
-        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "style", "data")]
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        assert all(re.fullmatch("--c: #[0-9A-F]{6}", value or "") for name, value in attrs if name == "style")
 
 
-def test_it_is_one_file_with_its_pictures() -> None:
+def test_it_is_one_file_with_its_pictures_and_tables() -> None:
     trace, X = simulate_unknown_n(weight_prior=FIXED)
-    found = find(trace, X)
+    found = find(trace, X, {"kind": ["<a>", "b"] * 30, "note": [str(i) for i in range(60)]})
     images = pictures(found)
-    assert set(images) == {"n_posterior", "pairs", "density", "similarity", "chains", "check", "merged"}
-    text = render(found, images, COMMAND)
+    expected = {"n_posterior", "pairs", "profiles", "membership", "density", "similarity", "chains", "check", "merged"}
+    assert set(images) == expected
+    files = {"clusters.csv": "row,cluster\n0,1\n", "large.csv": "x" * 3_000_000}
+    text = render(found, images, COMMAND, files)
     tree = parsed(text)
     sources = [element.get("src", "") for element in tree.iter("img")]
-    assert len(sources) == 7
+    assert len(sources) == len(expected)
     for source in sources:
         head, data = source.split(",", 1)
         assert head == "data:image/png;base64"
         assert base64.b64decode(data) in images.values()
+    (saved,) = [link for link in tree.iter("a") if link.get("download")]
+    assert saved.get("download") == "clusters.csv"
+    head, data = saved.get("href", "").split(",", 1)
+    assert (head, base64.b64decode(data).decode()) == ("data:text/csv;charset=utf-8;base64", files["clusters.csv"])
+    assert "in the folder beside it: large.csv" in words(text)
     parser = _References()
     parser.found = []
     parser.feed(text)
-    assert parser.found == sources
-    assert "url(" not in text.split("</style>")[0]
-    assert "@import" not in text.split("</style>")[0]
+    outside = [source for source in parser.found if source not in sources and not source.startswith(("#", "data:"))]
+    assert outside == []
+    style = text.split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
     assert "http" not in text
     for image in images.values():
         width, height = struct.unpack(">II", image[16:24])
         assert max(width, height) <= 1800
+
+
+def test_contents_lead_to_chapters_and_every_picture_says_what_it_shows() -> None:
+    trace, X = simulate_unknown_n(weight_prior=FIXED)
+    found = find(trace, X, {"kind": ["a", "b"] * 30})
+    tree = parsed(render(found, pictures(found), COMMAND))
+    named = [element.get("id") for element in tree.iter() if element.get("id")]
+    assert len(set(named)) == len(named)
+    links = [link.get("href", "")[1:] for link in tree.iter("a") if link.get("href", "").startswith("#")]
+    assert links == named == [*(name for name, _, _ in CHAPTERS), "again"]
+    for picture in tree.iter("figure"):
+        (image,), (finding,) = picture.iter("img"), picture.iter("strong")
+        assert len(image.get("alt", "").split()) >= 3
+        assert finding.text
+        assert finding.text.rstrip().endswith(".")
+    text = "".join(tree.find(".//section[@id='number']").itertext())
+    assert "3 clusters are most probable: " in text
+    tables = list(tree.iter("table"))
+    inside = [table for scroll in tree.iter("div") if scroll.get("class") == "wide" for table in scroll.iter("table")]
+    assert len(inside) == len(tables)
+
+
+def test_columns_that_were_left_out_are_beside_the_clusters() -> None:
+    trace, X = simulate(T=30, K=3)
+    kinds = np.array(["setosa", "versicolor", "virginica"])[np.arange(60) % 3]
+    kinds[:3] = "<other>"
+    found = find(trace, X, {"species": kinds.tolist(), "always": ["x"] * 60, "id": [str(i) for i in range(60)]})
+    text = render(found, {}, COMMAND)
+    assert rows_of(parsed(text), "species") == [
+        ["<other>", "1", "1", "1", "3"],
+        ["setosa", "19", "0", "0", "19"],
+        ["versicolor", "0", "19", "0", "19"],
+        ["virginica", "0", "0", "19", "19"],
+    ]
+    seen = words(text)
+    agreement = found.cross_tables[0].agreement
+    assert agreement == pytest.approx(adjusted_rand_score(kinds, np.arange(60) % 3))
+    assert f"Clusters and species agree almost row by row (adjusted Rand index {agreement:.2f};" in seen
+    assert "setosa is in cluster 0 (19 of 19 rows)" in seen
+    assert "species: setosa (19) and <other> (1)." in seen
+    assert "Not shown, for they have one value or very many: always and id." in seen
+    unrelated = find(trace, X, {"day": np.random.default_rng(0).choice(["mo", "tu"], 60).tolist()}).cross_tables[0]
+    assert "have little to do with each other" in unrelated.sentence
+
+
+def test_each_cluster_is_described_by_what_sets_it_apart() -> None:
+    """In standard deviations within clusters: very low, medium and very high; equal means; hardly apart."""
+    means = np.array([[0.0, 5.0, 1.0], [5.0, 5.0, 1.0], [10.0, 5.0, 1.6]])
+    deviations = np.array([[1.0, 1.0, 1.0], [1.0, 3.0, 1.0], [1.0, 1.0, 1.0]])
+    rng = np.random.default_rng(0)
+    trace, X = simulate(C=2, T=100, K=3, D=3, N=90)
+    noise = rng.normal(0.0, 0.02, trace.means.shape)
+    covariances = np.einsum("kd,de->kde", deviations**2, np.eye(3))
+    covariances = covariances * np.exp(rng.normal(0.0, 0.02, (2, 100, 1, 1, 1)))
+    trace = dataclasses.replace(trace, means=means + noise, covariances=np.broadcast_to(covariances, (*noise.shape, 3)))
+    trace = dataclasses.replace(trace, columns=("length", "width", "depth"))
+    X = means[np.arange(90) % 3] + rng.normal(size=(90, 3))
+    one, two, three = find(trace, X).descriptions
+    assert [trait.word for trait in one.traits if trait.column == "length"] == ["very low"]
+    assert two.telling[0].word == "medium"
+    assert three.telling[0].word == "very high"
+    assert one.telling[0].column == two.telling[0].column == three.telling[0].column == "length"
+    assert three.telling[1] == dataclasses.replace(three.telling[1], column="depth", word="high")
+    assert [trait.word for trait in one.traits if trait.column == "width"] == [""]
+    assert (two.wider, two.narrower, one.wider) == (("width",), (), ())
+    assert one.sentence.startswith("Very low length (0.0")
+    assert "; the others 5.0" in one.sentence
+    assert two.sentence.endswith("; a wide spread of width.")
+    assert "There is no other cluster" in find(*simulate(T=10, K=1)).descriptions[0].sentence
+    flat = dataclasses.replace(trace, means=5.0 + noise, covariances=np.broadcast_to(np.eye(3), (*noise.shape, 3)))
+    assert find(flat, X).descriptions[0].sentence.startswith("No single column sets it apart")
+
+
+def test_twelve_clusters_are_in_tables_of_four() -> None:
+    trace, X = simulate(C=1, T=10, K=12, N=120, D=3)
+    tree = parsed(report(trace, X)[0])
+    tables = [t for t in tree.iter("table") if t.get("class") == "numbers"]
+    headers = [["".join(th.itertext()) for th in t.iterfind("thead/tr/th")] for t in tables]
+    assert headers == [["", *(f"cluster {k}" for k in range(first, first + 4))] for first in (0, 4, 8)]
+    assert len([card for card in tree.iter("div") if card.get("class") == "card"]) == 12
 
 
 @pytest.mark.parametrize("case", ["known", "process", "one column", "one component", "one chain", "one draw", "bare"])
@@ -229,18 +334,21 @@ def test_any_trace(case: str) -> None:
     text, _ = report(trace, X)
     seen = words(text)
     headings = [element.text for element in parsed(text).iter("h2")]
-    assert len(headings) == 5
+    assert len(headings) == (6 if case == "bare" else 7)
     assert "nan" not in seen.lower()
     assert ("--no-assignments" in seen) == (case == "bare")
     assert ("as given" in seen) == trace.n_is_known
-    assert ("There is one chain" in seen) == (case in ("one chain", "one draw"))
+    assert ("There is one run" in seen) == (case in ("one chain", "one draw"))
+    assert "1 chains" not in seen
+    assert "1 draws" not in seen
     assert "gibbs-gmm fit some.csv --seed 1" in seen
 
 
 def test_what_speaks_against_normal_clusters_is_said() -> None:
     trace, X = simulate(T=20, K=2, N=200)
     assert "Nothing speaks against it." in words(report(trace, X)[0])
-    assert set(pictures(find(trace, X))) == {"n_posterior", "pairs", "density", "similarity", "chains"}
+    expected = {"pairs", "profiles", "membership", "density", "similarity", "chains"}
+    assert set(pictures(find(trace, X))) == expected
     X[1::2, 1] = np.random.default_rng(0).standard_t(2, 100)
     text, found = report(dataclasses.replace(trace, columns=("a", "<i>")), X)
     assert "They are not all:" in words(text)
@@ -259,10 +367,13 @@ def test_a_trace_from_disk_gives_the_same_report(tmp_path: Any) -> None:
 
 
 def test_small_pieces() -> None:
-    assert _ranges(np.array([0, 1, 2, 4, 7, 8])) == "0-2, 4, 7-8"
-    assert _ranges(np.arange(0, 100, 2)).endswith("44, 46, ...")
-    assert _number(12.3456, 0.05) == "12.346"
-    assert _number(12345.6, 500.0) == "1.235e+04"
-    assert _number(3.0, 0.0) == "3"
+    assert ranges(np.array([0, 1, 2, 4, 7, 8])) == "0-2, 4, 7-8"
+    assert ranges(np.arange(0, 100, 2)).endswith("44, 46, ...")
+    assert number(12.3456, 0.05) == "12.346"
+    assert number(12345.6, 500.0) == "12346"
+    assert number(1.0, 1e9) == "1"
+    assert number(3.0, 0.0) == "3"
+    assert listed("abc") == "a, b and c"
+    assert listed(range(30), most=2) == "0, 1 and 28 more"
     assert json.loads(json.dumps(dataclasses.asdict(COMMAND)))["source"] == "some.csv"
     assert select(simulate(T=3)[0], slice(None), slice(1)).weights.shape[1] == 1

@@ -1,9 +1,14 @@
 """What a user sees while `fit` runs: Ctrl-C, the progress bar, and a chain that fails."""
 
 import io
+import logging
+import os
 import re
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +18,7 @@ from harness import assert_same_draws
 
 import gibbs_gmm as gg
 from gibbs_gmm.sampler import chain as chains
-from gibbs_gmm.sampler import run as run_module
+from gibbs_gmm.sampler import progress as shown
 
 X = np.random.default_rng(1).standard_normal((40, 2)) + np.where(np.arange(40) % 2, 2.0, -2.0)[:, None]
 SETTINGS: dict[str, Any] = {"draws": 50, "warmup": 20, "chains": 2, "rng": 1, "threads": 2}
@@ -32,6 +37,9 @@ class Bar:
         self.updates += 1
         if self.updates == self.at:
             self.act()
+
+    def set_description_str(self, *_: Any, **__: Any) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -60,7 +68,7 @@ def test_ctrl_c_gives_the_draws_so_far(
     whole = gg.fit(X, 2, progress=False, thin=thin, **SETTINGS)
     running = threading.active_count()
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
-    monkeypatch.setattr(run_module, "tqdm", Bar(at, act))
+    monkeypatch.setattr(shown, "tqdm", Bar(at, act))
     with pytest.warns(UserWarning, match=r"interrupted: the trace has \d+ of 50 draws per chain"):
         part = gg.fit(X, 2, thin=thin, **SETTINGS)
     kept = part.log_likelihood.shape[1]
@@ -75,7 +83,7 @@ def test_ctrl_c_gives_the_draws_so_far(
 def test_ctrl_c_before_the_first_draw_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     running = threading.active_count()
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
-    monkeypatch.setattr(run_module, "tqdm", Bar(at, interrupt))
+    monkeypatch.setattr(shown, "tqdm", Bar(at, interrupt))
     with pytest.raises(KeyboardInterrupt):
         gg.fit(X, 2, **SETTINGS)
     assert threading.active_count() == running
@@ -89,7 +97,7 @@ def test_ctrl_c_while_compiled_code_runs(monkeypatch: pytest.MonkeyPatch) -> Non
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGALRM, handler)
-    monkeypatch.setattr(run_module, "tqdm", Bar(1, lambda: signal.setitimer(signal.ITIMER_REAL, 0.1)))
+    monkeypatch.setattr(shown, "tqdm", Bar(1, lambda: signal.setitimer(signal.ITIMER_REAL, 0.1)))
     try:
         with pytest.warns(UserWarning, match="interrupted"):
             trace = gg.fit(X, 2, draws=100_000, warmup=0, thin=1000, chains=1, rng=1, save_assignments=False)
@@ -104,6 +112,31 @@ def test_ctrl_c_while_compiled_code_runs(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(trace.means[:, :20], whole.means)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to another process")
+@pytest.mark.parametrize("where", ["numba.core.typing.templates", "llvmlite.binding", "numba.core.dispatcher"])
+def test_ctrl_c_while_numba_is_imported_does_no_harm(where: str) -> None:
+    program = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {where!r}:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+import gibbs_gmm as gg
+try:
+    gg.fit
+except KeyboardInterrupt:
+    print("interrupted", any(isinstance(finder, Finder) for finder in sys.meta_path))
+print(gg.fit([[0.0], [1.0], [3.0], [2.0]], 1, draws=2, warmup=2, chains=1, rng=1).means.shape)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("interrupted False\n(1, 2, 1, 1)\n", 0), done.stderr
+
+
 # --- Progress ---
 
 
@@ -114,23 +147,64 @@ class Terminal(io.StringIO):
 
 def eager(file: io.StringIO) -> Callable[..., Any]:
     """The package's bar, but at once and to this file."""
-    original = run_module.tqdm
+    original = shown.tqdm
     return lambda **settings: original(**settings | {"delay": 0.0, "mininterval": 0.0, "miniters": 1, "file": file})
 
 
 def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
-    monkeypatch.setattr(run_module, "tqdm", eager(screen))
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(shown, "tqdm", eager(screen))
+    monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
     gg.fit(X, 2, progress=True, thin=2, **SETTINGS)
     text = screen.getvalue()
-    assert "2 chains" in text
-    assert "draws/s" in text
-    assert re.search(r"\b100%", text)
+    assert "2 chains, warm-up sweep 0 of 20 |" in text
+    assert re.search(r"2 chains, draw \d+ of 50 \|.*\| \d+%, [\d:]+ left", text)
+    assert "100%" in text
+
+
+def test_progress_is_shown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()  # no terminal
+    monkeypatch.setattr(shown, "tqdm", eager(screen))
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    gg.fit(X, 2, progress=True, **SETTINGS)
+    assert "2 chains, draw " in screen.getvalue()
+
+
+def test_progress_goes_to_the_log_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(shown, "_LOG_SECONDS", 0.0)
+    monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, "gibbs_gmm"):
+        gg.fit(X, 2, progress=True, **SETTINGS)
+    assert re.fullmatch(r"2 chains, warm-up sweep \d+ of 20: \d+%, \d+ s left", caplog.messages[0])
+    assert re.fullmatch(r"2 chains, draw \d+ of 50: \d+%, \d+ s left", caplog.messages[-1])
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "gibbs_gmm"):
+        gg.fit(X, 2, progress=False, **SETTINGS)
+    assert caplog.messages == []
+
+
+def test_compilation_is_said_when_it_takes_long_and_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    advance = chains.Chain.advance
+
+    def slow(self: chains.Chain, shared: Any) -> int:
+        time.sleep(0.05 if self.sweeps_done == 0 else 0.0)
+        return advance(self, shared)
+
+    monkeypatch.setattr(shown, "_PATIENCE", 0.001)
+    monkeypatch.setattr(chains.Chain, "advance", slow)
+    with caplog.at_level(logging.INFO, "gibbs_gmm"):
+        gg.fit(X, 2, progress=True, **SETTINGS)
+    assert caplog.messages[0].startswith("loading the sampler; at its first use it is compiled")
+    assert re.fullmatch(r"the sampler is ready, after \d+ s", caplog.messages[1])
+    assert sum("sampler" in message for message in caplog.messages) == 2
 
 
 @pytest.mark.parametrize(("file", "progress"), [(Terminal(), False), (io.StringIO(), True), (io.StringIO(), False)])
 def test_progress_is_silent(monkeypatch: pytest.MonkeyPatch, file: io.StringIO, progress: bool) -> None:
-    monkeypatch.setattr(run_module, "tqdm", eager(file))
+    monkeypatch.setattr(sys, "stderr", file)
     gg.fit(X, 2, progress=progress, **SETTINGS)
     assert file.getvalue() == ""
 
@@ -151,7 +225,7 @@ def test_progress_counts_every_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
         def update(self, sweeps: int) -> None:
             seen["done"] += sweeps
 
-    monkeypatch.setattr(run_module, "tqdm", Counter(0, interrupt))
+    monkeypatch.setattr(shown, "tqdm", Counter(0, interrupt))
     gg.fit(X, 2, thin=3, **SETTINGS)
     assert seen["done"] == seen["total"] == 2 * (20 + 50 * 3)
 

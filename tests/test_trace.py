@@ -221,6 +221,43 @@ def test_foreign_file(tmp_path: Path, kind: str) -> None:
     assert not (tmp_path / "exploded").exists(), "loading ran code from the file"
 
 
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (b"a,b\n1,2\n", "it is not what Trace.save"),
+        (b"", "it is not what Trace.save"),
+        (b"\x80\x04\x95", "it is a pickle, and loading it could run code"),
+        (b"PAR1....", "it is a parquet file"),
+        (np.arange(3), "it is one array, such as the data of a fit"),
+        (np.array([{}], dtype=object), "it is one array"),
+        ({"X": np.arange(3)}, "it is an archive of X"),
+        ({"metadata": np.array([{}], dtype=object)}, "it holds Python objects, and loading them could run code"),
+    ],
+)
+def test_a_wrong_file_is_named_and_nothing_unsafe_is_advised(tmp_path: Path, content: Any, seen: str) -> None:
+    path = tmp_path / "file"
+    with open(path, "wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        elif isinstance(content, dict):
+            np.savez(file, **content)
+        else:
+            np.save(file, content)
+    with pytest.raises(ValueError, match="file' cannot be read as a gibbs_gmm trace") as caught:
+        gg.load(path)
+    assert seen in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
+    assert "unsafe" not in str(caught.value)
+
+
+def test_a_folder_of_the_command_line_is_its_trace(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it is a folder without a run, with neither the draws"):
+        gg.load(tmp_path)
+    trace = small()
+    trace.save(tmp_path / "trace.npz")
+    assert_same_trace(gg.load(tmp_path), trace)
+
+
 def test_newer_format_is_named(tmp_path: Path) -> None:
     write_foreign(tmp_path / "file", "other format")
     with pytest.raises(ValueError, match=r"its format is 'gibbs_gmm trace 99', and this version reads"):

@@ -235,10 +235,10 @@ def test_a_budget_that_is_spent_is_said() -> None:
 
 @pytest.mark.usefixtures("demanding")
 def test_what_is_missing_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gibbs_gmm.sampler.run._LOG_SECONDS", 0.0)
+    monkeypatch.setattr("gibbs_gmm.sampler.progress._LOG_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "gibbs_gmm"):
         fit(progress=True)
-    assert any("so far R-hat" in r.getMessage() and "effective draws (" in r.getMessage() for r in caplog.records)
+    assert any("at R-hat" in r.getMessage() and "effective draws (" in r.getMessage() for r in caplog.records)
 
 
 def test_a_run_that_has_converged_says_so() -> None:

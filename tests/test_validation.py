@@ -1,6 +1,7 @@
 """Bad input, each with a message that names the argument, what was seen and what is wanted, before any sampling."""
 
 import contextlib
+import datetime
 import math
 import warnings
 from decimal import Decimal
@@ -13,6 +14,7 @@ import pytest
 from harness import EPS
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import sparse
 
 import gibbs_gmm as gg
 from gibbs_gmm import checks
@@ -58,15 +60,15 @@ BAD_X = {
     "numbers as text": (
         X.astype(str).astype(object),
         TypeError,
-        "X must hold real numbers.* objects that are not numbers",
+        "X column 'x0' must hold real numbers, got text: leave it out, or make numbers of it; row 0 is '",
     ),
     "words": ([["a", "b"], ["c", "d"]], TypeError, "X must hold real numbers"),
     "complex": (X + 0j, TypeError, "X must hold real numbers.* got dtype complex128"),
-    "complex objects": ((X + 0j).astype(object), TypeError, "X must hold real numbers"),
+    "complex objects": ((X + 0j).astype(object), TypeError, "X column 'x0' must hold real numbers"),
     "dates": (X.astype("datetime64[s]"), TypeError, r"X must hold real numbers.* got dtype datetime64\[s\]"),
     "records": (np.zeros(5, [("a", float)]), TypeError, "X must hold real numbers"),
     "mask": (X > 0, TypeError, "X must hold real numbers .* got dtype bool; convert booleans to 0 and 1"),
-    "mask of objects": ((X > 0).astype(object), TypeError, "X must hold real numbers .* got booleans"),
+    "mask of objects": ((X > 0).astype(object), TypeError, "X column 'x0' must hold real numbers, got booleans"),
     "masked array": (np.ma.masked_less(X, 0), TypeError, "X must not be a masked array"),
     "list of masked rows": (list(np.ma.masked_less(X, 0)), TypeError, "X must not be a masked array"),
     "names that occur twice": (
@@ -77,7 +79,7 @@ BAD_X = {
     "ragged": (
         np.array([[1.0, 2.0], [3.0]], dtype=object),
         TypeError,
-        r"X must hold real numbers.* \(text, ragged rows\?\)",
+        r"X must hold real numbers.* \(ragged rows\?\)",
     ),
     "a set": ({1.0, 2.0}, TypeError, "X must hold real numbers"),
     "a dict": ({"a": [1, 2]}, TypeError, "X must hold real numbers"),
@@ -97,14 +99,58 @@ BAD_X = {
         ValueError,
         r"got 1 missing values \(NaN\)",
     ),
-    "frame with text": (pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}), TypeError, "X must hold real numbers"),
-    "frame with a mask": (pd.DataFrame({"a": [1.0, 2], "b": [True, False]}), TypeError, "X must hold real numbers"),
-    "frame with dates": (
-        pd.DataFrame({"a": pd.to_datetime(["2020-01-01"] * 3)}),
+    "frame with text": (
+        pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}),
         TypeError,
-        "X must hold real numbers",
+        "X column 'b' must hold real numbers, got text: leave it out",
     ),
-    "polars with text": (pl.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}), TypeError, "X must hold real numbers"),
+    "frame with a category": (
+        pd.DataFrame({"a": [1.0, 2], "b": pd.Categorical(["x", "y"])}),
+        TypeError,
+        "X column 'b' must hold real numbers, got text",
+    ),
+    "frame with a mask": (
+        pd.DataFrame({"a": [1.0, 2], "b": [True, False]}),
+        TypeError,
+        "X column 'b' must hold real numbers, got booleans; convert them to 0 and 1 if meant",
+    ),
+    "frame with dates": (
+        pd.DataFrame({"a": 1.0, "day": pd.to_datetime(["2020-01-01"] * 3)}),
+        TypeError,
+        "X column 'day' must hold real numbers, got dates or times",
+    ),
+    "polars with text": (
+        pl.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}),
+        TypeError,
+        "X column 'b' must hold real numbers, got text",
+    ),
+    "polars with dates": (
+        pl.DataFrame({"a": [1.0, 2.0], "day": [datetime.date(2020, 1, d) for d in (1, 2)]}),
+        TypeError,
+        "X column 'day' must hold real numbers, got dates",
+    ),
+    "text inside a list": ([[1.0, 2.0], [3.0, "n/a"]], TypeError, "X"),
+    "text inside objects": (
+        np.array([[1.0, 2.0], [3.0, "n/a"]], dtype=object),
+        TypeError,
+        "X column 'x1' must hold real numbers, got text: .*; row 1 is 'n/a'",
+    ),
+    "frame with nulls": (
+        pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64"), "b": 1.0}),
+        ValueError,
+        "1 missing values .* row 1, column 'a'",
+    ),
+    "sparse": (
+        sparse.csr_matrix(X),
+        TypeError,
+        r"X must be dense, got a sparse csr_matrix: pass X.toarray\(\)",
+    ),
+    "sparse array": (sparse.coo_array(X), TypeError, "X must be dense, got a sparse coo_array"),
+    "lazy frame": (
+        pl.LazyFrame({"a": [1.0, 2]}),
+        TypeError,
+        r"X must hold its data, got a polars LazyFrame: pass X.collect\(\)",
+    ),
     "frame with gaps": (
         pd.DataFrame({"a": [1.0, None, 3, None], "b": 1.0}),
         ValueError,
@@ -124,6 +170,30 @@ BAD_X = {
     "all rows equal": (np.tile([1.0, 2.0], (9, 1)), ValueError, r"X has constant columns only, \['x0', 'x1'\]"),
     "all zero": (np.zeros((9, 1)), ValueError, r"X has constant columns only, \['x0'\].*prior="),
 }
+
+
+@pytest.mark.usefixtures("no_sampling")
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("seed", "rng"),
+        ("random_state", "rng"),
+        ("K", "n_components"),
+        ("n_clusters", "n_components"),
+        ("n_component", "n_components"),
+        ("burn_in", "warmup"),
+        ("tune", "warmup"),
+        ("n_jobs", "threads"),
+        ("n_iter", "draws"),
+        ("verbose", "progress"),
+    ],
+)
+def test_an_argument_of_another_name_is_recognised(given: str, meant: str) -> None:
+    for function in (gg.fit, gg.log_evidence):
+        with pytest.raises(TypeError, match=rf"\(\) has no argument '{given}' \(did you mean {meant}\?\); its argum"):
+            function(X, **{given: 3})
+    with pytest.raises(TypeError, match=r"fit\(\) has no argument 'colour'; its arguments are X, n_components, prior"):
+        gg.fit(X, 2, colour="red")
 
 
 @pytest.mark.usefixtures("no_sampling")

@@ -20,6 +20,8 @@ _MODELS = {
     "dp_gamma": ("Dirichlet process with a learned concentration, Gamma(2, 4)", "n+"),
     "mfm": ("Mixture of finite mixtures, each system's default prior", "n+"),
 }
+_SHOWN_SYSTEMS = (OURS, "R bayesm", "JAGS", "NumPyro NUTS (tuned)", "PyMC NUTS (tuned)")
+_SHOWN_DATA = ("iris", "galaxies", "faithful", "thyroid", "N=10,000 D=4 K=10")
 _BAYESM_LARGE = "N=100,000 D=8 K=20"
 _TELESCOPE_PUBLISHED = 0.06  # effective draws of n+ a second on Iris, measured once on a machine of two cores
 
@@ -124,6 +126,17 @@ def overview(runs: list[Run]) -> str:
             cells = [_in_short(of[name], quantity, runs) if name in of else "-" for name in data]
             rows.append([title.split(",")[0], quantity, system, *cells])
     return common.table(["model", "ESS/s of", "system", *data], rows) if rows else ""
+
+
+def shortest(runs: list[Run]) -> str:
+    """A few systems on a few data sets with n known: what a reader of the README wants to know."""
+    chosen = [run for run in runs if run.get("model") == "known" and not run.get("reference") and "axis" not in run]
+    rows = []
+    for system in _SHOWN_SYSTEMS:
+        of = {run["case"]: run for run in chosen if run["system"] == system}
+        cells = [_in_short(of[name], "log likelihood", runs) if name in of else "-" for name in _SHOWN_DATA]
+        rows.append([system, *cells])
+    return common.table(["system", *_SHOWN_DATA], rows)
 
 
 def _in_short(run: Run, quantity: str, runs: list[Run]) -> str:

@@ -3,156 +3,125 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import logging
-import os
+import re
 import secrets
-import sys
-import textwrap
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gibbs_gmm.command_line import output_folder
-from gibbs_gmm.command_line.console import PROG, Failure, Refusal, bar_chart, complain, silent, warnings_as_lines
+from gibbs_gmm.command_line import output_folder, results, running
+from gibbs_gmm.command_line.arguments import read_options
+from gibbs_gmm.command_line.console import Failure, Refusal, complain, fold, silent, step, warnings_as_lines
 
 if TYPE_CHECKING:
-    from gibbs_gmm.command_line.csv_table import Table
-    from gibbs_gmm.command_line.findings import Findings
+    from gibbs_gmm.command_line.reading.options import ReadOptions
+    from gibbs_gmm.command_line.reading.table import Table
     from gibbs_gmm.model.weight_priors import WeightPrior
     from gibbs_gmm.trace import Trace
+
+QUICK_DRAWS = 500
+_QUICK_WARMUP, _QUICK_SWEEPS = 2000, 10  # and sweeps per draw, at most
+_PRELIMINARY = "This is a preliminary answer (--quick): run without it for one to keep."
+_SUFFIXES = r"\.(csv|tsv|txt|tab|dat|data|xlsx|xlsm|parquet|npy|npz|gz|bz2|xz|zip)$"
 
 
 def fit(args: argparse.Namespace) -> int:
     """The command ``fit``: read, run, write, report."""
     say = silent if args.quiet else print
-    out: Path = args.out if args.out is not None else Path(f"{args.csv.stem}-run")
-    weight_prior = _weight_prior(args)
-    _refuse_existing_run(out, args.force)
-    table = _read(args.csv, args.columns, args.drop)
-    say(f"{args.csv}: {table.X.shape[0]} rows")
-    say(f"  used      {', '.join(table.columns)}")
-    for name, reason in table.left_out.items():
-        say(f"  left out  {name}: {reason}")
-    for name, count in table.label_like.items():
-        complain(
-            "warning", f"column {name!r} has only {count} values, all whole: if it holds labels, use --drop {name!r}"
-        )
+    out: Path = args.out if args.out is not None else default_folder(args.csv)
+    _refuse_contradictions(args)
+    with step(f"reading {_name(args.csv)}", args.quiet):
+        weight_prior = _weight_prior(args)
+        running.refuse_existing_run(out, args.force)
+        options = read_options(args, columns=args.columns, drop=tuple(args.drop))
+        table = _read(args.csv, options)
+    _say_what_was_read(args.csv, table, say)
     seed = args.seed if args.seed is not None else secrets.randbits(64)
     arguments = (*args.arguments, *(() if args.seed is not None else ("--seed", str(seed))))
-    command = output_folder.Command(str(args.csv), arguments, table.left_out)
-    with _made(out), _begun(out, table, command):
-        with warnings_as_lines(), _progress_lines(args.quiet):
-            trace = _sample(args, weight_prior, table, out, seed)
-        with _writing(out) as written:
-            findings = _write_all(output_folder.Run(trace, table.X, command), out, written)
-    _show(args, findings)
-    say(f"wrote {', '.join(written)} in {out}; --seed {seed} gives the same draws again")
+    warnings = (*table.warnings, *([_PRELIMINARY] if args.quick else []))
+    command = output_folder.Command(_name(args.csv), arguments, table.left_out, table.notes, warnings)
+    with running.made(out), running.begun(out, table, command):
+        with warnings_as_lines(), running.progress_lines(args.quiet):
+            trace = _sample(args, weight_prior, table.columns, out, seed)
+        with results.writing(out) as written:
+            X = output_folder.observations(out)
+            findings = results.write(output_folder.Run(trace, X, table.rows, command), out, written, args.quiet)
+            if args.append:
+                with step("writing the rows with their clusters", args.quiet):
+                    _append(args.csv, options, findings.partition, out, written)
+    results.show(findings, command, out, written, args.quiet)
+    say(fold(f"The same draws again: --seed {seed}"))
     return 130 if trace.settings["interrupted"] else 0
 
 
 def resume(args: argparse.Namespace) -> int:
     """The command ``resume``: carry a run on and write its results, as ``fit`` would have."""
-    from gibbs_gmm import resume
-
     say = silent if args.quiet else print
     out: Path = args.run
-    folder = out / output_folder.CHECKPOINT
+    folder = out / output_folder.TRACE
     ours = folder.is_dir()  # else it is a checkpoint folder of fit() in Python, which is its trace
-    if ours:
-        try:
-            X, command = output_folder.read_origin(out)
-        except (OSError, ValueError) as error:
-            raise Refusal(error) from None
-    with warnings_as_lines(), _progress_lines(args.quiet), _failures(out):
-        trace = resume(
-            folder if ours else out,
-            draws=args.draws,
-            max_sweeps=args.max_sweeps,
-            threads=args.threads,
-            progress=not args.quiet,
-        )
+    with step(f"reading {out}", args.quiet):
+        from gibbs_gmm import resume
+
+        if ours:
+            try:
+                X, rows, command = output_folder.read_origin(out)
+            except (OSError, ValueError) as error:
+                raise Refusal(error) from None
+    more = {"draws": args.draws, "max_sweeps": args.max_sweeps}
+    settings = {**more, "threads": args.threads, "progress": not args.quiet}
+    with warnings_as_lines(), running.progress_lines(args.quiet), running.failures(out):
+        trace = resume(folder, X, **settings) if ours else resume(out, **settings)
     if not ours:
         say(f"{trace!r} in {out}")
         return 130 if trace.settings["interrupted"] else 0
-    for name, more in (("--draws", args.draws), ("--max-sweeps", args.max_sweeps)):
-        if more is not None:
-            command = dataclasses.replace(command, arguments=(*command.arguments, name, str(more)))
-            output_folder.save_origin(out, X, command)
-    with _writing(out) as written:
-        findings = _write_all(output_folder.Run(trace, X, command), out, written)
-    _show(args, findings)
-    say(f"wrote {', '.join(written)} in {out}")
+    for name, value in more.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            command = dataclasses.replace(command, arguments=(*command.arguments, option, str(value)))
+            output_folder.save_command(out, X, command)
+    with results.writing(out) as written:
+        findings = results.write(output_folder.Run(trace, X, rows, command), out, written, args.quiet)
+    results.show(findings, command, out, written, args.quiet)
     return 130 if trace.settings["interrupted"] else 0
-
-
-@contextlib.contextmanager
-def _begun(out: Path, table: Table, command: output_folder.Command) -> Iterator[None]:
-    """Write what a run is of before it begins, so that it can be resumed; take it back if no sweep was kept."""
-    for name in output_folder.EVERYTHING:
-        (out / name).unlink(missing_ok=True)
-    with _writing(out):
-        output_folder.save_origin(out, table.X, command)
-    try:
-        yield
-    except BaseException:
-        if not (out / output_folder.CHECKPOINT).exists():
-            for name in (output_folder.OBSERVATIONS, output_folder.COMMAND):
-                (out / name).unlink(missing_ok=True)
-        raise
-
-
-def _show(args: argparse.Namespace, findings: Findings) -> None:
-    """Print what came of a run."""
-    from gibbs_gmm.posterior.model_check import sentences
-
-    say = silent if args.quiet else print
-    say(f"\n{findings.trace.headline}{findings.trace.verdict}")
-    if not findings.trace.n_is_known:
-        say(f"\n{bar_chart(findings.n_posterior)}")
-    say(f"\n{findings.summary}\n")
-    for sentence in sentences(findings.check) if findings.check is not None else ():
-        say(f"{textwrap.fill(sentence, 80)}\n")
-    if args.quiet:
-        for message in findings.summary.messages:
-            complain("warning", message)
 
 
 def report(args: argparse.Namespace) -> int:
     """The command ``report``: everything but the trace, made again from it."""
-    run = _read_run(args.run)
-    with _writing(args.run) as written:
-        findings = _write(run, args.run, written)
+    with step(f"reading {args.run}", args.quiet):
+        run = _read_run(args.run)
+    with results.writing(args.run) as written:
+        findings = results.write(run, args.run, written, args.quiet)
     if args.quiet:
         for message in findings.summary.messages:
             complain("warning", message)
     else:
-        print(f"wrote {', '.join(written)} in {args.run}")
+        print(fold(f"wrote {', '.join(written)} in {args.run}"))
     return 0
 
 
 def predict(args: argparse.Namespace) -> int:
     """The command ``predict``: clusters and densities of new rows, as CSV."""
-    import numpy as np
-
     out: Path | None = args.out
     if out is not None and out.exists() and not args.force:
         raise Refusal(f"the file {str(out)!r} exists: choose another with --out, or replace it with --force")
-    run = _read_run(args.run)
-    table = _read(args.csv, run.trace.columns, (), constant=True)
+    with step(f"reading {args.run}", args.quiet):
+        import numpy as np
+
+        from gibbs_gmm.command_line.row_tables import predictions_csv
+
+        run = _read_run(args.run)
+        wanted = [_as_entry(name) for name in run.trace.columns]
+        table = _read(args.csv, read_options(args, columns=wanted, constant=True))
     try:
-        probabilities = run.trace.predict_proba(table)
-        log_density = run.trace.log_density(table)
+        with step("averaging over the draws", args.quiet):
+            probabilities = run.trace.predict_proba(table)
+            log_density = run.trace.log_density(table)
     except (ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
         raise Failure(f"the prediction failed: {str(error) or type(error).__name__}") from None
     except (TypeError, ValueError) as error:
         raise Refusal(error) from None
-    cluster = probabilities.argmax(1)
-    lines = ["row,cluster,probability,log_density"]
-    for row, (k, p, log_p) in enumerate(zip(cluster, probabilities.max(1), log_density, strict=True)):
-        lines.append(f"{row},{-1 if k == probabilities.shape[1] - 1 else k},{float(p)!r},{float(log_p)!r}")
-    text = "\n".join(lines) + "\n"
+    text = predictions_csv(table.rows, probabilities, log_density)
     if out is None:
         print(text, end="")
         return 0
@@ -161,20 +130,50 @@ def predict(args: argparse.Namespace) -> int:
     except OSError as error:
         raise Failure(f"{str(out)!r} could not be written: {error.strerror or error}") from None
     if not args.quiet:
-        print(f"wrote {len(cluster)} rows to {out}")
+        print(f"wrote {len(probabilities)} rows to {out}")
     return 0
+
+
+def default_folder(path: Path) -> Path:
+    """Where the results of a file go: a folder of its name, right here."""
+    name = "stdin" if str(path) == "-" else path.name
+    while (shorter := re.sub(_SUFFIXES, "", name, flags=re.IGNORECASE)) not in (name, ""):
+        name = shorter
+    return Path(f"{name}-run")
+
+
+def _name(path: Path) -> str:
+    return "standard input" if str(path) == "-" else str(path)
+
+
+def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
+    """How a file was understood: what is modelled, what is not, and what may be wrong."""
+    say(f"{_name(path)}: {table.X.shape[0]:,} rows")
+    say(fold(f"  used      {', '.join(table.columns)}", " " * 12))
+    for name, reason in table.left_out.items():
+        say(fold(f"  left out  {name}: {reason}", " " * 12))
+    for note in table.notes:
+        say(fold(f"  read      {note}", " " * 12))
+    for message in table.warnings:
+        complain("warning", message)
+
+
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    if args.append and str(args.csv) == "-":
+        raise Refusal("--append needs a file, and standard input cannot be read twice")
+    if args.discount is not None and args.weights != "py":
+        raise Refusal("--discount is for --weights py")
+    if args.components is not None and args.weights is not None:
+        raise Refusal("--weights is for an unknown number of components: leave it out, or --components")
 
 
 def _weight_prior(args: argparse.Namespace) -> WeightPrior:
     """What to fit: the prior of the number of components and of their weights."""
     from gibbs_gmm.model.weight_priors import DirichletProcess, FiniteMixture, MixtureOfFiniteMixtures, PitmanYorProcess
 
-    if args.discount is not None and args.weights != "py":
-        raise Refusal("--discount is for --weights py")
     given = {} if args.concentration is None else {"concentration": args.concentration}
     if args.components is not None:
-        if args.weights is not None:
-            raise Refusal("--weights is for an unknown number of components: leave it out, or --components")
         return FiniteMixture(args.components, **given)
     if args.weights == "dp":
         return DirichletProcess(**given)
@@ -183,36 +182,18 @@ def _weight_prior(args: argparse.Namespace) -> WeightPrior:
     return MixtureOfFiniteMixtures(**given)
 
 
-def _refuse_existing_run(out: Path, force: bool) -> None:
-    from gibbs_gmm.storage.run_folder import Folder
-
-    if out.exists() and not out.is_dir():
-        raise Refusal(f"the output {str(out)!r} is a file, not a folder")
-    checkpoint = out / output_folder.CHECKPOINT
-    failure = Folder(checkpoint).failure
-    if not force and failure is not None:
-        raise Refusal(
-            f"the folder {str(out)!r} has a run that failed ({failure}); choose another folder with --out, or replace "
-            "it with --force"
-        )
-    if not force and checkpoint.exists() and not (out / output_folder.TRACE).exists():
-        raise Refusal(
-            f"the folder {str(out)!r} has a run that was not finished: `{PROG} resume {out}` carries it on; or choose "
-            "another folder with --out, or replace it with --force"
-        )
-    if not force and (checkpoint.exists() or any((out / name).exists() for name in output_folder.EVERYTHING)):
-        raise Refusal(
-            f"the folder {str(out)!r} already has a run: choose another with --out, or replace it with --force"
-        )
-
-
-def _read(path: Path, columns: Sequence[str] | None, drop: Sequence[str], constant: bool = False) -> Table:
-    from gibbs_gmm.command_line.csv_table import read_csv
+def _read(path: Path, options: ReadOptions) -> Table:
+    from gibbs_gmm.command_line.reading.table import read_table
 
     try:
-        return read_csv(path, columns, drop, constant)
+        return read_table(path, options)
     except (OSError, ValueError) as error:
         raise Refusal(error) from None
+
+
+def _as_entry(name: str) -> str:
+    """The name of a column as an entry of ``ReadOptions.columns``."""
+    return f'"{name}"' if "," in name else name
 
 
 def _read_run(folder: Path) -> output_folder.Run:
@@ -222,144 +203,48 @@ def _read_run(folder: Path) -> output_folder.Run:
         raise Refusal(error) from None
 
 
-@contextlib.contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make the folder before the long run, not after it; take it away again if nothing came to be in it."""
-    new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"the output folder {str(folder)!r} cannot be made: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise Refusal(f"the output folder {str(folder)!r} cannot be written to")
-    try:
-        yield
-    except BaseException:
-        if new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, out: Path, seed: int) -> Trace:
+def _sample(
+    args: argparse.Namespace, weight_prior: WeightPrior, columns: tuple[str, ...], out: Path, seed: int
+) -> Trace:
+    """Sample from the observations in the folder, into the folder."""
     from gibbs_gmm import NormalInverseWishart, fit
-    from gibbs_gmm.storage.run_folder import Folder
+    from gibbs_gmm.command_line.reading.table import Observations
 
-    with _failures(out):
-        checkpoint = Folder(out / output_folder.CHECKPOINT)
-        checkpoint.remove()
+    with running.failures(out):
+        X = Observations(output_folder.observations(out), columns)
+        draws, warmup, thin = args.draws, args.warmup, args.thin
+        if args.quick:
+            draws, warmup = draws or QUICK_DRAWS, _QUICK_WARMUP if warmup is None else warmup
+            thin = thin or max(1, min(_QUICK_SWEEPS, 1000 * _QUICK_SWEEPS // len(X.values)))
         return fit(
-            table,
+            X,
             weight_prior,
-            prior=NormalInverseWishart.from_data(table, args.scale),
+            prior=NormalInverseWishart.from_data(X, args.scale),
             resolution=args.resolution,
-            draws=args.draws,
-            warmup=args.warmup,
-            thin=args.thin,
+            draws=draws,
+            warmup=warmup,
             max_sweeps=args.max_sweeps,
+            thin=thin,
             chains=args.chains,
             rng=seed,
             threads=args.threads,
             progress=not args.quiet,
             save_assignments=not args.no_assignments,
-            checkpoint=checkpoint,
+            checkpoint=out / output_folder.TRACE,
         )
 
 
-@contextlib.contextmanager
-def _failures(out: Path) -> Iterator[None]:
-    """Errors of a run as what the command line makes of them."""
-    import numpy as np
+def _append(path: Path, options: ReadOptions, partition: Any, out: Path, written: list[str]) -> None:
+    """Write the rows of the file with their clusters."""
+    from gibbs_gmm.command_line.row_tables import appended
 
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise Refusal(error) from None
-    except (ArithmeticError, MemoryError, OSError, np.linalg.LinAlgError) as error:
-        raise Failure(f"the run failed: {str(error) or type(error).__name__}") from None
-    except (TypeError, ValueError) as error:
-        raise Refusal(error) from None
-    except KeyboardInterrupt:
-        if (out / output_folder.CHECKPOINT).exists():
-            raise KeyboardInterrupt(f"`{PROG} resume {out}` carries the run on") from None
-        raise
-
-
-@contextlib.contextmanager
-def _progress_lines(quiet: bool) -> Iterator[None]:
-    """Show the package's log of a run as lines of this program, where there is no terminal for a progress bar."""
-    log, handler = logging.getLogger("gibbs_gmm"), logging.StreamHandler(sys.stderr)
-    if quiet or sys.stderr.isatty():
-        yield
+    if partition is None:
+        complain("warning", "--append wrote nothing, because of --no-assignments")
         return
-    handler.setFormatter(logging.Formatter(f"{PROG}: %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
     try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-
-
-def _write_all(run: output_folder.Run, out: Path, written: list[str]) -> Findings:
-    """Write the trace and everything that is made from it."""
-    run.trace.save(out / output_folder.TRACE)
-    written += [
-        output_folder.TRACE,
-        output_folder.OBSERVATIONS,
-        output_folder.COMMAND,
-    ]  # the others are there since it began
-    return _write(run, out, written)
-
-
-def _write(run: output_folder.Run, out: Path, written: list[str]) -> Findings:
-    """Write everything that is made from the trace; ``written`` grows by the names of the files."""
-    from gibbs_gmm.command_line.findings import clusters_csv, find
-    from gibbs_gmm.command_line.report import pictures, render
-
-    def write(name: str, content: bytes | str) -> None:
-        output_folder.write(out / name, content)
-        written.append(name)
-
-    for name in output_folder.DERIVED:
-        (out / name).unlink(missing_ok=True)
-    findings = find(run.trace, run.X)
-    findings.summary.to_csv(out / output_folder.SUMMARY)
-    written.append(output_folder.SUMMARY)
-    unknown = not run.trace.n_is_known
-    if unknown:
-        findings.n_posterior.to_csv(out / output_folder.N_TABLE)
-        written.append(output_folder.N_TABLE)
-    if findings.partition is not None:
-        write(output_folder.CLUSTERS, clusters_csv(findings.partition))
-    images: dict[str, bytes] = {}
-    try:
-        images = pictures(findings)
-        write(output_folder.PAIRS, images["pairs"])
-        if unknown:
-            write(output_folder.N_PICTURE, images["n_posterior"])
-    except ImportError as error:
-        complain("warning", f"no pictures: {error}")
-    write(output_folder.REPORT, render(findings, images, run.command))
-    return findings
-
-
-@contextlib.contextmanager
-def _writing(out: Path) -> Iterator[list[str]]:
-    """Names of files as they get written into a folder; where that fails, the message says which can be used."""
-    written: list[str] = []
-    try:
-        yield written
-    except (OSError, MemoryError) as error:
-        raise Failure(
-            f"the results could not be written: {str(error) or 'out of memory'}; {_whole_files(written, out)}"
-        ) from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_whole_files(written, out)) from None
-
-
-def _whole_files(written: list[str], out: Path) -> str:
-    names = " and ".join(filter(None, (", ".join(written[:-1]), *written[-1:])))
-    return f"{names} in {out} can be used" if written else "nothing is written"
+        text = appended(path, options, partition)
+    except ValueError as error:
+        complain("warning", f"--append wrote nothing: {error}")
+        return
+    output_folder.write(out / output_folder.APPENDED, text)
+    written.append(output_folder.APPENDED)

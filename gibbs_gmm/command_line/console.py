@@ -1,10 +1,13 @@
-"""What the command line says, and where: errors and warnings as lines of their own, a bar chart in plain text."""
+"""What the command line says, and where: steps, errors and warnings on standard error, a bar chart in plain text."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
     from gibbs_gmm.posterior.n_posterior import NPosterior
 
 PROG = "gibbs-gmm"
-_WIDTH, _MOST_BARS = 79, 40  # of the bar chart
+WIDTH = 79
+_MOST_BARS = 12  # of the bar chart
 
 
 class Refusal(Exception):
@@ -26,23 +30,65 @@ class Failure(Exception):
     """The run failed: message for the user, exit code 1."""
 
 
+def prepare_streams() -> None:
+    """Let no character end the program: UTF-8 in files and pipes, and what a terminal lacks as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            if stream.isatty():
+                stream.reconfigure(errors="backslashreplace")
+            else:
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def step(text: str, quiet: bool = False) -> Iterator[None]:
+    """Say what is being done: in a terminal for as long as it takes, elsewhere as a line that stays."""
+    if quiet:
+        yield
+        return
+    if not sys.stderr.isatty():
+        print(f"{PROG}: {text}", file=sys.stderr, flush=True)
+        yield
+        return
+    shown = f"{text} ..."[: _columns() - 1]
+    print(shown, end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print(" " * len(shown), end="\r", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Show warnings meant for users as plain lines of this program."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        complain("warning", message)
+        text = str(message)
+        complain("warning", f"{text} (--drop leaves a column out)" if text.startswith("X has ") else text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.filterwarnings("ignore", r"(fit|resume)\(\): The chains")  # the tables below say so
+        warnings.filterwarnings("ignore", r"(fit|resume)\(\): The chains")  # the answer says so
         warnings.showwarning = show
         yield
 
 
 def complain(kind: str, message: object) -> None:
-    """One line on standard error; ``kind`` is "error" or "warning"."""
-    print(f"{PROG}: {kind}: {message}", file=sys.stderr)
+    """An error or a warning on standard error, one line; folded in a terminal."""
+    text = f"{PROG}: {kind}: {message}"
+    if sys.stderr.isatty():
+        text = fold(text, "  ").ljust(_columns() - 1)  # over what may be in its place
+    print(text, file=sys.stderr)
+
+
+def fold(text: str, indent: str = "") -> str:
+    """The text in lines of at most 79 characters, fewer in a narrower terminal; long words stay whole."""
+    width = min(WIDTH, _columns() - 1)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _columns() -> int:
+    return max(40, shutil.get_terminal_size().columns)
 
 
 def silent(*_: object) -> None:
@@ -59,7 +105,7 @@ def bar_chart(posterior: NPosterior) -> str:
         return f"n and n+ are spread over {len(posterior.n[shown])} values: see {output_folder.N_TABLE}"
     names = [str(n) for n in posterior.n[shown]]
     margin = max(map(len, names)) + 2
-    room = (_WIDTH - margin) // len(panels) - len("    0.000  0.000")
+    room = (WIDTH - margin) // len(panels) - len("    0.000  0.000")
     longest = max(float(p.max()) for _, p, _ in panels)
     lines = [" " * margin, *(name.rjust(margin) for name in names)]
     for title, p, prior in panels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import io
@@ -9,15 +10,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gibbs_gmm.command_line.reading.rows import Rows
 from gibbs_gmm.storage.whole_files import write as write
 
 if TYPE_CHECKING:
     from gibbs_gmm.kernels.types import FloatArray
     from gibbs_gmm.trace import Trace
 
-CHECKPOINT = "checkpoint"  # a folder: see ``checkpoint``
-TRACE = "trace.npz"
+TRACE = "draws"  # a folder: see ``storage.run_folder``
 OBSERVATIONS = "observations.npy"
+ROWS = "rows.csv"
 COMMAND = "command.json"
 SUMMARY = "summary.csv"
 N_TABLE = "n_posterior.csv"
@@ -25,10 +27,14 @@ CLUSTERS = "clusters.csv"
 PAIRS = "pairs.png"
 N_PICTURE = "n_posterior.png"
 REPORT = "report.html"
+APPENDED = "with_clusters.csv"
+ORIGIN = (OBSERVATIONS, ROWS, COMMAND)
 DERIVED = (SUMMARY, N_TABLE, CLUSTERS, PAIRS, N_PICTURE, REPORT)  # can be made again from the others
-EVERYTHING = (TRACE, OBSERVATIONS, COMMAND, *DERIVED)
+FILES = (*ORIGIN, *DERIVED, APPENDED)
 
-_FORMAT = "gibbs_gmm command 1"
+_FORMAT = "gibbs_gmm command 2"
+_ID = "name: "  # before the name of the column of the rows' names
+_BLOCK = 1 << 16  # rows
 _NOT_FITTED = "does not hold the observations that were fitted; fit again, with --force"
 
 
@@ -44,31 +50,49 @@ class Command:
         What makes the same run again, behind the program's name.
     left_out : dict
         Column that was not used -> why.
+    notes, warnings : tuple of str
+        How the file was read, and what may be wrong with it or with the run.
     """
 
     source: str
     arguments: tuple[str, ...]
     left_out: dict[str, str]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A run read from its folder."""
+    """A run: its draws, and what it is of."""
 
     trace: Trace
     X: FloatArray
+    rows: Rows
     command: Command
 
 
-def save_origin(folder: Path, X: FloatArray, command: Command) -> None:
-    """Write what, beside the trace, a report is made of: the observations and the command."""
+def save_origin(folder: Path, X: FloatArray, rows: Rows, command: Command) -> None:
+    """Write what, beside the trace, a report is made of: the observations, their names and the command."""
     import numpy as np
 
     buffer = io.BytesIO()
     np.save(buffer, X, allow_pickle=False)
     write(folder / OBSERVATIONS, buffer.getvalue())
+    write(folder / ROWS, _rows_csv(rows))
+    save_command(folder, X, command)
+
+
+def save_command(folder: Path, X: FloatArray, command: Command) -> None:
+    """Write the command alone."""
     values = {"format": _FORMAT, **dataclasses.asdict(command), "observations_sha256": _digest(X)}
     write(folder / COMMAND, json.dumps(values, indent=2) + "\n")
+
+
+def observations(folder: Path) -> FloatArray:
+    """The observations as a read-only map of their file."""
+    import numpy as np
+
+    return np.asarray(np.load(folder / OBSERVATIONS, mmap_mode="r", allow_pickle=False))
 
 
 def read(folder: Path) -> Run:
@@ -83,40 +107,66 @@ def read(folder: Path) -> Run:
     """
     from gibbs_gmm.storage.trace_file import load
 
-    if not (folder / TRACE).exists():
+    if not (folder / TRACE).is_dir():
         what = "is a file, not the folder of a run" if folder.is_file() else f"holds no run: there is no {TRACE} in it"
         raise FileNotFoundError(f"{str(folder)!r} {what if folder.exists() else 'does not exist'}")
+    X, rows, command = read_origin(folder)
     trace = load(folder / TRACE)
-    X, command = read_origin(folder)
     if X.shape != (trace.settings["n_observations"], len(trace.columns)):
         raise ValueError(f"{str(folder / OBSERVATIONS)!r} {_NOT_FITTED}")
-    return Run(trace, X, command)
+    return Run(trace, X, rows, command)
 
 
-def read_origin(folder: Path) -> tuple[FloatArray, Command]:
-    """The observations and the command of a run, finished or not; raises as :func:`read`."""
-    import numpy as np
-
-    for name in (OBSERVATIONS, COMMAND):
+def read_origin(folder: Path) -> tuple[FloatArray, Rows, Command]:
+    """The observations, their names and the command of a run, finished or not; raises as :func:`read`."""
+    for name in ORIGIN:
         if not (folder / name).exists():
             raise FileNotFoundError(f"{str(folder / name)!r} is missing: fit again, with --force, to have it back")
     try:
-        with open(folder / OBSERVATIONS, "rb") as file:
-            X = np.load(file, allow_pickle=False)
+        X = observations(folder)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{str(folder / OBSERVATIONS)!r} is damaged: {error}") from None
     try:
         values: dict[str, Any] = json.loads((folder / COMMAND).read_text(encoding="utf-8"))
         if values["format"] != _FORMAT:
             raise ValueError(f"its format is {values['format']!r}, and this version reads {_FORMAT!r}")
-        command = Command(values["source"], tuple(values["arguments"]), dict(values["left_out"]))
+        said = (tuple(values["notes"]), tuple(values["warnings"]))
+        command = Command(values["source"], tuple(values["arguments"]), dict(values["left_out"]), *said)
         digest = values["observations_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(folder / COMMAND)!r} cannot be read: {error}") from None
     if _digest(X) != digest:
         raise ValueError(f"{str(folder / OBSERVATIONS)!r} {_NOT_FITTED}")
-    return X, command
+    return X, _read_rows(folder / ROWS, len(X)), command
+
+
+def _rows_csv(rows: Rows) -> str:
+    """Lines, names and texts of the rows, as the text of a CSV file."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    ids = [] if rows.ids is None else [rows.ids]
+    writer.writerow(["line", *[f"{_ID}{rows.id_name}"] * len(ids), *rows.texts])
+    writer.writerows(zip(rows.lines.tolist(), *ids, *rows.texts.values(), strict=True))
+    return file.getvalue()
+
+
+def _read_rows(path: Path, N: int) -> Rows:
+    """The inverse of :func:`_rows_csv`."""
+    import numpy as np
+
+    with open(path, newline="", encoding="utf-8") as file:
+        names, *body = csv.reader(file)
+    if len(body) != N or any(len(row) != len(names) for row in body):
+        raise ValueError(f"{str(path)!r} {_NOT_FITTED}")
+    columns = dict(zip(names, zip(*body, strict=True), strict=True))
+    lines = np.array(columns.pop("line"), np.int64)
+    id_ = next((name for name in columns if name.startswith(_ID)), None)
+    ids = None if id_ is None else list(columns.pop(id_))
+    return Rows(lines, (id_ or "").removeprefix(_ID), ids, {name: list(texts) for name, texts in columns.items()})
 
 
 def _digest(X: FloatArray) -> str:
-    return hashlib.sha256(str((X.shape, X.dtype.str)).encode() + X.tobytes()).hexdigest()
+    digest = hashlib.sha256(str((X.shape, X.dtype.str)).encode())
+    for start in range(0, len(X), _BLOCK):
+        digest.update(X[start : start + _BLOCK].tobytes())
+    return digest.hexdigest()

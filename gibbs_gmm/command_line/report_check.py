@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from gibbs_gmm.command_line.findings import Findings
+from gibbs_gmm.command_line.html_pieces import escape, figure, fold, p
 from gibbs_gmm.posterior.model_check import LEVEL, sentences
+from gibbs_gmm.posterior.wording import count
 
 
 def pictures(findings: Findings) -> dict[str, tuple[Any, ...]]:
@@ -22,30 +23,37 @@ def pictures(findings: Findings) -> dict[str, tuple[Any, ...]]:
     return result
 
 
-def section(findings: Findings, figure: Callable[[str, str], Iterator[str]]) -> Iterator[str]:
-    """Paragraphs, tables and, from ``figure(name, caption)``, pictures."""
+def section(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
+    """What was tested and what came of it; clusters that may together be one kind."""
     check, merged = findings.check, findings.merged
     if check is None:
         return
-    yield (
-        "<p>Are they normal, as the model takes them to be? Tails, skewness and ties of each component were tested in "
-        f"each column. {_verdict(check.passed)}</p>"
+    yield p(
+        "The model takes every cluster to be normal: symmetric, with thin tails. Tails, skewness and ties of each "
+        f"cluster were tested in each column. {_verdict(check.passed)}"
     )
     if said := sentences(check):
-        yield "<ul>" + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in said) + "</ul>"
+        yield "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in said) + "</ul>"
     if not check.passed:
-        caption = (
-            "Tails, skewness and ties of each component in each column: white where they are those of a normal, with a "
-            f"cross where they are not (adjusted p-value below {LEVEL:g})."
+        failed = sum(int((getattr(check, f"adjusted_{test}") < LEVEL).sum()) for test in ("tails", "skewness", "ties"))
+        yield figure(
+            images,
+            "check",
+            f"{count(failed, 'test')} of clusters and columns fail{'s'[: failed == 1]}.",
+            "Tails, skewness and ties of each cluster in each column: white where they are those of a normal, with a "
+            f"cross where they are not (adjusted p-value below {LEVEL:g}).",
         )
-        yield from figure("check", caption)
     if merged is not None:
-        yield (
-            "<p>Several components together can be one kind that is not normal. Here they are merged two at a time, "
-            "first those between which most is unclear, which gives a clustering for each smaller number of clusters "
-            f'(in Python, trace.merged().labels(k)):</p><div class="wide">{merged._repr_html_()}</div>'
-        )
-        yield from figure("merged", "What is unclear after each step; the numbers are those of the components merged.")
+        inside = [
+            p(
+                "Several clusters together can be one kind that is not normal. Here they are merged two at a time, "
+                "first those between which most is unclear, which gives a clustering for each smaller number of "
+                "clusters (in Python, trace.merged().labels(k)):"
+            ),
+            f'<div class="wide" tabindex="0">{merged._repr_html_()}</div>',
+            figure(images, "merged", "What is unclear after each step.", "Numbers are those of the clusters merged."),
+        ]
+        yield fold("Which clusters may together be one kind?", inside)
 
 
 def _verdict(passed: bool) -> str:

@@ -72,6 +72,13 @@ class NormalInverseWishart:
     ------
     TypeError, ValueError
         A value of the wrong kind, shape or range; the message names it.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> prior = gg.NormalInverseWishart([0.0, 0.0], 0.1, 5.0, [[1.0, 0.0], [0.0, 2.0]])
+    >>> prior.nu_0, prior.Psi_0.shape
+    (5.0, (2, 2))
     """
 
     mu_0: FloatArray

@@ -64,6 +64,13 @@ class NormalInverseGamma:
     ------
     TypeError, ValueError
         A value of the wrong kind, shape or range; the message names it.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> prior = gg.NormalInverseGamma([0.0, 0.0], 0.1, 2.0, [1.0, 2.0])
+    >>> prior.a_0, prior.b_0
+    (2.0, array([1., 2.]))
     """
 
     mu_0: FloatArray

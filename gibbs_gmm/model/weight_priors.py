@@ -181,6 +181,13 @@ class FiniteMixture(WeightPrior):
     concentration : float > 0, or a frozen positive scipy.stats distribution
         Dirichlet parameter of *each* component (not their sum). 1 is uniform over the simplex; well below 1 expects
         some components to stay empty (a sparse finite mixture). Under a distribution it is learned.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> prior = gg.FiniteMixture(10, concentration=0.1)
+    >>> prior.n_clusters_pmf(150)[:4].round(2)
+    array([0.01, 0.07, 0.19, 0.28])
     """
 
     n_components: int
@@ -224,6 +231,14 @@ class MixtureOfFiniteMixtures(WeightPrior):
         Learned under F(6, 3) by default.
     dynamic : bool
         Dirichlet(concentration / n) for each component if True, Dirichlet(concentration) if False.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> from scipy import stats
+    >>> prior = gg.MixtureOfFiniteMixtures(stats.randint(1, 11), 1.0, dynamic=False)  # n uniform on 1..10
+    >>> prior.n_clusters_pmf(150)[:4].round(2)
+    array([0.1 , 0.1 , 0.1 , 0.11])
     """
 
     n_prior: Any = None
@@ -286,6 +301,12 @@ class DirichletProcess(WeightPrior):
     ----------
     concentration : float > 0, or a frozen positive scipy.stats distribution
         Total concentration alpha: about alpha log N clusters are expected. Under a distribution it is learned.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> gg.DirichletProcess(1.0).n_clusters_pmf(150)[:4].round(2)
+    array([0.01, 0.04, 0.1 , 0.17])
     """
 
     concentration: Concentration = 1.0
@@ -314,6 +335,12 @@ class PitmanYorProcess(WeightPrior):
     discount : float in [0, 1)
         0 is the Dirichlet process. The number of clusters grows like N^discount; above about 0.5 the conditional
         sampler needs very many components.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> gg.PitmanYorProcess(0.5, discount=0.25).n_clusters_pmf(150)[:4].round(2)
+    array([0.02, 0.04, 0.06, 0.08])
     """
 
     concentration: Concentration = 1.0

@@ -52,6 +52,13 @@ def chains(trace: Trace, axes: Axes | AnyArray | None = None, *, quantities: Seq
         matplotlib is not installed.
     ValueError
         A name is unknown, or the shape of axes is not (Q, 2).
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.chains(trace, quantities=["log_likelihood"])
+    <1 x 2 Axes>
     """
     known = invariants(trace)
     if quantities is None:

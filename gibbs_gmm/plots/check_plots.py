@@ -42,6 +42,13 @@ def check(check: Check, axes: AnyArray | None = None) -> AnyArray:
         It is not a check, but the trace, say.
     ValueError
         The number of axes is not three.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.check(trace.check(X))
+    <3 Axes>
     """
     if not isinstance(check, Check):
         raise TypeError(f"check must be what trace.check(X) gave, got an object of type {type(check).__name__}")
@@ -91,6 +98,13 @@ def merged(merged: Merged, axes: Axes | None = None) -> Any:
         matplotlib is not installed.
     TypeError
         It is not a merging, but the trace, say.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> [text.get_text() for text in gg.plots.merged(trace.merged()).texts]
+    ['0+1']
     """
     if not isinstance(merged, Merged):
         raise TypeError(f"merged must be what trace.merged() gave, got an object of type {type(merged).__name__}")

@@ -34,6 +34,14 @@ def comparison(comparison: Comparison, ax: Any = None) -> Any:
     ------
     ImportError
         matplotlib is not installed.
+
+    Examples
+    --------
+    Of the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> found = gg.compare(X, [1, 2], ("full", "spherical"), draws=1000, warmup=500, rng=1, progress=False)
+    >>> gg.plots.comparison(found).get_xlabel()
+    'n'
     """
     ax = on_axes(ax, (1, 1), (5.2, 3.6), "log evidence")[0][0]
     n = comparison.n_components

@@ -42,6 +42,13 @@ def n_posterior(trace: Trace | NPosterior, axes: Axes | AnyArray | None = None) 
         matplotlib is not installed.
     ValueError
         The number of axes is not that of panels.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.n_posterior(trace)
+    <1 Axes>
     """
     posterior = tabulate(trace) if isinstance(trace, Trace) else trace
     panels = 1 if posterior.p_n_components is None else 2

@@ -10,7 +10,7 @@ import numpy as np
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.predictive import GREYS, MASSES, contours, curve
-from gibbs_gmm.plots.style import GREY, INK, distinct, frame, limits, matplotlib, on_axes, point_size, short
+from gibbs_gmm.plots.style import GREY, INK, distinct, frame, limits, matplotlib, numbers, on_axes, point_size, short
 from gibbs_gmm.posterior.matched import Components, checked_columns, checked_data, matched_components, spread
 from gibbs_gmm.posterior.wording import percent
 from gibbs_gmm.trace import Trace
@@ -25,6 +25,8 @@ _MAX_ELLIPSES = 12_000  # per figure
 _MAX_CURVES = 200  # draws behind a component's density
 _MAX_CELLS = 20_000_000  # normal densities behind the contours of a figure
 _LEGEND_LENGTH = 12
+_SURE, _UNSURE = 0.65, 0.2  # opaqueness of points
+_STRIP = 0.06  # of the height: marks of the rows of one column
 
 
 def pairs(
@@ -40,9 +42,10 @@ def pairs(
     On the diagonal, a histogram of each column, the posterior-mean density of the mixture (black, with its pointwise
     90% band) and that of each component times its weight. Below it, the observations, coloured by their cluster in
     :meth:`Trace.partition`, and for each component the ellipse that holds 90% of its mass: thin for single draws, whose
-    spread is the uncertainty about it, and thick for the posterior mean. Components are matched across draws
-    (:meth:`Trace.relabel`) and have the numbers that they have everywhere; draws in which a component is as good as
-    empty are left out of its ellipses, and its posterior mean is weighted by its weight in each draw.
+    spread is the uncertainty about it, and thick for the posterior mean, with the component's number at its centre.
+    Components are matched across draws (:meth:`Trace.relabel`) and have the numbers that they have everywhere; a draw's
+    ellipse is the paler the smaller the component's weight in it, and left out where it is as good as empty, and the
+    posterior mean is weighted by the weight in each draw. Points are the paler the less sure they are of their cluster.
 
     If the number of components is unknown, single components (curves, ellipses, colours, weights) are those of the most
     probable number of clusters, from the draws that have it, whose share the legend says; the density of the mixture is
@@ -73,6 +76,13 @@ def pairs(
         matplotlib is not installed.
     ValueError
         X, axes or columns do not fit the trace.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.pairs(trace, X)
+    <2 x 2 Axes>
     """
     max_draws = checks.integer("max_draws", max_draws, 1)
     array = checked_data(trace, X)
@@ -96,9 +106,11 @@ def _draw(kinds: Components, X: AnyArray, shown: IntArray, axes: AnyArray, max_d
     K, weights, means = kinds.K, kinds.weights, kinds.means(shown)
     colours = distinct(K)
     rows = spread(N, _MAX_POINTS)
-    face = [GREY] * len(rows)
+    face, alpha = [GREY] * len(rows), np.full(len(rows), _SURE)
     if trace.assignments is not None:
         face = [colours[k] for k in trace._partition.labels[rows]]
+        alpha = _UNSURE + (_SURE - _UNSURE) * (1.0 - trace._partition.uncertainty[rows])
+    points = matplotlib("colors").to_rgba_array(face, alpha)
     panels = max(1, d * (d - 1) // 2)
     some = spread(len(kinds.draws), _MAX_CURVES)
     few = spread(len(kinds.draws), max(2, min(max_draws, _MAX_ELLIPSES // (K * panels))))
@@ -114,18 +126,23 @@ def _draw(kinds: Components, X: AnyArray, shown: IntArray, axes: AnyArray, max_d
         if i == j:
             curve(ax, trace, X, int(shown[i]), edges[i])
             variances = kinds.covariances(shown[[i]])[some, :, 0, 0]
-            _component_curves(ax, (weights[some], means[some, :, i], variances), colours, edges[i])
+            grid, curves = _component_curves(ax, (weights[some], means[some, :, i], variances), colours, edges[i])
+            if d == 1:
+                numbers(ax, grid[curves.argmax(1)], curves.max(1), range(K), colours)
+                _strip(ax, X[rows, shown[0]], points)
             continue
         panel = shown[[j, i]]
         contours(ax, trace, panel, (edges[j], edges[i]), _MAX_CELLS // (panels * K))
-        ax.scatter(*X[rows][:, panel].T, s=point_size(len(rows)), c=face, alpha=0.55, lw=0, rasterized=True)
+        ax.scatter(*X[rows][:, panel].T, s=point_size(len(rows)), c=points, lw=0, rasterized=True)
         blocks = kinds.covariances(panel)
         centres, centre = means[:, :, [j, i]], kinds.average(means[:, :, [j, i]])
         mean = kinds.average(blocks)
         for k in range(K):
             drawn = few[weights[few, k] * N >= 1.0]
-            _ellipses(ax, centres[drawn, k], blocks[drawn, k], colours[k], width=0.5, alpha=faint)
-            _ellipses(ax, centre[[k]], mean[[k]], colours[k], width=bold, alpha=1.0)
+            pale = faint * np.minimum(1.0, weights[drawn, k] / weights[:, k].mean())
+            _ellipses(ax, centres[drawn, k], blocks[drawn, k], colours[k], width=0.5, alpha=pale)
+            _ellipses(ax, centre[[k]], mean[[k]], colours[k], width=bold, alpha=np.ones(1))
+        numbers(ax, centre[:, 0], centre[:, 1], range(K), colours, 9.0 if K * d <= 60 else 7.0)
     _legend(axes, kinds, colours, len(trace.columns), len(few))
 
 
@@ -155,20 +172,32 @@ def _style(
 
 def _component_curves(
     ax: Any, components: tuple[FloatArray, FloatArray, FloatArray], colours: list[str], edges: tuple[float, float]
-) -> None:
-    """Posterior-mean density of each component times its weight, from weights, means and variances (S, K)."""
-    grid = np.linspace(*edges, 300)
+) -> tuple[FloatArray, FloatArray]:
+    """Posterior-mean density of each component times its weight, from weights, means and variances (S, K).
+
+    Returns the grid (G,) and the curves (K, G).
+    """
+    grid, curves = np.linspace(*edges, 300), []
     for w, mean, variance, colour in zip(*(values.T for values in components), colours, strict=True):
         scale = np.sqrt(variance)[:, None]
         z = (grid - mean[:, None]) / scale
         density = w[:, None] * np.exp(-0.5 * z * z) / (scale * np.sqrt(2.0 * np.pi))
-        ax.plot(grid, density.mean(0), color=colour, lw=1.3)
+        curves.append(density.mean(0))
+        ax.plot(grid, curves[-1], color=colour, lw=1.3)
+    return grid, np.array(curves)
+
+
+def _strip(ax: Any, x: AnyArray, points: FloatArray) -> None:
+    """The rows of the only column, as marks in the colours of their clusters in a strip below its curves."""
+    height = _STRIP * ax.get_ylim()[1]
+    ax.set_ylim(bottom=-1.3 * height)
+    ax.vlines(x, -1.15 * height, -0.15 * height, colors=points, lw=1.0, rasterized=True)
 
 
 def _ellipses(
-    ax: Any, centres: FloatArray, covariances: FloatArray, colour: str, *, width: float, alpha: float
+    ax: Any, centres: FloatArray, covariances: FloatArray, colour: str, *, width: float, alpha: FloatArray
 ) -> None:
-    """90% ellipses of n Gaussians: centres (n, 2), covariances (n, 2, 2)."""
+    """90% ellipses of n Gaussians: centres (n, 2), covariances (n, 2, 2), opaqueness (n,)."""
     # L u maps the unit circle to the ellipse of L L', for any square root L; LAPACK's Cholesky would fail where
     # rounding left a 2 x 2 block singular.
     s_x = np.sqrt(covariances[:, 0, 0])
@@ -181,11 +210,10 @@ def _ellipses(
     y = centres[:, 1:] + a[:, None] * u + b[:, None] * v
     lines = matplotlib("collections").LineCollection(
         list(np.stack([x, y], axis=-1)),
-        colors=colour,
+        colors=matplotlib("colors").to_rgba_array([colour] * len(alpha), alpha),
         linewidths=width,
-        alpha=alpha,
-        zorder=3 + (alpha == 1.0),
-        rasterized=alpha < 1.0,
+        zorder=3 + (width >= 1.0),
+        rasterized=width < 1.0,
     )
     ax.add_collection(lines, autolim=False)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.style import INK, PALE, PALETTE, frame, limits, matplotlib, on_axes, point_size, short
-from gibbs_gmm.posterior.matched import checked_columns, checked_data, marginal, some_draws, spread
+from gibbs_gmm.posterior.matched import checked_columns, checked_data, marginal, matched_components, some_draws, spread
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def density(trace: Trace, X: Any, axes: Axes | None = None, *, columns: Sequence
     axes : Axes, optional
         Where to draw; a new figure by default.
     columns : sequence of one or two str, optional
-        Names of the columns, in ``trace.columns``; the first two by default, or the only one.
+        Names of the columns, in ``trace.columns``; by default the only one, or the two that tell the components apart
+        best, and the title says so where there are more.
 
     Returns
     -------
@@ -53,9 +54,20 @@ def density(trace: Trace, X: Any, axes: Axes | None = None, *, columns: Sequence
         matplotlib is not installed.
     ValueError
         X or columns do not fit the trace.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> gg.plots.density(trace, X, columns=["x0"]).get_title(loc="left")
+    '1 of 2 columns'
     """
     array = checked_data(trace, X)
-    shown = checked_columns(trace, trace.columns[:2] if columns is None else columns)
+    D = len(trace.columns)
+    if columns is None and D > 2:
+        shown = matched_components(trace).telling_columns(2)
+    else:
+        shown = checked_columns(trace, trace.columns if columns is None else columns)
     if len(shown) > 2:
         raise ValueError(f"columns must be one or two names, got {list(columns or ())}")
     ax = on_axes(axes, (1, 1), (6.0, 3.6 if len(shown) == 1 else 5.0), "a density")[0, 0]
@@ -71,6 +83,9 @@ def density(trace: Trace, X: Any, axes: Axes | None = None, *, columns: Sequence
         ax.set_ylim(*edges[1])
         ax.set_ylabel(short(trace.columns[shown[1]]), fontsize=9, color=INK)
         _map(ax, trace, array, shown, edges)
+    if len(shown) < D:
+        best = "" if columns is not None else ", which tell the clusters apart best"
+        ax.set_title(f"{len(shown)} of {D} columns{best}", fontsize=9, color=INK, loc="left")
     return ax
 
 

@@ -10,6 +10,7 @@ from scipy.spatial.distance import squareform
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.plots.memberships import apart
 from gibbs_gmm.plots.style import GREY, INK, frame, on_axes
 from gibbs_gmm.posterior.matched import spread
 from gibbs_gmm.trace import Trace
@@ -17,15 +18,16 @@ from gibbs_gmm.trace import Trace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NAMED = 0.025  # of the side: clusters that are smaller have no room for a name
+_NAMED = 0.032  # of the side: what a name beside it takes
 
 
 def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None, max_rows: int = 1000) -> Any:
     """Posterior probabilities that two observations are in the same cluster, ordered by the point partition.
 
-    Dark squares on the diagonal are clusters that hold together, grey inside them rows that may be split, grey outside
-    clusters that may be one. The clusters are those of the partition, outlined and named, by number; within one, rows
-    that are often together are next to each other.
+    Dark squares about the diagonal are clusters that hold together, pale parts inside them rows that may be split, dark
+    parts outside clusters that may be one. The clusters are those of the partition, outlined and named, by number;
+    within one, rows that are often together are next to each other. The diagonal itself, a row and the same row, says
+    nothing and is left white.
 
     Parameters
     ----------
@@ -48,6 +50,13 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
         matplotlib is not installed.
     ValueError
         The trace has no assignments, or the partition is of other observations.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> [text.get_text() for text in gg.plots.similarity(trace).texts]
+    ['0', '1']
     """
     max_rows = checks.integer("max_rows", max_rows, 2)
     ax = on_axes(axes, (1, 1), (6.0, 5.2), "a similarity matrix")[0, 0]
@@ -59,6 +68,7 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
     matrix, shown = trace.similarity(rows=rows), labels[rows]
     order = np.concatenate([_in_order(matrix, np.flatnonzero(shown == k)) for k in np.unique(shown)])
     matrix, shown = matrix[np.ix_(order, order)], shown[order]
+    np.fill_diagonal(matrix, np.nan)
     image = ax.imshow(matrix, cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest", rasterized=True)
     _outline(ax, shown)
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02)
@@ -67,7 +77,7 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
     bar.outline.set_visible(False)
     some = "" if len(rows) == N else f" ({len(rows):,} of {N:,} shown)"
     ax.set_xlabel(f"observations{some}, by cluster of the partition", fontsize=9, color=INK)
-    ax.set_ylabel("cluster", fontsize=9, color=INK)
+    ax.set_ylabel("cluster", fontsize=9, color=INK, labelpad=18.0)
     return ax
 
 
@@ -88,8 +98,15 @@ def _outline(ax: Any, shown: AnyArray) -> None:
     for a, b in zip(first - 0.5, last - 0.5, strict=True):
         ax.plot([a, b, b, a, a], [a, a, b, b, a], color=INK, lw=0.8, clip_on=False)
     frame(ax)
+    ax.set_xlim(-0.5, len(shown) - 0.5)
+    ax.set_ylim(len(shown) - 0.5, -0.5)
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.tick_params(length=0)
     ax.set_xticks([])
-    named = last - first >= _NAMED * len(shown)
-    ax.set_yticks(((first + last - 1) / 2)[named], [str(k) for k in shown[first[named]]])
+    N, centre = len(shown), (first + last - 1) / 2
+    place = apart(centre, N - 1, _NAMED)
+    size = 8.0 if len(first) <= 1.0 / _NAMED else 8.0 / (_NAMED * len(first))
+    ax.set_yticks([])
+    for k, own, text in zip(shown[first], centre, place, strict=True):
+        ax.plot([-0.5, -0.5 - 0.02 * N], [own, text], color=GREY, lw=0.5, clip_on=False)
+        ax.text(-0.5 - 0.027 * N, text, str(k), fontsize=size, color=INK, ha="right", va="center")

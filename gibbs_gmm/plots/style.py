@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import IO, Any
 
@@ -13,12 +13,16 @@ import numpy as np
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.optional import needs
 
-# Okabe & Ito (2008), told apart with any colour vision; yellow, the palest, comes last; black is for the mixture.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# The first seven are those of Okabe & Ito (2008), yellow, the palest, last; black is for the mixture. Each later one is
+# the farthest from all before it in CIELAB, as seen with normal vision and without red or green cones (Machado 2009).
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#770011", "#0055DD", "#661155"),
+    *("#AACC77", "#003388", "#DD2244", "#6699FF", "#990044", "#AACCAA", "#55CCDD", "#337777", "#884400", "#EE9944"),
+)
 GREY, INK, PALE = "#8c8c8c", "#333333", "#e4e4e4"
 _WIDEST = 1800  # pixels
 _LONGEST_NAME = 20
-_GOLDEN = 0.6180339887498949
+_READABLE = 0.45  # lightness of letters on white
 
 _figure: ContextVar[Any] = ContextVar("figure", default=None)  # what makes a figure; None: pyplot
 
@@ -59,6 +63,13 @@ def _without_pyplot() -> Iterator[None]:
         _figure.reset(token)
 
 
+class Panels(np.ndarray[Any, np.dtype[np.object_]]):
+    """An array of Axes that a notebook shows in one line."""
+
+    def __repr__(self) -> str:
+        return f"<{' x '.join(map(str, self.shape))} Axes>"
+
+
 def on_axes(axes: Any, shape: tuple[int, int], size: tuple[float, float], what: str) -> AnyArray:
     """The given axes as an array of this shape, or those of a new figure of this size in inches.
 
@@ -66,11 +77,11 @@ def on_axes(axes: Any, shape: tuple[int, int], size: tuple[float, float], what: 
     """
     if axes is None:
         figure = _figure.get() or matplotlib("pyplot").figure
-        return np.asarray(figure(figsize=size, layout="constrained").subplots(*shape, squeeze=False))
+        return np.asarray(figure(figsize=size, layout="constrained").subplots(*shape, squeeze=False)).view(Panels)
     given = np.asarray(axes, dtype=object)
     if given.size != shape[0] * shape[1] or (given.ndim == 2 and 1 not in shape and given.shape != shape):
         raise ValueError(f"axes must be {_array_text(shape)} for {what}, got shape {given.shape}")
-    return given.reshape(shape)
+    return given.reshape(shape).view(Panels)
 
 
 def _array_text(shape: tuple[int, int]) -> str:
@@ -87,13 +98,23 @@ def frame(ax: Any) -> None:
 
 
 def distinct(K: int) -> list[str]:
-    """K colours for components or chains, told apart as well as K can be."""
-    if len(PALETTE) >= K:
-        return list(PALETTE[:K])
-    to_hex = matplotlib("colors").to_hex
-    # The brightest end of viridis is too pale for lines on white. Steps by the golden ratio put neighbours apart.
-    places = np.argsort(np.argsort(np.arange(K) * _GOLDEN % 1.0)) / (K - 1)
-    return [to_hex(colour) for colour in matplotlib().colormaps["viridis"](0.92 * places)]
+    """Colours of K components or chains; from the twenty-first on they come again, and only numbers tell."""
+    return [PALETTE[k % len(PALETTE)] for k in range(K)]
+
+
+def numbers(ax: Any, x: Any, y: Any, labels: Sequence[object], colours: Sequence[str], size: float = 9.0) -> None:
+    """Numbers of components, in their colours and with a white rim, at these places."""
+    rim = [matplotlib("patheffects").withStroke(linewidth=2.6, foreground="white")]
+    for place_x, place_y, label, colour in zip(x, y, labels, colours, strict=True):
+        text = ax.text(place_x, place_y, str(label), color=dark(colour), fontsize=size, fontweight="bold", zorder=6)
+        text.set(path_effects=rim, ha="center", va="center", clip_on=True)
+
+
+def dark(colour: str) -> Any:
+    """The colour, or a darker one of its hue where it is too pale to be read on white."""
+    red, green, blue = matplotlib("colors").to_rgb(colour)
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return tuple(part * min(1.0, _READABLE / light) for part in (red, green, blue))
 
 
 def limits(x: AnyArray) -> tuple[float, float]:

@@ -20,7 +20,7 @@ R_HAT_LIMIT = 1.05
 MIN_DRAWS = 4  # per chain, for R-hat and effective sample sizes
 LISTED = 8  # chains and components that are named one by one
 _MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint ranges by chance once in 90,000 times
-_RARE = 0.05  # share of draws below which the j-th largest weight is mostly zeros, and R-hat says nothing of it
+_RARE = 0.05  # the j-th largest weight is left out if fewer draws have j clusters: R-hat says nothing of mostly zeros
 _CHANCE = 1e-5  # that independent draws of very short chains are taken for chains that have not met
 _LONGER = 4  # times as many draws, where the chains have not met
 

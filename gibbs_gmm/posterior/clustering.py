@@ -49,6 +49,16 @@ class Partition:
     runs, agreeing_runs : int
         Searches made, and those of them that ended at this expected loss (to one in 10,000). If it is one of many,
         there may be a better partition: ask for more ``runs``. 0 where there was no search.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> partition = trace.partition()
+    >>> partition.n_clusters, partition.sizes
+    (2, array([50, 50]))
+    >>> partition.labels[[0, 99]]
+    array([0, 1])
     """
 
     labels: IntArray
@@ -116,6 +126,11 @@ class Partition:
         if self.loss is not None:
             how = f"expected {self.loss} {self.expected_loss:.4g}"
         return f"<Partition: {clusters} of {sizes}; {how}>"
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import partition_html
+
+        return partition_html(self)
 
 
 def assignments_of(trace: Trace) -> AnyArray:

@@ -17,7 +17,32 @@ _DIMS = {"sorted_weights": ["rank"], "X": ["row", "column"]}  # of what is in no
 
 
 def to_arviz(trace: Trace, X: Any = None) -> Any:
-    """The trace as an ArviZ DataTree; see :meth:`gibbs_gmm.trace.Trace.to_arviz`."""
+    """The trace as an ArviZ DataTree, for ``arviz_stats`` (``summary``, ``loo``) and ``arviz_plots``.
+
+    Parameters
+    ----------
+    X : array-like (N, D) or (N,), optional
+        The rows of the fit, which a trace does not hold.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``posterior`` has what does not depend on labels, from all draws: sorted_weights (by decreasing weight in
+        each draw), the hyperparameters that are learned and, where n is unknown, n_components (not of a process)
+        and n_clusters. ``components`` has weights, means and covariances of the matched components
+        (:meth:`gibbs_gmm.Trace.relabel`), of one number of them: where n is unknown, from the draws that have the most
+        probable number, equally many of each chain, the first; ``draw_of_posterior`` are their numbers. The group is
+        missing if some chain has no such draw. ``sample_stats``: lp (log_posterior), total_log_likelihood,
+        what is known of n, and assignments, numbered as in ``components`` (larger numbers are components that are none
+        of these). With X also ``observed_data`` and ``log_likelihood``, pointwise, from which leave-one-out
+        cross-validation follows.
+        Dimensions are chain, draw, rank, component, column, column_2 and row (a pandas index is kept).
+
+    Raises
+    ------
+    ImportError
+        ``arviz-base`` is missing: ``pip install 'gibbs-gmm[arviz]'``.
+    """
     arviz_base = needs("arviz_base", "arviz", "Trace.to_arviz()")
     relabelling = trace.relabel()
     posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}

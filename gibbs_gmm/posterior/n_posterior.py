@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib
-import math
 import os
 import warnings
 from typing import Any
@@ -24,7 +23,7 @@ from gibbs_gmm.posterior.agreement import (
     different_modes,
     run_longer,
 )
-from gibbs_gmm.posterior.wording import html_table, text_table
+from gibbs_gmm.posterior.wording import plain, text_table
 from gibbs_gmm.trace import Trace
 
 _NEGLIGIBLE, _VISIBLE = 0.0005, 0.005
@@ -83,17 +82,19 @@ class NPosterior:
         return text_table(*self.text(), self._remarks())
 
     def _repr_html_(self) -> str:
-        return html_table(*self.text(), self._remarks())
+        from gibbs_gmm.posterior.notebook import n_posterior_html
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the table to a CSV file, every digit of it; undefined values are empty."""
+        return n_posterior_html(self, self._remarks())
+
+    def to_csv(self, path: str | os.PathLike[str], digits: int = 17) -> None:
+        """Write the table to a CSV file, by default every digit of it; undefined values are empty."""
         columns = self._columns()
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["n", *columns])
             for row, n in enumerate(self.n):
                 values = (float(column[row]) for column in columns.values())
-                writer.writerow([int(n), *("" if math.isnan(value) else repr(value) for value in values)])
+                writer.writerow([int(n), *(plain(value, digits) for value in values)])
 
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, indexed by n."""
@@ -206,7 +207,7 @@ def _shares(values: AnyArray) -> FloatArray:
 
 
 def _above(p: FloatArray, limit: float) -> IntArray:
-    """The places of probabilities that reach the limit, or a tenth of the largest where none is so large."""
+    """Indices where p >= min(limit, max(p) / 10)."""
     return np.flatnonzero(p >= min(limit, 0.1 * float(p.max())))
 
 

@@ -1,4 +1,4 @@
-"""Draws of labels, in blocks of rows, and as partitions: each kept once, and of rows that no draw separates one."""
+"""Draws of labels in blocks of rows, and as partitions: equal draws, and rows that no draw separates, are kept once."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition, assignments_of, contradiction, of_labels
 from gibbs_gmm.posterior.numbering import like
 from gibbs_gmm.posterior.partition_draws import collect
+from gibbs_gmm.posterior.wording import count
 from gibbs_gmm.seeds import seed_sequence
 from gibbs_gmm.threads import Threads, thread_count
 from gibbs_gmm.trace import Trace
@@ -73,6 +74,14 @@ class CredibleBall:
     -----
     Clusters of the bounds have the number of the cluster of the centre that they are: see
     :func:`gibbs_gmm.posterior.numbering.like`.
+
+    Examples
+    --------
+    Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+    >>> ball = trace.credible_ball()
+    >>> ball.radius, ball.horizontal.shape
+    (0.0, (1, 100))
     """
 
     level: float
@@ -99,8 +108,13 @@ class CredibleBall:
         upper, lower = (len(np.unique(bound[0])) for bound in (self.upper_vertical, self.lower_vertical))
         return (
             f"<CredibleBall: {self.probability:.1%} of the draws are within {self.loss} {self.radius:.4g} of "
-            f"{self.partition.n_clusters} clusters; they have {upper} to {lower}>"
+            f"{count(self.partition.n_clusters, 'cluster')}; they have {upper} to {lower}>"
         )
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import ball_html
+
+        return ball_html(self)
 
 
 # --- Questions asked of a trace ---------------------------------------------------------------------------------------
@@ -147,7 +161,13 @@ def partition(
     rng: Any = 0,
     threads: int | None = None,
 ) -> Partition:
-    """Who belongs with whom, as one answer: see :meth:`gibbs_gmm.Trace.partition`."""
+    """Who belongs with whom, as one answer: see :meth:`gibbs_gmm.Trace.partition`.
+
+    The search is SALSO (Dahl, Johnson & Mueller 2022): several runs, each of which allocates the observations one after
+    the other in random order, then moves single observations while this lowers the expected loss, and then destroys
+    single clusters and allocates their observations anew. Some runs start from the draws that are the best answers
+    themselves. The best partition of all runs is returned.
+    """
     assignments = assignments_of(trace)
     runs = checks.integer("runs", runs, 1)
     if loss is None:
@@ -158,8 +178,9 @@ def partition(
     limit = 0 if max_clusters is None else checks.integer("max_clusters", max_clusters, 1)
     workers = thread_count(threads)
     keys = seed_sequence(rng).generate_state(runs, np.uint64)
-    # To move rows that no draw separates as one loses nothing for VI and Binder: in u, how many of them are in one of
-    # two clusters, both are concave: m log m and m^2 curve no more at n_k than at the smaller n_kj, which count twice.
+    # Rows that no draw separates can be moved together without loss for VI and Binder. As a function of how many of
+    # them are put into one of two clusters, the expected loss is concave (m log m and m^2 curve no more at n_k than at
+    # the smaller n_kj, which count twice), so that its minimum is at an end: all of them, or none.
     sample = collect(assignments, None, collapse=loss != "omari")
     draws = sample.draws(code)
     limit = limit or int(sample.clusters.max())
@@ -258,6 +279,14 @@ def partition_distance(a: Any, b: Any, loss: str = "vi") -> float:
     -------
     float
         0 if they are the same partition.
+
+    Examples
+    --------
+    >>> import gibbs_gmm as gg
+    >>> gg.partition_distance([0, 0, 1, 1], [1, 1, 0, 0])
+    0.0
+    >>> gg.partition_distance([0, 0, 1, 1], [0, 0, 0, 0])
+    1.0
     """
     code = _loss(loss)
     labels = []

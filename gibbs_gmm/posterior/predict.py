@@ -1,9 +1,9 @@
 """New rows under the posterior predictive: their density, the cluster they belong to, and draws of them.
 
-The density of a new row given a draw is that of the draw's mixture. What the components without observations hold is
-not dropped: their parameters are independent of the data given the hyperparameters, so that where a trace does not hold
-them (an unknown number of components) they are integrated out, and their place taken by the prior predictive, a
-multivariate t at the draw's hyperparameters, with weight ``1 - weights.sum(-1)``. Where it holds them they are used.
+The density of a new row given a draw is that of the draw's mixture, its unoccupied components included. Given the
+hyperparameters, the parameters of unoccupied components are independent of the data. Where a trace does not hold them
+(an unknown number of components) they are integrated out: together they have the prior predictive density, a
+multivariate t at the draw's hyperparameters, with weight ``1 - weights.sum(-1)``. Components that it holds are used.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def _labels(trace: Trace, reference: Any) -> IntArray:
 def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray, IntArray]:
     """``n`` rows from the posterior predictive, and of each its draw (counted over all chains) and component.
 
-    A draw is chosen uniformly, a component by its weights, and a row from it. Components that own nothing and are not
-    in the trace are number K.
+    A draw is chosen uniformly, one of its components by their weights, and a row from this component. Unoccupied
+    components that are not in the trace have number K.
     """
     n = checks.integer("n", n, 1)
     generator = np.random.Generator(np.random.PCG64(seed_sequence(rng)))

@@ -16,6 +16,7 @@ from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior.numbering import by_weight
 from gibbs_gmm.posterior.partition_draws import label_blocks
+from gibbs_gmm.posterior.wording import count
 from gibbs_gmm.trace import Trace
 
 METHODS = ("kl", "ecr", "divergence")
@@ -66,8 +67,8 @@ class Relabelling:
     def __repr__(self) -> str:
         C, T, _ = self.permutation.shape
         return (
-            f"<Relabelling by {self.method}: {self.n_matched} component{'s'[: self.n_matched > 1]} in {C} chains x {T} "
-            f"draws, {100.0 * self.ambiguous_share:.1f}% of draws ambiguous>"
+            f"<Relabelling by {self.method}: {count(self.n_matched, 'component')} in {count(C, 'chain')} x "
+            f"{count(T, 'draw')}, {100.0 * self.ambiguous_share:.1f}% of draws ambiguous>"
         )
 
     @property
@@ -137,13 +138,12 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
 
     Draws with more or fewer components than the reference are matched with it, and do not change it.
 
-    Is the matching certain? Take two places, and let g be what exchanging their components costs a draw, in score per
-    row (in "divergence", per weight) that they own. If the labels of every draw were swapped by the toss of a coin, g
-    would have its sign from the coin: a mixture of two normal densities, one the other's mirror image, with mean m and
-    -m and variance s^2, those of g over all draws. The probability that a draw is the wrong way round is then
-    1 / (1 + exp(2 m g / s^2)). A draw is ambiguous if for some pair it is 5% or more. So it is not asked whether rows
-    are hard to classify, but whether draws fall between the two labellings: components that overlap, yet are known
-    well, are matched with certainty.
+    Ambiguity. For two places, let g be the score that a draw loses, per row that the two components own (in
+    "divergence", per weight), when they are exchanged. If the labels of every draw were swapped at random, g would be a
+    mixture of N(m, s^2) and N(-m, s^2); m and s^2 are estimated over all draws, and 1 / (1 + exp(2 m g / s^2)) is the
+    probability that a draw is mislabelled. A draw is ambiguous if this is at least 5% for some pair of places. The
+    question is not whether rows are hard to classify, but whether draws lie between the two labellings: components
+    that overlap and yet are known well are matched with certainty.
 
     Parameters
     ----------
@@ -375,7 +375,7 @@ def _doubtful(scores: FloatArray, sizes: FloatArray, perm: IntArray, filled: Any
 
 
 def _per_row(cost: FloatArray, size: FloatArray) -> FloatArray:
-    """cost / size; 0 between components that own nothing."""
+    """cost / size; 0 between unoccupied components."""
     return np.divide(cost, size, out=np.zeros_like(cost), where=size > 0.0)
 
 

@@ -32,7 +32,7 @@ from gibbs_gmm.posterior.agreement import (
 )
 from gibbs_gmm.posterior.relabel import AMBIGUOUS_LIMIT, Relabelling, most_probable_n_clusters
 from gibbs_gmm.posterior.standing import EFFECTIVE_DRAWS, R_HAT
-from gibbs_gmm.posterior.wording import html_table, percent, text_table
+from gibbs_gmm.posterior.wording import html_table, percent, plain, text_table
 from gibbs_gmm.trace import Trace
 
 _ESS_PER_CHAIN = 100
@@ -109,9 +109,9 @@ class Summary:
     def _remarks(self) -> tuple[str, ...]:
         return (self.note, *self.messages)
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the table to a CSV file, every digit of it; undefined values are empty."""
-        columns = [[_plain(value) for value in getattr(self, statistic)] for statistic in _STATISTICS]
+    def to_csv(self, path: str | os.PathLike[str], digits: int = 17) -> None:
+        """Write the table to a CSV file, by default every digit of it; undefined values are empty."""
+        columns = [[plain(value, digits) for value in getattr(self, statistic)] for statistic in _STATISTICS]
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["name", *_STATISTICS])
@@ -338,7 +338,3 @@ def _format(values: tuple[float, ...], scale: float) -> list[str]:
         digits = min(max(1, math.floor(math.log10(max(largest, scale))) + decimals), 15)
         return [f"{value:.{digits}e}" for value in values]
     return [f"{value:z.{max(decimals, 0)}f}" for value in values]
-
-
-def _plain(value: float) -> str:
-    return "" if math.isnan(value) else repr(float(value))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def percent(share: float) -> str:
@@ -14,6 +15,38 @@ def percent(share: float) -> str:
     if 0.99 < share < 1.0:
         return "more than 99%"
     return f"{100.0 * share:.0f}%"
+
+
+def plain(value: float, digits: int) -> str:
+    """A number for a file, of which all digits are 17; empty if it is undefined."""
+    if math.isnan(value):
+        return ""
+    return repr(float(value)) if digits >= 17 else f"{value:.{digits}g}"
+
+
+def number(value: float, scale: float) -> str:
+    """A number to two significant digits of ``scale``; four digits where that says nothing; - for none."""
+    if math.isnan(value):
+        return "-"
+    if not (math.isfinite(scale) and scale > 0.0):
+        return f"{value:.4g}"
+    decimals = 1 - math.floor(math.log10(scale))
+    if abs(value) < 1e7 and -3 <= decimals <= 6:
+        return f"{value:z.{max(decimals, 0)}f}"
+    return f"{value:.4g}"
+
+
+def count(n: int, what: str) -> str:
+    """3 rows; 1 row."""
+    return f"{n:,} {what}{'s'[: n != 1]}"
+
+
+def listed(values: Iterable[object], word: str = "and", most: int = 20) -> str:
+    """a, b and c; of very many the first."""
+    texts: Sequence[str] = [str(value) for value in values]
+    if len(texts) > most:
+        texts = [*texts[:most], f"{len(texts) - most} more"]
+    return f" {word} ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import mmap
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -23,11 +24,13 @@ from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.sampler.buffers import empty_state, new_pair
 
-_NORESERVE = 0x4000 if not hasattr(mmap, "MAP_NORESERVE") else mmap.MAP_NORESERVE
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # Python lacked the name
 
 
 def phantom(shape: tuple[int, ...], dtype: Any) -> AnyArray:
-    """Zeros that take no memory until they are written to, however many."""
+    """Zeros that take no memory until they are written to, however many (on Windows, as many as memory could hold)."""
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return np.zeros(shape, dtype)
     size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
     return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)

@@ -21,6 +21,7 @@ _DROP = 36.0  # what lies below e^-36 of an integrand's peak is left out
 _STEP = 0.25  # of the trapezoidal rule, in the logarithm of b_0, over its standard deviation where that is below 1
 _NODES = 16  # of a Gauss-Legendre rule on a panel
 _PANEL = 2.0  # width of a panel, in the logarithm of kappa_0, over its standard deviation
+_FIRST = 8.0  # width of the first panel, at most, over the shortest length in which the integrand may fall by e
 _ROWS = 1 << 16
 
 
@@ -61,14 +62,15 @@ def log_one_cluster_gamma(data: Data, prior: NormalInverseGamma) -> float:
     shape, power = prior.kappa_0_shape, prior.kappa_0_shape + 0.5 * D
     constant += math.log(shape) - shape * math.log(prior.kappa_0)
     node, weight = roots_legendre(_NODES)
-    width = _PANEL / math.sqrt(1.0 + power)
+    widest = _PANEL / math.sqrt(1.0 + power)
+    width = min(widest, _FIRST / power)  # the mode may be the largest kappa_0
     most = float(log_means(np.zeros(1))[0]) - 0.5 * D * math.log(N)
     q, total = math.log(prior.kappa_0), -math.inf
     while power * q - math.log(power) + most > total - _DROP:
         at = q - 0.5 * width * (1.0 - node)
         terms = power * at - 0.5 * D * np.log(np.exp(at) + N) + log_means(np.exp(at))
         total = float(np.logaddexp(total, logsumexp(terms, b=0.5 * width * weight)))
-        q -= width
+        q, width = q - width, min(widest, 2.0 * width)
     return float(constant + total)
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.chain import Chain
+from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.rows import Store
 from gibbs_gmm.sampler.threaded import Threaded
 from gibbs_gmm.threads import Threads
@@ -24,10 +21,6 @@ from gibbs_gmm.threads import Threads
 if TYPE_CHECKING:
     from gibbs_gmm.posterior.standing import Standing
     from gibbs_gmm.sampler.recipe import Plan
-
-_log = logging.getLogger("gibbs_gmm")
-
-_LOG_SECONDS = 10.0  # between two lines of progress in the log
 
 
 class Keep(Protocol):
@@ -56,7 +49,7 @@ class Judge(Protocol):
 def run(
     chains: list[Chain],
     threads: int,
-    progress: bool,
+    progress: Progress,
     judge: Judge,
     keep: Keep | None = None,
     cluster: Store | None = None,
@@ -67,11 +60,9 @@ def run(
     (:mod:`gibbs_gmm.sampler.until`), "converged" or "max_sweeps".
 
     Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
-    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here. With
-    ``progress``, a line now and then goes to the log.
+    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here.
     """
-    missing = ""
-    while not _advance(chains, threads, progress, keep, cluster, missing):
+    while not _advance(chains, threads, progress, keep, cluster):
         plan = chains[0].plan
         if plan.max_sweeps is None:
             return "draws"
@@ -88,7 +79,7 @@ def run(
             keep.go_on(*following)
         for chain in chains:
             chain.go_on(*following)
-        missing = str(now)
+        progress.missing = str(now)
     return "interruption"
 
 
@@ -106,12 +97,9 @@ def _judged(chains: list[Chain], keep: Keep | None) -> tuple[dict[str, AnyArray]
     return arrays, [chain.labels[:T] for chain in chains if chain.labels is not None] if labelled else None
 
 
-def _advance(
-    chains: list[Chain], threads: int, progress: bool, keep: Keep | None, cluster: Store | None, missing: str
-) -> bool:
-    """Advance all chains to the end of their plan; ``missing`` is what was before. Returns whether Ctrl-C came."""
+def _advance(chains: list[Chain], threads: int, progress: Progress, keep: Keep | None, cluster: Store | None) -> bool:
+    """Advance all chains to the end of their plan. Returns whether Ctrl-C came."""
     stop = threading.Event()
-    plan = chains[0].plan
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = Threads(threads) if spare else None
     store: Store | None = cluster if helpers is None else Threaded(helpers)
@@ -122,38 +110,19 @@ def _advance(
             keep(chain)
         return chain, sweeps
 
-    bar = tqdm(
-        total=len(chains) * plan.sweeps,
-        initial=sum(chain.sweeps_done for chain in chains),
-        desc=f"{len(chains)} chain{'s' if len(chains) > 1 else ''}",
-        unit=" draws",
-        unit_scale=1.0 / plan.thin if plan.thin > 1 else False,
-        disable=None if progress else True,  # None: silent unless standard error is a terminal
-        delay=0.5,
-        leave=False,
-    )
-    if missing:
-        bar.set_postfix_str(missing, refresh=False)
     workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
     running: set[Future[tuple[Chain, int]]] = set()
     interrupted = False
+    progress.begin(chains)
     try:
         running = {workers.submit(step, chain) for chain in chains}
-        logged = math.inf
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 chain, sweeps = future.result()
-                bar.update(sweeps)
+                progress.update(sweeps)
                 if not chain.finished:
                     running.add(workers.submit(step, chain))
-            now = time.monotonic()
-            if progress and now - logged > _LOG_SECONDS:
-                swept, total = sum(chain.sweeps_done for chain in chains), len(chains) * plan.sweeps
-                so_far = f"; so far {missing}" if missing else ""
-                _log.info("%d of %d sweeps (%.0f%%)%s", swept, total, 100.0 * swept / total, so_far)
-            if not 0.0 <= now - logged <= _LOG_SECONDS:  # after the first batch too, which may have had to be compiled
-                logged = now
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -161,14 +130,14 @@ def _advance(
         workers.shutdown(wait=True, cancel_futures=True)
         if helpers is not None:
             helpers.close()
-        bar.close()
+        progress.close()
     return interrupted
 
 
 def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     """The first ``kept`` draws of all chains as one set of (chain, draw, ...) arrays, with as many slots as are used.
 
-    Arrays that are parts of the same are not copied.
+    They are views, not copies, where the chains share one array.
     """
     known = chains[0].model.weights.known
     used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
@@ -185,7 +154,7 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
 
 
 def _joined(parts: list[AnyArray]) -> AnyArray:
-    """The parts side by side: the array that they are consecutive parts of, or a copy."""
+    """The parts stacked: the array whose consecutive parts they are, if there is one, or a copy."""
     whole = parts[0].base
     if whole is not None and whole.shape == (len(parts), *parts[0].shape):
         starts = [part.__array_interface__["data"][0] for part in parts]

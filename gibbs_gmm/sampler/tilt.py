@@ -39,8 +39,10 @@ class Tilt:
         self.given = np.exp(joint - logsumexp(joint, axis=0)).T
 
     def flatten(self, log_M: FloatArray) -> None:
-        """Make every n equally likely, if summed over partitions into t clusters prod_c m(X_c) Gamma(gamma +
-        n_c)/Gamma(gamma) is exp(log_M[t - 1]).
+        """Set p(n) so that all n have equal posterior mass.
+
+        ``log_M[t - 1]`` estimates the logarithm of the sum, over partitions into t clusters, of prod_c m(X_c)
+        Gamma(gamma + n_c)/Gamma(gamma).
         """
         self.set(-logsumexp(self.log_v + log_M, axis=1))
 

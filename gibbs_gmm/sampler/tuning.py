@@ -12,17 +12,18 @@ from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.types import FloatArray
 
 _SCANS = (1, 3, 6)  # scans of a launch that are tried
-_SHARE = 0.2  # of a sweep's row operations that moves may take where rows are what costs
-_PAIR_ROW = 7.0  # a row of a pass over two clusters, and ...
-_ROW = 6.0  # ... of the label pass beside its components, both in components of the label pass
+_SHARE = 0.2  # of a sweep's row operations that moves may take, where there are many rows
+# Costs, in units of the density of one component for one row in the label pass:
+_PAIR_ROW = 7.0  # a row in a pass over two clusters
+_ROW = 6.0  # the rest of the label pass for a row
+_ROW_BY_ROW = 2_000.0  # a move row by row
 _GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
-_KNOWN = (0.05, 0.5, 0.1)  # most moves a sweep, with a launch, from the library and row by row, ...
-_UNKNOWN = (0.05, 1.0, 3.0)  # ... where n is known and where it is not
-_MANY_COLUMNS = 12.0  # from so many on, one a sweep is row by row: the parameters of a launch propose the worse
-_ROW_BY_ROW = 2_000.0  # components of the label pass that a move row by row costs, ...
-_ROW_BY_ROW_SHARE = 0.1  # ... the share of a sweep that such moves may take beyond those few, ...
-_MOST_ROW_BY_ROW = 30.0  # ... and how many they may be
+_KNOWN = (0.05, 0.5, 0.1)  # most moves a sweep with a launch, from the library and row by row, where n is known
+_UNKNOWN = (0.05, 1.0, 3.0)  # the same where n is unknown
+_MANY_COLUMNS = 12.0  # columns from which on one move a sweep is row by row: launches propose worse in many dimensions
+_ROW_BY_ROW_SHARE = 0.1  # of a sweep that moves row by row may take, where this allows more of them
+_MOST_ROW_BY_ROW = 30.0  # moves row by row in a sweep
 
 
 class Tuner:

@@ -1,7 +1,7 @@
 """Where a chain is, in a file: its generator, its tuner and every array of its state, with checksums.
 
-What a chain's named tuples and its tuner hold is found out by looking, so that a new field of theirs is kept without
-being named here; only scratch is named, to be left out. Nothing is ever unpickled.
+All arrays of a chain's state and moves are saved, whatever they are called, and all attributes of its tuner, except the
+scratch that is listed in ``_SCRATCH``: a new field needs no change here. Nothing is ever unpickled.
 """
 
 from __future__ import annotations

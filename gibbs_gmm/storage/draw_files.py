@@ -8,6 +8,7 @@ wider, and takes the old one's place in one step.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 24
 _MAX_HEADER = 10_000
-_SALT = np.uint64(0x9E3779B97F4A7C15)  # so that a draw of zeros whose checksum was lost too is not taken for whole
+_SALT = np.uint64(0x9E3779B97F4A7C15)  # without it an all-zero hole in the file would have the valid checksum 0
 
 
 def write_all(descriptor: int, data: AnyArray | bytes, offset: int) -> None:
-    """Write all bytes at this offset."""
+    """Write all bytes at this offset. It moves the descriptor: one thread at a time."""
     view = memoryview(data.data if isinstance(data, np.ndarray) else data).cast("B")
+    os.lseek(descriptor, offset, os.SEEK_SET)
     while len(view) > 0:
-        written = os.pwrite(descriptor, view[: 1 << 30], offset)
-        view, offset = view[written:], offset + written
+        view = view[os.write(descriptor, view[: 1 << 30]) :]
 
 
 def checksums(rows: AnyArray) -> AnyArray:
@@ -112,45 +113,41 @@ class DrawFile:
 
     def widened(self, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int]) -> DrawFile:
         """The same draws in a file of this type and shape, which takes the place of this one."""
-        self._copy(self.path, field, dtype, shape, written, 0, 1)
-        self.close()
+        with replacing(self.path) as descriptor:
+            self._copy(descriptor, field, dtype, shape, written, slice(None))
+            self.close()  # Windows replaces no file that is open
         return DrawFile(self.path, write=True)
 
     def thinned(self, path: Path, field: Field, draws: int, kept: int, first: int) -> None:
         """Write a file for ``draws`` draws; it begins with ``kept``, every second of these behind the ``first``."""
         shape = (self.shape[0], draws, *self.shape[2:])
-        self._copy(path, field, self.dtype, shape, [kept] * shape[0], first + 1, 2)
+        with replacing(path) as descriptor:
+            self._copy(descriptor, field, self.dtype, shape, [kept] * shape[0], slice(first + 1, None, 2))
 
     def _copy(
-        self, path: Path, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int], begin: int, step: int
+        self, descriptor: int, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int], chosen: slice
     ) -> None:
-        """Write a file of this type and shape with the draws of each chain, every ``step``-th from ``begin`` on."""
-        old = self.map()[:, begin::step]
-        with replacing(path) as descriptor:
-            with os.fdopen(os.dup(descriptor), "wb") as file:
-                _write_header(file, dtype, shape)
-            offset = os.lseek(descriptor, 0, os.SEEK_SET) + _header_bytes(descriptor)
-            T, row = shape[1], math.prod(shape[2:]) * np.dtype(dtype).itemsize
-            for chain, draws in enumerate(written):
-                for first, last in _chunks(draws, row):
-                    rows = old[chain, first:last].astype(dtype, copy=False)
-                    rows = np.ascontiguousarray(field.with_slots(rows, shape[2]) if field.per_slot else rows)
-                    place = chain * T + first
-                    write_all(descriptor, rows, offset + place * row)
-                    write_all(descriptor, checksums(rows), offset + shape[0] * T * row + 8 * place)
+        """Write a file of this type and shape, with the ``chosen`` draws; no map of this one is left behind."""
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            offset = _write_header(file, dtype, shape)
+        old, T, row = self.map()[:, chosen], shape[1], math.prod(shape[2:]) * np.dtype(dtype).itemsize
+        for chain, draws in enumerate(written):
+            for first, last in _chunks(draws, row):
+                rows = old[chain, first:last].astype(dtype, copy=False)
+                rows = np.ascontiguousarray(field.with_slots(rows, shape[2]) if field.per_slot else rows)
+                place = chain * T + first
+                write_all(descriptor, rows, offset + place * row)
+                write_all(descriptor, checksums(rows), offset + shape[0] * T * row + 8 * place)
 
 
-def _write_header(file: Any, dtype: Any, shape: tuple[int, ...]) -> None:
-    """The head of a file, and its full length as a hole."""
+def _write_header(file: Any, dtype: Any, shape: tuple[int, ...]) -> int:
+    """The head of a file, and its full length as a hole; returns where the array begins."""
     dtype = np.dtype(dtype)
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    file.truncate(file.tell() + math.prod(shape) * dtype.itemsize + 8 * shape[0] * shape[1])
-
-
-def _header_bytes(descriptor: int) -> int:
-    """Where the array begins in a ``.npy`` file of version 1.0: 10 bytes, the last two of them the header's length."""
-    return 10 + int.from_bytes(os.pread(descriptor, 2, 8), "little")
+    offset = int(file.tell())
+    file.truncate(offset + math.prod(shape) * dtype.itemsize + 8 * shape[0] * shape[1])
+    return offset
 
 
 def _chunks(draws: int, row: int) -> Iterator[tuple[int, int]]:
@@ -206,7 +203,8 @@ class DrawFiles:
         for name, file in self._files.items():
             file.close()
             self._files[name] = DrawFile(draw_path(self._folder, name, plan), write=True)
-            file.path.unlink()
+            with contextlib.suppress(PermissionError):  # Windows removes no file that is mapped
+                file.path.unlink()
 
     def write(self, chain: int, rows: Mapping[str, AnyArray], used: int) -> None:
         """Append draws of a chain, in which ``used`` component slots are in use."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import mmap
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.sampler.recipe import Recipe, versions
@@ -84,25 +84,36 @@ class Folder:
                 raise ValueError(
                     f"the checkpoint folder {os.fspath(self)!r} holds other files and no run: name another"
                 )
-            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            lock = FileLock(self.path / _LOCK, timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise ValueError(f"another process is at work in the run folder {os.fspath(self)!r}") from None
         except FileExistsError:
             raise ValueError(f"the checkpoint folder {os.fspath(self)!r} is a file") from None
         except OSError as error:
             message = f"the checkpoint folder cannot be written to ({error.strerror})"
             raise type(error)(error.errno, message, os.fspath(self)) from None
         try:
-            if not _lock(descriptor):
-                raise ValueError(f"another process is at work in the run folder {os.fspath(self)!r}")
             remove_parts(self.path)
             yield
         finally:
-            os.close(descriptor)  # and with it the lock, as it is when the process is killed
+            lock.release()  # as the system does when the process is killed
 
     def remove(self) -> None:
         """Take away the folder and the run in it, if there is one that no process is at work on."""
-        if self.path.exists():
-            with self.locked():
-                shutil.rmtree(self.path)
+        if not self.path.exists():
+            return
+        with self.locked():
+            for path in self.path.iterdir():
+                if path.name != _LOCK:
+                    path.unlink() if path.is_file() else shutil.rmtree(path)
+            with contextlib.suppress(PermissionError):  # where no file that is in use can be removed
+                (self.path / _LOCK).unlink()
+            left = (self.path / _LOCK).exists()
+        with contextlib.suppress(OSError):  # another process may have begun a run in it
+            if left:
+                (self.path / _LOCK).unlink()
+            self.path.rmdir()
 
     def recipe(self) -> tuple[Recipe, dict[str, Any]]:
         """The recipe of the run, and what else its file says: versions, data, threads."""
@@ -366,19 +377,6 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{name}.{key}" if name else key)
     else:
         yield name, value
-
-
-def _lock(descriptor: int) -> bool:
-    """Take the lock of an open file, unless another process has it."""
-    try:
-        import fcntl
-    except ImportError:
-        raise OSError(errno.ENOSYS, "checkpoint folders need a POSIX system such as Linux or macOS") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _mapped_file(X: AnyArray) -> tuple[str, int] | None:

@@ -1,0 +1,117 @@
+"""What a person sees while chains run: a bar in terminals and notebooks, and lines in the log.
+
+If kernels have to be compiled before the first sweep, it says so, and when that has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from gibbs_gmm.sampler.chain import Chain
+
+_log = logging.getLogger("gibbs_gmm")
+
+_LOG_SECONDS = 10.0  # between two lines of progress in the log
+_PATIENCE = 1.0  # seconds after which it is said that there is nothing to see yet
+_BAR = "{desc} |{bar}| {percentage:.0f}%, {remaining} left"
+
+
+class Progress:
+    """The progress of a run, from before its kernels are needed to its end; one that is not shown does nothing.
+
+    A context; in it :meth:`begin` is called when there are chains, and :meth:`update` after each batch of one.
+    """
+
+    def __init__(self, show: bool) -> None:
+        self._show, self._begun = show, time.monotonic()
+        self._screen = show and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        self._announced = False
+        self.missing = ""  # how far a run is that goes on until it is done
+        self._timer = threading.Timer(_PATIENCE, self._announce)
+        self._timer.daemon = True
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if self._show:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self, chains: list[Chain]) -> None:
+        """Show where these chains are."""
+        self._chains, self._total = chains, sum(chain.plan.sweeps for chain in chains)
+        self._bar = tqdm(
+            total=self._total,
+            initial=sum(chain.sweeps_done for chain in chains),
+            desc=self._phase(),
+            bar_format=_BAR,
+            disable=not self._screen,
+            dynamic_ncols=True,
+            delay=0.5,
+            leave=False,
+        )
+        self._first: tuple[float, int] | None = None  # when the first batch had ended, and how many sweeps were done
+        self._logged = self._begun
+
+    def update(self, sweeps: int) -> None:
+        """Some chain has made this many more sweeps."""
+        self._compiled()
+        if self._screen:
+            self._bar.set_description_str(self._phase(), refresh=False)
+        self._bar.update(sweeps)
+        now = time.monotonic()
+        done = sum(chain.sweeps_done for chain in self._chains)
+        if self._first is None:
+            self._first, self._logged = (now, done), now
+        elif self._show and not self._screen and not 0.0 <= now - self._logged <= _LOG_SECONDS:
+            begun, before = self._first
+            left = (now - begun) / max(1, done - before) * (self._total - done)
+            _log.info("%s: %.0f%%, %s left", self._phase(), 100.0 * done / self._total, _duration(left))
+            self._logged = now
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._timer.cancel()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _phase(self) -> str:
+        """What the chains are at: "4 chains, draw 312 of 1,000"."""
+        count = len(self._chains)
+        name = f"{count} chain{'s'[: count > 1]}{f' at {self.missing}' if self.missing else ''}"
+        behind = min(self._chains, key=lambda chain: chain.sweeps_done)
+        if behind.sweeps_done < behind.plan.warmup:
+            return f"{name}, warm-up sweep {behind.sweeps_done:,} of {behind.plan.warmup:,}"
+        return f"{name}, draw {behind.draws_done:,} of {behind.plan.draws:,}"
+
+    def _announce(self) -> None:
+        self._announced = True
+        self._say("loading the sampler; at its first use it is compiled, for about a minute")
+
+    def _compiled(self) -> None:
+        self._timer.cancel()
+        if self._announced:
+            self._announced = False
+            self._say(f"the sampler is ready, after {time.monotonic() - self._begun:.0f} s")
+
+    def _say(self, text: str) -> None:
+        if self._screen:
+            tqdm.write(text, file=sys.stderr)
+        else:
+            _log.info("%s", text)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for a person: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
