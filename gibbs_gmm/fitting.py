@@ -172,7 +172,8 @@ def fit(
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
-    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
+    notes = prior.notes(observations)
+    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes)
     data = observations.as_kernel()
     if checkpoint is None:
         with Progress(bool(progress)) as shown:

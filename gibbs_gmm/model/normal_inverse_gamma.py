@@ -27,6 +27,7 @@ from gibbs_gmm.trace_arrays import Field
 if TYPE_CHECKING:
     from gibbs_gmm.trace import Trace
 
+_MOST_UNEQUAL = 100.0  # standard deviations of columns beside each other that spherical components are meant for
 _TYPES = ("diag", "spherical")
 _KAPPA_MOST = 0.05  # the default's largest kappa_0 in many columns; with 1/10, a few rows of one kind may fall apart
 
@@ -228,6 +229,18 @@ class NormalInverseGamma:
         """b_0 in words, vectors written by a function."""
         verb = "=" if self.b_0_shape is None else "has the mean"
         return f"b_0 {verb} {vector(np.atleast_1d(self.b_0))}"
+
+    def notes(self, data: Observations) -> tuple[str, ...]:
+        """What a reader of the summary must know of these components and the data."""
+        scale = data.scale[data.scale > 0.0]
+        if self.covariance_type == "diag" or len(scale) == 0 or scale.max() <= _MOST_UNEQUAL * scale.min():
+            return ()
+        wide, narrow = (data.columns[int(np.flatnonzero(data.scale == x)[0])] for x in (scale.max(), scale.min()))
+        return (
+            f"Clusters are spherical in the units of the columns, and the standard deviations of {wide!r} and "
+            f"{narrow!r} are {scale.max() / scale.min():.0f} to 1: distances are those of {wide!r} alone. Divide the columns by "
+            "their standard deviations, or use covariance_type='diag'.",
+        )
 
     is_matrix = False
     """Whether a component's covariance has entries off the diagonal."""

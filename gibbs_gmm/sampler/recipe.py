@@ -59,7 +59,10 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What a run is: with the same data, an equal recipe gives the same bytes. ``seed`` is what restores its root."""
+    """What a run is: with the same data, an equal recipe gives the same bytes.
+
+    ``seed`` is what restores its root; ``notes`` what a reader of the summary must know of the model and the data.
+    """
 
     columns: tuple[str, ...]
     prior: ComponentPrior
@@ -68,6 +71,7 @@ class Recipe:
     chains: int
     save_assignments: bool
     seed: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> np.random.SeedSequence:
@@ -104,6 +108,7 @@ class Recipe:
             "chains": self.chains,
             "seed": self.seed["entropy"],
             "spawn_key": self.seed["spawn_key"],
+            "notes": list(self.notes),
             **others,
         }
         return Trace(
@@ -124,6 +129,7 @@ class Recipe:
             "chains": self.chains,
             "save_assignments": self.save_assignments,
             "seed": self.seed,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -137,6 +143,7 @@ class Recipe:
             checks.integer("chains", values["chains"], 1),
             _boolean("save_assignments", values["save_assignments"]),
             values["seed"],
+            tuple(values["notes"]),
         )
 
 
