@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.trace import Trace
 
 _TYPES = ("diag", "spherical")
+_KAPPA_MOST = 0.05  # the default's largest kappa_0 in many columns; with 1/10, a few rows of one kind may fall apart
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +139,8 @@ class NormalInverseGamma:
 
         With V_d the variance of column d: mu_0, the law of kappa_0 and the resolution are those of
         :meth:`NormalInverseWishart.from_data`; a_0 = (3 + 1/N) / 2; b_0 is learned, with mean (5 + 1/N) / 8 V_d and
-        shape 1/2. In one column this is the default of full covariances.
+        shape 1/2. In one column this is the default of full covariances. Of diagonal components in more than four
+        columns, kappa_0 may reach min(1/20, D^2 / 800), so that kinds are found that differ in few of many columns.
 
         Parameters
         ----------
@@ -162,10 +164,13 @@ class NormalInverseGamma:
         _check_type(covariance_type)
         N, D = data.X.shape
         one = 1.0 / N
+        kappa_0 = largest_kappa(D)
+        if covariance_type == "diag" and D > 4:
+            kappa_0 = min(_KAPPA_MOST, kappa_0 * (D / 4) ** 2)
         b_0 = (5.0 + one) / 8.0 * default_variance(data, cls.__name__)
         return cls(
             data.loc,
-            largest_kappa(D),
+            kappa_0,
             (3.0 + one) / 2.0,
             b_0 if covariance_type == "diag" else float(b_0.mean()),
             b_0_shape=0.5,

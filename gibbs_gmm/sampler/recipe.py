@@ -17,21 +17,44 @@ from gibbs_gmm.trace import Trace
 from gibbs_gmm.trace_arrays import Field
 
 _PROCESS_CAPACITY = 4096
-_PLAN = ("warmup", "draws", "thin")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long a chain runs: sweeps of warm-up, draws to keep, sweeps per draw."""
+    """How long a chain runs.
+
+    Attributes
+    ----------
+    warmup, draws, thin : int
+        Sweeps of warm-up, draws to keep, sweeps per draw.
+    max_sweeps : int or None
+        The budget of a run that goes on until it is done (:mod:`gibbs_gmm.sampler.until`), whose plan grows.
+    tuning : int or None
+        The sweeps in which moves are tuned, where warm-up has become longer than that.
+    """
 
     warmup: int
     draws: int
     thin: int
+    max_sweeps: int | None = None
+    tuning: int | None = None
 
     @property
     def sweeps(self) -> int:
         """Sweeps of one chain in all."""
         return self.warmup + self.draws * self.thin
+
+    def draws_after(self, sweeps: int) -> int:
+        """How many draws a chain has after so many sweeps."""
+        return max(0, sweeps - self.warmup) // self.thin
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """The plan of a recipe's values."""
+        least = {"warmup": 0, "draws": 1, "thin": 1, "max_sweeps": 1, "tuning": 0}
+        needed = {name: checks.integer(name, values[name], least[name]) for name in ("warmup", "draws", "thin")}
+        others = {name: value for name in ("max_sweeps", "tuning") if (value := values.get(name)) is not None}
+        return cls(**needed, **{name: checks.integer(name, value, least[name]) for name, value in others.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +133,7 @@ class Recipe:
             tuple(values["columns"]),
             prior_from_dict(values["prior"]),
             from_dict(values["weight_prior"]),
-            Plan(*(checks.integer(name, values[name], least) for name, least in zip(_PLAN, (0, 1, 1), strict=True))),
+            Plan.from_dict(values),
             checks.integer("chains", values["chains"], 1),
             _boolean("save_assignments", values["save_assignments"]),
             values["seed"],
