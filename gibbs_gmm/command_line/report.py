@@ -15,7 +15,6 @@ from gibbs_gmm import data_warnings
 from gibbs_gmm.command_line import report_check, report_clusters, report_rows, report_run
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import download, escape, p, warning
-from gibbs_gmm.model.weight_priors import DirichletProcess, PitmanYorProcess
 from gibbs_gmm.posterior.clustering import contradiction
 from gibbs_gmm.posterior.headline import LEVEL
 from gibbs_gmm.posterior.wording import count, listed, percent
@@ -146,7 +145,7 @@ def _meaning(findings: Findings) -> str:
         f"A cluster is a group of rows that are alike. The numbers that are named hold {percent(LEVEL)} or more of the "
         "posterior probability: what is believed of the number of clusters after these rows were seen."
     )
-    if isinstance(trace.weight_prior, (DirichletProcess, PitmanYorProcess)):
+    if not trace.weight_prior.n_is_finite:
         text += " Under a process, this number grows with the number of rows."
     return text
 
