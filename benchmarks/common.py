@@ -25,7 +25,9 @@ import threadpoolctl
 
 import gibbs_gmm
 from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.posterior.standing import standing
 from gibbs_gmm.sampler.chain import _BATCH_SECONDS, Chain
+from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.run import run
 from gibbs_gmm.threads import cores as cores
 
@@ -226,7 +228,7 @@ def run_again(chains: list[Chain], threads: int) -> None:
     """Run chains from :func:`build_chains` to their end, as ``fit`` does; those already there start over."""
     for chain in chains:
         chain.sweeps_done = 0
-    run(chains, threads, False)
+    run(chains, threads, Progress(False), standing)
 
 
 # --- Results ----------------------------------------------------------------------------------------------------------

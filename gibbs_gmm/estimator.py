@@ -39,7 +39,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         The number of components, or a prior for it and for the weights; None learns it.
     prior, covariance_type : as for :func:`gibbs_gmm.fit`
         Prior and family of the components: "full", "tied", "diag" or "spherical".
-    draws, warmup, thin, chains, threads, progress : as for :func:`gibbs_gmm.fit`
+    draws, warmup, thin, max_sweeps, chains, threads, progress : as for :func:`gibbs_gmm.fit`
     random_state : int, RandomState or None
         Seed of ``fit`` and of ``sample``. Under an int both give the same every time.
 
@@ -84,9 +84,10 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         *,
         prior: ComponentPrior | None = None,
         covariance_type: str | None = None,
-        draws: int = 1000,
+        draws: int | None = None,
         warmup: int | None = None,
         thin: int | None = None,
+        max_sweeps: int | None = None,
         chains: int = 4,
         random_state: Any = None,
         threads: int | None = None,
@@ -98,6 +99,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self.draws = draws
         self.warmup = warmup
         self.thin = thin
+        self.max_sweeps = max_sweeps
         self.chains = chains
         self.random_state = random_state
         self.threads = threads
@@ -124,6 +126,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
             draws=self.draws,
             warmup=self.warmup,
             thin=self.thin,
+            max_sweeps=self.max_sweeps,
             chains=self.chains,
             rng=self._seed(),
             threads=self.threads,

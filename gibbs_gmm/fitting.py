@@ -19,6 +19,8 @@ from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
+from gibbs_gmm.posterior.standing import standing
+from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.assemble import chains_of
 from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
@@ -41,9 +43,10 @@ def fit(
     prior: ComponentPrior | None = None,
     covariance_type: str | None = None,
     resolution: Any = None,
-    draws: int = 1000,
+    draws: int | None = None,
     warmup: int | None = None,
     thin: int | None = None,
+    max_sweeps: int | None = None,
     chains: int = 4,
     rng: Any = None,
     threads: int | None = None,
@@ -80,13 +83,20 @@ def fit(
         To what width the values of each column are known, in place of the prior's own ``resolution``, which the default
         prior finds from the data. 0 takes them as exact: then the default's posterior may be improper where many rows
         are equal.
-    draws : int
-        Draws to keep in each chain.
-    warmup : int, optional
-        Sweeps to discard before them; by default 1000 for a known number of components, 1000 + 200 thin otherwise.
+    draws, warmup : int, optional
+        Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
+        1000 sweeps for a known number of components and 1000 + 200 thin otherwise. If neither is, the run goes on until
+        it is done: until the log likelihood, n_clusters, the largest weights and their entropy all have an R-hat below
+        1.01 and at least 400 effective draws, and the chains cluster the rows alike, or until ``max_sweeps`` are
+        spent. It is looked at whenever it has 1000 draws in each chain; to go on, every second of them is dropped, and
+        where the chains are apart the first half too. ``trace.settings["stopped_by"]`` has what ended it.
     thin : int, optional
-        Sweeps per kept draw. A sweep of few rows costs little and moves the chain little: the default is 5,000 / N,
-        between 1 and 10, for a known number of components, and 50,000 / N, between 1 and 50, otherwise.
+        Sweeps per kept draw; of a run that goes on until it is done, at first. A sweep of few rows costs little and
+        moves the chain little: the default is 5,000 / N, between 1 and 10, but 50,000 / N, between 1 and 50, for an
+        unknown number of components and given draws or warm-up.
+    max_sweeps : int, optional
+        The most sweeps of each chain of a run that goes on until it is done; by default 1,500,000,000 / (N D), between
+        4,000 (or the first 1000 draws) and 500,000.
     chains : int
         Independent chains.
     rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
@@ -149,16 +159,7 @@ def fit(
     begun = time.perf_counter()
     array, columns, cluster = _data(X, client)
     weight_prior = _weight_prior(n_components, len(array))
-    if thin is None:
-        rows, most = (50_000, 50) if weight_prior.known_n is None else (5_000, 10)
-        thin = max(1, min(most, rows // len(array)))
-    if warmup is None:
-        warmup = 1000 + 200 * thin if weight_prior.known_n is None else 1000
-    plan = Plan(
-        warmup=checks.integer("warmup", warmup, 0),
-        draws=checks.integer("draws", draws, 1),
-        thin=checks.integer("thin", thin, 1),
-    )
+    plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n is not None)
     n_chains = checks.integer("chains", chains, 1)
     n_threads = thread_count(threads)
     for name, value in (("progress", progress), ("save_assignments", save_assignments)):
@@ -171,7 +172,8 @@ def fit(
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
-    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
+    notes = prior.notes(observations)
+    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes)
     data = observations.as_kernel()
     if checkpoint is None:
         with Progress(bool(progress)) as shown:
@@ -181,7 +183,8 @@ def fit(
     with folder.locked():
         if folder.has_run:
             folder.require_same(recipe, array, any_seed=rng is None)
-            recipe = dataclasses.replace(recipe, seed=folder.recipe()[0].seed)
+            stored = folder.recipe()[0]
+            recipe = dataclasses.replace(recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan))
         with Progress(bool(progress)) as shown:
             trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
         return warn_if_apart(trace, "fit")
@@ -192,6 +195,7 @@ def resume(
     X: Any = None,
     *,
     draws: int | None = None,
+    max_sweeps: int | None = None,
     threads: int | None = None,
     progress: bool = True,
     client: Any = None,
@@ -209,6 +213,8 @@ def resume(
     draws : int, optional
         Draws to have in each chain in the end, at least as many as were asked for before. The trace is the one that
         would have come of asking for them at first.
+    max_sweeps : int, optional
+        The most sweeps of each chain of a run that goes on until it is done, at least as many as before.
     threads, progress, client
         As for :func:`fit`.
 
@@ -237,9 +243,7 @@ def resume(
     """
     folder = Folder(path)
     recipe, _ = folder.recipe()
-    if draws is not None:
-        more = checks.integer("draws", draws, recipe.plan.draws)
-        recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, draws=more))
+    recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps))
     n_threads = thread_count(threads)
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
@@ -264,20 +268,21 @@ def _in_memory(
     recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, cluster: Cluster | None
 ) -> Trace:
     """Run all chains and put their draws together."""
-    plan = recipe.plan
     require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
     chains = chains_of(recipe, data, cluster)
-    interrupted = run(chains, threads, progress, cluster=cluster)
+    stopped_by = run(chains, threads, progress, standing, cluster=cluster)
     kept = min(chain.draws_done for chain in chains)
-    if interrupted:
+    recipe = dataclasses.replace(recipe, plan=chains[0].plan)
+    if stopped_by == "interruption":
         if kept == 0:
             raise KeyboardInterrupt
-        warnings.warn(_interrupted(kept, plan), stacklevel=3)
+        warnings.warn(_interrupted(kept, recipe.plan), stacklevel=3)
     return recipe.trace(
         stack(chains, kept),
         n_observations=len(data.X),
         threads=threads,
-        interrupted=interrupted,
+        interrupted=stopped_by == "interruption",
+        stopped_by=stopped_by,
         split_merge=[chain.report() for chain in chains],
         seconds=time.perf_counter() - begun,
         versions=versions(),
@@ -297,20 +302,67 @@ def _in_folder(
         folder.begin(recipe, data.X, threads)
     keeper = Keeper(folder, chains, recipe)
     try:
-        interrupted = run(chains, threads, progress, keeper, cluster)
+        stopped_by = run(chains, threads, progress, standing, keeper, cluster)
         keeper.keep_all()
     except NumericalError as error:  # the same sweeps would fail again
         folder.fail(str(error))
         raise
     finally:
         keeper.close()
-    kept = min(chain.draws_done for chain in chains)
-    if interrupted:
+    kept, plan = min(chain.draws_done for chain in chains), chains[0].plan
+    if stopped_by == "interruption":
         where = f"gibbs_gmm.resume({os.fspath(folder)!r}) carries the run on"
         if kept == 0:
             raise KeyboardInterrupt(where)
-        warnings.warn(f"{_interrupted(kept, recipe.plan)}; {where}", stacklevel=3)
+        warnings.warn(f"{_interrupted(kept, plan)}; {where}", stacklevel=3)
+    else:
+        folder.follow(dataclasses.replace(recipe, plan=plan), stopped_by)
     return read_trace(folder)
+
+
+def _plan(draws: Any, warmup: Any, thin: Any, max_sweeps: Any, shape: tuple[int, ...], known: bool) -> Plan:
+    """How long the run is to be: as given, or until it is done."""
+    N, D = shape
+    thin = None if thin is None else checks.integer("thin", thin, 1)
+    if draws is None and warmup is None:
+        budget = None if max_sweeps is None else checks.integer("max_sweeps", max_sweeps, 1)
+        return until.first_plan(N, D, known, thin, budget)
+    if max_sweeps is not None:
+        raise ValueError(
+            "max_sweeps is for a run that goes on until it is done, and draws or warmup were given too: leave out one "
+            "or the other"
+        )
+    if thin is None:
+        rows, most = (5_000, 10) if known else (50_000, 50)
+        thin = max(1, min(most, rows // N))
+    if warmup is None:
+        warmup = 1000 if known else 1000 + 200 * thin
+    return Plan(
+        warmup=checks.integer("warmup", warmup, 0),
+        draws=checks.integer("draws", 1000 if draws is None else draws, 1),
+        thin=thin,
+    )
+
+
+def _carried_on(stored: Plan, asked: Plan) -> Plan:
+    """The plan of a run in a folder that is asked for again: as it has grown, with what it may have of more now."""
+    if stored.max_sweeps is None or asked.max_sweeps is None:
+        return asked
+    return _with_more(stored, None, max(stored.max_sweeps, asked.max_sweeps))
+
+
+def _with_more(plan: Plan, draws: Any, max_sweeps: Any) -> Plan:
+    """A plan with as many draws, or as large a budget, in place of fewer."""
+    if draws is not None and plan.max_sweeps is not None:
+        raise ValueError("draws cannot be added to a run that goes on until it is done: raise max_sweeps")
+    if max_sweeps is not None and plan.max_sweeps is None:
+        raise ValueError("max_sweeps is for a run that goes on until it is done, and the draws of this one were given")
+    if draws is not None:
+        return dataclasses.replace(plan, draws=checks.integer("draws", draws, plan.draws))
+    if max_sweeps is not None and plan.max_sweeps is not None:
+        budget = checks.integer("max_sweeps", max_sweeps, plan.max_sweeps)
+        return until.within(dataclasses.replace(plan, max_sweeps=budget))
+    return plan
 
 
 def _interrupted(kept: int, plan: Plan) -> str:

@@ -16,6 +16,7 @@ from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
 if TYPE_CHECKING:
+    from gibbs_gmm.posterior.chain_partitions import Difference
     from gibbs_gmm.posterior.clustering import Partition
     from gibbs_gmm.posterior.merging import Merged
     from gibbs_gmm.posterior.model_check import Check
@@ -145,6 +146,12 @@ class Trace:
     def verdict(self) -> str:
         """What follows :attr:`headline` where the chains have not met; empty where nothing shows that."""
         return "" if self._why_apart is None else "; THE CHAINS HAVE NOT MET: do not use this, see summary()"
+
+    @functools.cached_property
+    def _difference(self) -> Difference | None:
+        from gibbs_gmm.posterior.chain_partitions import largest_difference
+
+        return largest_difference(self.assignments)
 
     @functools.cached_property
     def _why_apart(self) -> str | None:

@@ -80,9 +80,10 @@ def test_each_answer_that_mixes_chains_says_so_once() -> None:
         assert text == (
             f"{name}(): The chains, which start from one cluster, from many and from numbers between, have not met: "
             "R-hat is above 1.16 for n_clusters (stuck at different values), sorted_weight[2] (2.25), sorted_weight[1] "
-            "(1.84) and 2 more. The most probable n_clusters of each chain is 2, 3. The result mixes what they found: "
-            "do not use it. Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "
-            "warmup=4000, draws=1000, thin=1, chains=4)."
+            "(1.84) and 3 more. The most probable n_clusters of each chain is 2, 3. Chain 1 has rows 0, 3, 6, 9, 12, "
+            "15, 18, 21 and 12 more (counted from 0) as a cluster of their own, the other does not. The result mixes "
+            "what they found: do not use it. Run longer, until they agree: gg.fit(X, trace.weight_prior, "
+            "prior=trace.prior, warmup=4000, draws=1000, thin=1, chains=4)."
         )
         assert said_by(question) == []
     assert said_by(lambda: trace.predict_proba(X)) == []
@@ -100,6 +101,13 @@ def test_what_is_to_be_done_can_be_pasted() -> None:
         {"gg": SimpleNamespace(fit=lambda *args, **options: asked.update(options, args=args)), "trace": trace, "X": X},
     )
     assert asked == {"args": (X, prior), "prior": trace.prior, "warmup": 4000, "draws": 1000, "thin": 2, "chains": 4}
+
+
+def test_a_run_that_came_to_its_budget_is_to_be_given_more() -> None:
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    trace = gg.fit(X, 2, max_sweeps=20, chains=2, rng=1, progress=False)
+    assert trace.settings["stopped_by"] == "max_sweeps"
+    assert run_longer(trace).endswith("gg.fit(X, trace.weight_prior, prior=trace.prior, max_sweeps=80, chains=4).")
 
 
 def test_fit_says_it_at_once_and_chains_that_have_met_say_nothing() -> None:

@@ -160,7 +160,8 @@ def test_chains_that_have_not_met_are_warned_about_once() -> None:
         posterior, "The chains, which start from one cluster, from many and from numbers between, have not met: "
     )
     assert re.search(r"R-hat is above 1.05 for n_clusters \(\d\.\d\d\), ", posterior.messages[0])
-    assert said(posterior, "The most probable n_clusters of each chain is 1, 5, 3, 3. These probabilities mix them")
+    assert said(posterior, "The most probable n_clusters of each chain is 1, 5, 3, 3. Chain ")
+    assert said(posterior, "as a cluster of their own, the others do not. These probabilities mix them")
 
 
 def test_chains_that_are_stuck_have_not_met() -> None:

@@ -37,6 +37,7 @@ def test_rows_come_in_a_known_order() -> None:
         "log_posterior",
         "sorted_weight[0]",
         "sorted_weight[1]",
+        "entropy",
         "n_clusters",
     )
 
@@ -65,7 +66,7 @@ def test_values_are_those_of_the_matched_components() -> None:
         assert tuple(summary[name]) == STATISTICS
         np.testing.assert_allclose(list(summary[name].values()), [float(v) for v in expected.values()], rtol=1e-12)
     assert summary.messages == ()
-    assert len(summary) == len(summary.mean) == 3 + 6 + 9 + 2 + 3 + 1
+    assert len(summary) == len(summary.mean) == 3 + 6 + 9 + 2 + 3 + 2
 
 
 def test_trace_summary_is_summarize() -> None:
@@ -258,6 +259,7 @@ def test_rows_of_an_unknown_number_of_components() -> None:
         *(f"covariance[{k}, x0, x0]" for k in range(3)),
         "log_likelihood",
         *(f"sorted_weight[{j}]" for j in range(4)),
+        "entropy",
         "n_clusters",
         "n_components",
         "concentration",

@@ -157,12 +157,13 @@ def test_infinite_values_are_located(path: Path) -> None:
         ('a,"b\nb"\n1,2\n3,4,5\n', "line 4 has 3 fields where 2 are expected"),
         (
             "a\n1\n2\nthree\n4\n",
-            "column 'a' holds numbers, but 'three' in line 4; correct it, or leave the column out with --drop",
+            "column 'a' holds numbers, but 'three' in line 4; correct it, remove the line, or leave the column out "
+            "with --drop",
         ),
         (
             "a\n1\n2\n3\n4\n1_0\nx\n",
-            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, or leave the column "
-            "out with --drop",
+            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, remove the line, or "
+            "leave the column out with --drop",
         ),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
@@ -215,6 +216,9 @@ def test_one_odd_line_far_down_is_found(odd: str, message: str, path: Path) -> N
 
 def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file '.*some\.csv'"):
+        read_table(path)
+    (tmp_path / "same.csv").touch()
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*some\.csv'; did you mean '.*same\.csv'\?"):
         read_table(path)
     with pytest.raises(IsADirectoryError, match="is a folder, not a CSV file"):
         read_table(tmp_path)

@@ -56,12 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROG, description=help_texts.DESCRIPTION, usage=f"{PROG} COMMAND ...")
+    parser = Parser(prog=PROG, description=help_texts.DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"{PROG} {metadata.version('gibbs-gmm')}")
     parser.set_defaults(parser=parser)
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_fit, _add_resume, _add_report, _add_predict, _add_compare):
         add(subcommands)
+    parser.usage = f"{PROG} {{{','.join(subcommands.choices)}}} ... (--help says more)"
     return parser
 
 
@@ -160,20 +161,27 @@ def _add_run_options(fit: Parser) -> None:
         action="store_true",
         help=f"a preliminary answer in a few seconds: {commands.QUICK_DRAWS} draws after a short warm-up",
     )
-    run.add_argument("--draws", type=whole(1), metavar="N", help="draws to keep per chain (default: 1000)")
+    run.add_argument("--draws", type=whole(1), metavar="N", help="draws to keep per chain (default: until they agree)")
     run.add_argument(
         "--warmup",
         type=whole(0),
         metavar="N",
-        help="sweeps to throw away first, until the chain has found its way (default: 1000 with --components; else "
-        "1000 plus 200 times --thin)",
+        help="sweeps to throw away first, until the chain has found its way (default: as the run finds out; with "
+        "--draws, 1000 with --components, else 1000 plus 200 times --thin)",
     )
     run.add_argument(
         "--thin",
         type=whole(1),
         metavar="N",
-        help="keep every N-th sweep (default: 5,000 / rows, from 1 to 10, with --components; else 50,000 / rows, "
-        "from 1 to 50)",
+        help="keep every N-th sweep, of a run without --draws and --warmup at first (default: 5,000 / rows, from 1 to "
+        "10; with one of these and without --components 50,000 / rows, from 1 to 50)",
+    )
+    run.add_argument(
+        "--max-sweeps",
+        type=whole(1),
+        metavar="N",
+        help="the most sweeps per chain of a run without --draws and --warmup (default: about a minute's for small "
+        "data)",
     )
     run.add_argument(
         "--chains",
@@ -200,6 +208,12 @@ def _add_resume(subcommands: Any) -> None:
     resume.add_argument("run", type=Path, metavar="RUN", help="folder that fit wrote")
     resume.add_argument(
         "--draws", type=whole(1), metavar="N", help="draws per chain to have in the end (default: as first asked for)"
+    )
+    resume.add_argument(
+        "--max-sweeps",
+        type=whole(1),
+        metavar="N",
+        help="the most sweeps per chain of a run that goes on until it is done (default: as first asked for)",
     )
     _add_threads(resume)
     _add_quiet(resume)

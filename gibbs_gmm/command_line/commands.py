@@ -68,15 +68,18 @@ def resume(args: argparse.Namespace) -> int:
                 X, rows, command = output_folder.read_origin(out)
             except (OSError, ValueError) as error:
                 raise Refusal(error) from None
-    settings = {"draws": args.draws, "threads": args.threads, "progress": not args.quiet}
+    more = {"draws": args.draws, "max_sweeps": args.max_sweeps}
+    settings = {**more, "threads": args.threads, "progress": not args.quiet}
     with warnings_as_lines(), running.progress_lines(args.quiet), running.failures(out):
         trace = resume(folder, X, **settings) if ours else resume(out, **settings)
     if not ours:
         say(f"{trace!r} in {out}")
         return 130 if trace.settings["interrupted"] else 0
-    if args.draws is not None:
-        command = dataclasses.replace(command, arguments=(*command.arguments, "--draws", str(args.draws)))
-        output_folder.save_command(out, X, command)
+    for name, value in more.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            command = dataclasses.replace(command, arguments=(*command.arguments, option, str(value)))
+            output_folder.save_command(out, X, command)
     with results.writing(out) as written:
         findings = results.write(output_folder.Run(trace, X, rows, command), out, written, args.quiet)
     results.show(findings, command, out, written, args.quiet)
@@ -133,7 +136,7 @@ def predict(args: argparse.Namespace) -> int:
 
 def default_folder(path: Path) -> Path:
     """Where the results of a file go: a folder of its name, right here."""
-    name = "stdin" if str(path) == "-" else path.name
+    name = "stdin" if str(path) == "-" or path.is_fifo() else path.name
     while (shorter := re.sub(_SUFFIXES, "", name, flags=re.IGNORECASE)) not in (name, ""):
         name = shorter
     return Path(f"{name}-run")
@@ -150,7 +153,7 @@ def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
     for name, reason in table.left_out.items():
         say(fold(f"  left out  {name}: {reason}", " " * 12))
     for note in table.notes:
-        say(fold(f"  read      {note}", " " * 12))
+        say(fold(f"  note      {note}", " " * 12))
     for message in table.warnings:
         complain("warning", message)
 
@@ -258,8 +261,9 @@ def _sample(
             prior=prior,
             covariance_type=args.covariance_type,
             resolution=args.resolution,
-            draws=1000 if draws is None else draws,
+            draws=draws,
             warmup=warmup,
+            max_sweeps=args.max_sweeps,
             thin=thin,
             chains=args.chains,
             rng=seed,

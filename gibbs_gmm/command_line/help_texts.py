@@ -11,7 +11,8 @@ result is not one answer but draws of all the answers that the data allow: how
 many kinds there are, how common each is, what it looks like, and which row
 belongs to which. Several independent chains are run, so that it can be seen
 whether they agree; if the number is learned, they start from one cluster, from
-many and from numbers between.
+many and from numbers between. The run goes on until they agree and there are
+enough draws, or until --max-sweeps, unless --draws or --warmup are given.
 
 Two numbers are told apart: n, the components of the mixture, and n+, those of
 them that own at least one row (clusters).
@@ -39,9 +40,9 @@ A run that was interrupted or killed is carried on with "gibbs-gmm resume".
 FIT_EXAMPLES = """\
 examples:
   gibbs-gmm fit data/iris.csv --out iris-run
-  gibbs-gmm fit data/wine.csv --drop cultivar --draws 5000
+  gibbs-gmm fit data/wine.csv --drop cultivar --max-sweeps 200000
   gibbs-gmm fit data/iris.csv --components 3 --out iris-3
-  gibbs-gmm fit messwerte.csv --decimal , --delimiter ';' --skip 3 --quick
+  gibbs-gmm fit measured.csv --decimal , --delimiter ';' --skip 3 --quick
 
 The file has one row per observation and, in its first line, the names of the
 columns. What separates fields and decimals, the encoding, units and per cent
@@ -87,8 +88,9 @@ Carry on a run that was interrupted, killed, or stopped by a full disk, from
 its output folder. The draws are exactly those of a run that nothing stopped,
 and the results are written as "gibbs-gmm fit" would have written them.
 
-With --draws, more draws are added to a run, finished or not: they are those
-that asking for as many at first would have given.
+With --draws, more draws are added to a run, finished or not, that was asked
+for so many; with --max-sweeps, a run that goes on until it is done may make
+more sweeps. The draws are those that asking for it at first would have given.
 """
 
 COMPARE = """\

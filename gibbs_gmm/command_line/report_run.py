@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from gibbs_gmm.command_line.output_folder import Command
 
 _MAX_NUMBERS = 20  # of clusters
+_ENDED = {
+    "converged": "agreement of the chains, with enough effective draws",
+    "max_sweeps": "its budget of sweeps",
+    "draws": "the number of draws that was asked for",
+    "interruption": "an interruption",
+}
 
 
 def alarms(findings: Findings) -> list[str]:
@@ -180,6 +186,7 @@ def again(findings: Findings, command: Command) -> Iterator[str]:
         "prior of the clusters": trace.prior.describe(),
         **{f"its {name}": text for name, x in trace.prior.to_dict().items() if (text := _value(x)) != "None"},
         "sweeps": f"{settings.get('warmup', '?')} of warm-up, then one in {settings.get('thin', 1)} is kept",
+        "ended by": _ENDED.get(settings.get("stopped_by", ""), "?"),
         "seed": str(settings.get("seed")),
         "took": f"{settings['seconds']:.1f} s, {count(settings.get('threads', 1), 'thread')}"
         if "seconds" in settings

@@ -110,7 +110,11 @@ def show(findings: Findings, command: output_folder.Command, out: Path, written:
     if output_folder.APPENDED in written:
         print(fold(f"The file with its clusters: {out / output_folder.APPENDED}"))
     print(fold(f"All numbers: {out / output_folder.SUMMARY}"))
-    print(fold(f"More draws: {PROG} resume {out} --draws {2 * trace.log_likelihood.shape[1]}"))
+    budget, T = trace.settings.get("max_sweeps"), trace.log_likelihood.shape[1]
+    if budget is None:
+        print(fold(f"More draws: {PROG} resume {out} --draws {2 * T}"))
+    elif trace.settings["stopped_by"] == "max_sweeps":
+        print(fold(f"To go on: {PROG} resume {out} --max-sweeps {4 * budget}"))
 
 
 def clusters_table(findings: Findings) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import fdtri, ndtri
+from scipy.special import entr, fdtri, ndtri
 from scipy.stats import rankdata
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
@@ -63,13 +63,24 @@ def invariants(trace: Trace) -> dict[str, FloatArray]:
         rows["log_posterior"] = trace.log_posterior
     else:
         shown = sum(int(np.mean(trace.n_clusters > j) >= _RARE) for j in range(shown))
-    descending = np.sort(trace.weights, axis=-1)[..., ::-1]
-    rows |= {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
+    rows |= sorted_weights(trace.weights, shown)
+    rows["entropy"] = entropy(trace.weights)
     rows["n_clusters"] = trace.n_clusters.astype(np.float64)
     if trace.weight_prior.learns_n:
         rows["n_components"] = trace.n_components.astype(np.float64)
     learned = {"concentration": trace.concentration, "kappa_0": trace.kappa_0}
     return rows | {name: values for name, values in learned.items() if values is not None}
+
+
+def sorted_weights(weights: FloatArray, shown: int) -> dict[str, FloatArray]:
+    """The ``shown`` largest weights (C, T) of each draw, the largest first."""
+    descending = np.sort(weights, axis=-1)[..., ::-1]
+    return {f"sorted_weight[{j}]": descending[..., j] for j in range(shown)}
+
+
+def entropy(weights: FloatArray) -> FloatArray:
+    """(C, T) the entropy of the weights of each draw, - sum_k w_k log w_k: how evenly rows are spread over clusters."""
+    return np.asarray(entr(weights).sum(-1))
 
 
 def varies(values: FloatArray) -> AnyArray:
@@ -118,16 +129,16 @@ def _r_hat_of_scores(x: FloatArray) -> FloatArray:
         return np.asarray(np.sqrt((n - 1) / n + between / within))
 
 
-def limit(C: int, T: int) -> float:
+def limit(C: int, T: int, tests: int = 1) -> float:
     """The R-hat from which on C chains of T draws have not met: 1.05, or more where they are very short.
 
     Were the draws independent, the means and variances of 2C half chains of n draws would be those of an analysis of
-    variance, R-hat^2 = (n - 1 + F) / n; short chains must exceed what F does once in 100,000 times.
+    variance, R-hat^2 = (n - 1 + F) / n; short chains must exceed what F does once in 100,000 times in any of ``tests``.
     """
     n = T // 2
     if n < 2:
         return float("inf")
-    F = fdtri(2 * C - 1, 2 * C * (n - 1), 1.0 - _CHANCE)
+    F = fdtri(2 * C - 1, 2 * C * (n - 1), 1.0 - _CHANCE / tests)
     return max(R_HAT_LIMIT, float(np.sqrt((n - 1 + F) / n)))
 
 
@@ -145,7 +156,9 @@ def why_apart(trace: Trace) -> str | None:
         more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
         return f"R-hat is above {most:.2f} for {listed}{more}"
     separate = [name for name in ("log_likelihood", "n_clusters") if _disjoint(getattr(trace, name))]
-    return f"one chain's {separate[0]} never comes near another's" if separate else None
+    if separate:
+        return f"one chain's {separate[0]} never comes near another's"
+    return None if trace._difference is None else "they do not cluster the rows alike"
 
 
 def apart(trace: Trace) -> str | None:
@@ -155,12 +168,18 @@ def apart(trace: Trace) -> str | None:
     which, modes = "The chains", different_modes(trace)
     if not trace.n_is_known and modes:
         which = "The chains, which start from one cluster, from many and from numbers between,"
-    return f"{which} have not met: {trace._why_apart}. {modes}"
+    rows = "" if trace._difference is None else f"{trace._difference} "
+    return f"{which} have not met: {trace._why_apart}. {modes}{rows}"
 
 
 def run_longer(trace: Trace) -> str:
     """What to do about chains that have not met, ready to be pasted."""
     (C, T), settings = trace.log_likelihood.shape, trace.settings
+    if (budget := settings.get("max_sweeps")) is not None:
+        return (
+            "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "
+            f"max_sweeps={_LONGER * budget}, chains={max(C, 4)})."
+        )
     warmup, thin = (settings.get(name, default) for name, default in (("warmup", 1000), ("thin", 1)))
     return (
         "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "

@@ -31,6 +31,7 @@ from gibbs_gmm.posterior.agreement import (
     varies,
 )
 from gibbs_gmm.posterior.relabel import AMBIGUOUS_LIMIT, Relabelling, most_probable_n_clusters
+from gibbs_gmm.posterior.standing import EFFECTIVE_DRAWS, R_HAT
 from gibbs_gmm.posterior.wording import html_table, percent, plain, text_table
 from gibbs_gmm.trace import Trace
 
@@ -45,8 +46,9 @@ class Summary:
 
     Components are matched across draws and chains (:meth:`Trace.relabel`) and numbered from 0 by decreasing posterior
     mean weight. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
-    weight of a draw, j from 0), ``n_clusters`` and, where they are learned, ``n_components``, ``concentration`` and
-    ``kappa_0`` do not depend on labels: they tell whether the chains agree.
+    weight of a draw, j from 0), ``entropy`` (of the weights of a draw, in nats), ``n_clusters`` and, where they are
+    learned, ``n_components``, ``concentration`` and ``kappa_0`` do not depend on labels: they tell whether the chains
+    agree.
 
     If the number of components is unknown, the rows of components are those of the most probable number of clusters,
     computed from the draws that have it; their R-hat and effective sample sizes are computed from equally many of these
@@ -265,10 +267,16 @@ def _messages(
     arrays: the values of the component-wise rows and of the label-invariant ones.
     """
     C, T = trace.log_likelihood.shape
-    messages: list[str] = []
+    messages: list[str] = list(trace.settings.get("notes", ()))
     if trace.settings.get("interrupted"):
         text = f"The run was interrupted: these are the {T} draws per chain that it had kept."
         messages.append(Alarm(text, Kind.INTERRUPTED))
+    if trace.settings.get("stopped_by") == "max_sweeps":
+        messages.append(
+            f"The run came to its budget of {trace.settings['max_sweeps']:,} sweeps in each chain before all that does "
+            f"not depend on labels had an R-hat below {R_HAT} and {EFFECTIVE_DRAWS} effective draws: max_sweeps= can "
+            "be raised."
+        )
     unreadable = False  # the rows of components
     if (unmet := apart(trace)) is not None:
         unmet += (

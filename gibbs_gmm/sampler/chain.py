@@ -54,7 +54,7 @@ class Chain:
         capacity, (N, D) = len(state.log_w), data.X.shape
         self.remote, self._scale_ndim = remote, family.scale_ndim
         self.moves = new_moves(data, family, capacity)
-        self.tuner = Tuner(plan.warmup, model)
+        self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model)
         self._scratch = kernels.Scratch(
             sides=new_sides(family, model.prior, N),
             cumulated=np.zeros(len(model.weights.log_p)),
@@ -77,7 +77,7 @@ class Chain:
     @property
     def draws_done(self) -> int:
         """Draws recorded so far."""
-        return max(0, self.sweeps_done - self.plan.warmup) // self.plan.thin
+        return self.plan.draws_after(self.sweeps_done)
 
     @property
     def finished(self) -> bool:
@@ -116,6 +116,17 @@ class Chain:
         self.sweeps_done = sweeps
         self._first = self.draws_done
 
+    def go_on(self, plan: Plan, first: int) -> None:
+        """Follow a longer plan: of the draws there are, every second behind the ``first`` is kept, or is in a file."""
+        self.plan = plan
+        self._first = 0
+        if self._window_bytes is not None:
+            self._first = self.draws_done
+            return
+        for array in (*self.arrays.values(), *(() if self.labels is None else (self.labels,))):
+            kept = array[first + 1 :: 2].copy()
+            array[: len(kept)] = kept
+
     def gather_labels(self) -> None:
         """Have the labels in the state, wherever the rows are."""
         if self.remote is not None:
@@ -142,7 +153,7 @@ class Chain:
         tuning, left = self.tuner.at(self.sweeps_done, self.moves, self.state)
         if self.sweeps_done < self.plan.warmup:
             thin, kept = 0, 0
-            sweeps = min(wanted, left)
+            sweeps = min(wanted, left, self.plan.warmup - self.sweeps_done)
         else:
             thin, left_of_plan = self.plan.thin, self.plan.draws - self.draws_done
             kept = min(max(1, wanted // thin), max(1, _BATCH_LABELS // N), self.window - first, left_of_plan)

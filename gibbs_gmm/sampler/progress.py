@@ -33,6 +33,7 @@ class Progress:
         self._show, self._begun = show, time.monotonic()
         self._screen = show and (sys.stderr.isatty() or "ipykernel" in sys.modules)
         self._announced = False
+        self.missing = ""  # how far a run is that goes on until it is done
         self._timer = threading.Timer(_PATIENCE, self._announce)
         self._timer.daemon = True
         self._bar: Any = None
@@ -86,7 +87,7 @@ class Progress:
     def _phase(self) -> str:
         """What the chains are at: "4 chains, draw 312 of 1,000"."""
         count = len(self._chains)
-        name = f"{count} chain{'s'[: count > 1]}"
+        name = f"{count} chain{'s'[: count > 1]}{f' at {self.missing}' if self.missing else ''}"
         behind = min(self._chains, key=lambda chain: chain.sweeps_done)
         if behind.sweeps_done < behind.plan.warmup:
             return f"{name}, warm-up sweep {behind.sweeps_done:,} of {behind.plan.warmup:,}"

@@ -17,26 +17,52 @@ from gibbs_gmm.trace import Trace
 from gibbs_gmm.trace_arrays import Field
 
 _PROCESS_CAPACITY = 4096
-_PLAN = ("warmup", "draws", "thin")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long a chain runs: sweeps of warm-up, draws to keep, sweeps per draw."""
+    """How long a chain runs.
+
+    Attributes
+    ----------
+    warmup, draws, thin : int
+        Sweeps of warm-up, draws to keep, sweeps per draw.
+    max_sweeps : int or None
+        The budget of a run that goes on until it is done (:mod:`gibbs_gmm.sampler.until`), whose plan grows.
+    tuning : int or None
+        The sweeps in which moves are tuned, where warm-up has become longer than that.
+    """
 
     warmup: int
     draws: int
     thin: int
+    max_sweeps: int | None = None
+    tuning: int | None = None
 
     @property
     def sweeps(self) -> int:
         """Sweeps of one chain in all."""
         return self.warmup + self.draws * self.thin
 
+    def draws_after(self, sweeps: int) -> int:
+        """How many draws a chain has after so many sweeps."""
+        return max(0, sweeps - self.warmup) // self.thin
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """The plan of a recipe's values."""
+        least = {"warmup": 0, "draws": 1, "thin": 1, "max_sweeps": 1, "tuning": 0}
+        needed = {name: checks.integer(name, values[name], least[name]) for name in ("warmup", "draws", "thin")}
+        others = {name: value for name in ("max_sweeps", "tuning") if (value := values.get(name)) is not None}
+        return cls(**needed, **{name: checks.integer(name, value, least[name]) for name, value in others.items()})
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What a run is: with the same data, an equal recipe gives the same bytes. ``seed`` is what restores its root."""
+    """What a run is: with the same data, an equal recipe gives the same bytes.
+
+    ``seed`` is what restores its root; ``notes`` what a reader of the summary must know of the model and the data.
+    """
 
     columns: tuple[str, ...]
     prior: ComponentPrior
@@ -45,6 +71,7 @@ class Recipe:
     chains: int
     save_assignments: bool
     seed: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> np.random.SeedSequence:
@@ -81,6 +108,7 @@ class Recipe:
             "chains": self.chains,
             "seed": self.seed["entropy"],
             "spawn_key": self.seed["spawn_key"],
+            "notes": list(self.notes),
             **others,
         }
         return Trace(
@@ -101,6 +129,7 @@ class Recipe:
             "chains": self.chains,
             "save_assignments": self.save_assignments,
             "seed": self.seed,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -110,10 +139,11 @@ class Recipe:
             tuple(values["columns"]),
             prior_from_dict(values["prior"]),
             from_dict(values["weight_prior"]),
-            Plan(*(checks.integer(name, values[name], least) for name, least in zip(_PLAN, (0, 1, 1), strict=True))),
+            Plan.from_dict(values),
             checks.integer("chains", values["chains"], 1),
             _boolean("save_assignments", values["save_assignments"]),
             values["seed"],
+            tuple(values["notes"]),
         )
 
 

@@ -3,32 +3,102 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.rows import Store
 from gibbs_gmm.sampler.threaded import Threaded
 from gibbs_gmm.threads import Threads
 
+if TYPE_CHECKING:
+    from gibbs_gmm.posterior.standing import Standing
+    from gibbs_gmm.sampler.recipe import Plan
+
+
+class Keep(Protocol):
+    """What keeps chains on disk (:class:`gibbs_gmm.storage.run_folder.Keeper`)."""
+
+    def __call__(self, chain: Chain) -> None:
+        """Keep what there is to be kept of a chain."""
+
+    def keep_all(self) -> None:
+        """Keep all chains as they are."""
+
+    def kept(self, name: str) -> AnyArray:
+        """An array (C, T, ...) of all draws."""
+
+    def go_on(self, plan: Plan, first: int) -> None:
+        """Go on with a longer plan, and every second of the draws behind the ``first``."""
+
+
+class Judge(Protocol):
+    """Says how far a run is (:func:`gibbs_gmm.posterior.standing.standing`)."""
+
+    def __call__(self, arrays: Mapping[str, AnyArray], labels: Sequence[AnyArray] | None) -> Standing:
+        """How far it is, from its weights, n_clusters and log_likelihood, and the assignments of each chain."""
+
 
 def run(
     chains: list[Chain],
     threads: int,
     progress: Progress,
-    keep: Callable[[Chain], None] | None = None,
+    judge: Judge,
+    keep: Keep | None = None,
     cluster: Store | None = None,
-) -> bool:
-    """Advance all chains side by side until they are finished; returns True if Ctrl-C stopped them early.
+) -> str:
+    """Advance all chains side by side until the run is done; returns what ended it.
+
+    That is "interruption", by Ctrl-C; "draws", which were given; or, of a run that goes on until it is done
+    (:mod:`gibbs_gmm.sampler.until`), "converged" or "max_sweeps".
 
     Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
     of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here.
     """
+    while not _advance(chains, threads, progress, keep, cluster):
+        plan = chains[0].plan
+        if plan.max_sweeps is None:
+            return "draws"
+        try:
+            now = judge(*_judged(chains, keep))
+        except KeyboardInterrupt:
+            break
+        if now.done:
+            return "converged"
+        following = until.longer(plan, now.apart)
+        if following is None:
+            return "max_sweeps"
+        if keep is not None:
+            keep.go_on(*following)
+        for chain in chains:
+            chain.go_on(*following)
+        progress.missing = str(now)
+    return "interruption"
+
+
+def _judged(chains: list[Chain], keep: Keep | None) -> tuple[dict[str, AnyArray], Sequence[AnyArray] | None]:
+    """What the draws of all chains are judged by: three arrays, and the labels of each chain, which are not copied."""
+    names, labelled = ("weights", "n_clusters", "log_likelihood"), chains[0].labels is not None
+    if keep is not None:
+        keep.keep_all()
+        return {name: keep.kept(name) for name in names}, list(keep.kept("assignments")) if labelled else None
+    T, slots = chains[0].draws_done, max(chain.slots for chain in chains)
+    arrays = {
+        name: np.stack([chain.fields[name].with_slots(chain.arrays[name][:T], slots) for chain in chains])
+        for name in names
+    }
+    return arrays, [chain.labels[:T] for chain in chains if chain.labels is not None] if labelled else None
+
+
+def _advance(chains: list[Chain], threads: int, progress: Progress, keep: Keep | None, cluster: Store | None) -> bool:
+    """Advance all chains to the end of their plan. Returns whether Ctrl-C came."""
     stop = threading.Event()
     spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = Threads(threads) if spare else None

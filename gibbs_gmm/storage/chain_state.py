@@ -100,7 +100,6 @@ def write_state(path: Path, chain: Chain, seconds: float) -> None:
         body.update(parts[-1].data)
     header = {
         "sweeps_done": chain.sweeps_done,
-        "draws_done": chain.draws_done,
         "rng": chain.rng.bit_generator.state,
         "tuner": _encode(vars(chain.tuner)),
         "arrays": arrays,

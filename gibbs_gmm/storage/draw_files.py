@@ -8,18 +8,22 @@ wider, and takes the old one's place in one step.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.trace_arrays import Field
+
+if TYPE_CHECKING:
+    from gibbs_gmm.sampler.recipe import Plan
 
 _CHUNK_BYTES = 1 << 24
 _MAX_HEADER = 10_000
@@ -110,17 +114,23 @@ class DrawFile:
     def widened(self, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int]) -> DrawFile:
         """The same draws in a file of this type and shape, which takes the place of this one."""
         with replacing(self.path) as descriptor:
-            with os.fdopen(os.dup(descriptor), "wb") as file:
-                offset = _write_header(file, dtype, shape)
-            self._copy(descriptor, offset, field, dtype, shape, written)
+            self._copy(descriptor, field, dtype, shape, written, slice(None))
             self.close()  # Windows replaces no file that is open
         return DrawFile(self.path, write=True)
 
+    def thinned(self, path: Path, field: Field, draws: int, kept: int, first: int) -> None:
+        """Write a file for ``draws`` draws; it begins with ``kept``, every second of these behind the ``first``."""
+        shape = (self.shape[0], draws, *self.shape[2:])
+        with replacing(path) as descriptor:
+            self._copy(descriptor, field, self.dtype, shape, [kept] * shape[0], slice(first + 1, None, 2))
+
     def _copy(
-        self, descriptor: int, offset: int, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int]
+        self, descriptor: int, field: Field, dtype: Any, shape: tuple[int, ...], written: list[int], chosen: slice
     ) -> None:
-        """Write the draws of each chain into a file of another type and shape; no map of this one is left behind."""
-        old, T, row = self.map(), shape[1], math.prod(shape[2:]) * np.dtype(dtype).itemsize
+        """Write a file of this type and shape, with the ``chosen`` draws; no map of this one is left behind."""
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            offset = _write_header(file, dtype, shape)
+        old, T, row = self.map()[:, chosen], shape[1], math.prod(shape[2:]) * np.dtype(dtype).itemsize
         for chain, draws in enumerate(written):
             for first, last in _chunks(draws, row):
                 rows = old[chain, first:last].astype(dtype, copy=False)
@@ -147,6 +157,11 @@ def _chunks(draws: int, row: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, draws)
 
 
+def draw_path(folder: Path, name: str, plan: Plan) -> Path:
+    """The file of an array of draws: of a run that goes on until it is done, with the sweeps per draw in its name."""
+    return folder / (f"{name}.npy" if plan.max_sweeps is None else f"{name}.{plan.thin}.npy")
+
+
 class DrawFiles:
     """The files of a run, open for writing; ``written`` says how many draws of each chain they hold.
 
@@ -158,19 +173,38 @@ class DrawFiles:
         folder: Path,
         fields: Iterable[Field],
         rows: Mapping[str, tuple[Any, tuple[int, ...]]],
-        draws: int,
+        plan: Plan,
         written: list[int],
     ) -> None:
-        self._draws, self.written = draws, written
+        self._folder, self._draws, self.written = folder, plan.draws, written
         self._fields = {field.name: field for field in fields}
         self._files: dict[str, DrawFile] = {}
         for name, field in self._fields.items():
-            path, (dtype, row) = folder / f"{name}.npy", rows[name]
+            path, (dtype, row) = draw_path(folder, name, plan), rows[name]
             if path.exists() and any(written):
                 self._files[name] = DrawFile(path, write=True)
                 self._fit(name, dtype, row[0] if field.per_slot else 0)
             else:
-                self._files[name] = DrawFile.create(path, dtype, (len(written), draws, *row))
+                self._files[name] = DrawFile.create(path, dtype, (len(written), plan.draws, *row))
+
+    def map(self, name: str) -> AnyArray:
+        """The array of this name, with room for draws that are not there yet."""
+        return self._files[name].map()
+
+    def thin(self, plan: Plan, first: int) -> None:
+        """Write the files of a longer plan, which begin with every second draw behind the ``first``."""
+        kept = (min(self.written) - first) // 2
+        for name, field in self._fields.items():
+            self._files[name].thinned(draw_path(self._folder, name, plan), field, plan.draws, kept, first)
+
+    def follow(self, plan: Plan, first: int) -> None:
+        """Go on in the files of a longer plan, and remove these."""
+        self._draws, self.written = plan.draws, [(count - first) // 2 for count in self.written]
+        for name, file in self._files.items():
+            file.close()
+            self._files[name] = DrawFile(draw_path(self._folder, name, plan), write=True)
+            with contextlib.suppress(PermissionError):  # Windows removes no file that is mapped
+                file.path.unlink()
 
     def write(self, chain: int, rows: Mapping[str, AnyArray], used: int) -> None:
         """Append draws of a chain, in which ``used`` component slots are in use."""

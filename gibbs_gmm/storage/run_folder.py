@@ -3,7 +3,8 @@
     run.json          the run's recipe and its data's digest, with a checksum
     data.npy          the data, unless they are a memory-mapped file already
     chain-0.0, .1     two generations of the first chain's state, written in turn
-    means.npy, ...    the draws (see ``storage``)
+    means.npy, ...    the draws (see ``storage``); where the run goes on until it is done, means.8.npy of every
+                      eighth sweep, which give way to means.16.npy when there are many
     run.lock          locked by the process that writes
 
 Files appear whole or not at all. A state is written after the draws that led to it are on disk, so that whatever
@@ -13,6 +14,7 @@ instant a run is killed at, the newest whole state and the draws up to it are th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import mmap
@@ -31,15 +33,17 @@ from filelock import FileLock, Timeout
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.sampler.recipe import Recipe, versions
 from gibbs_gmm.storage.chain_state import Damaged, read_header, restore, write_state
-from gibbs_gmm.storage.draw_files import DrawFile, DrawFiles, described
+from gibbs_gmm.storage.draw_files import DrawFile, DrawFiles, described, draw_path
 from gibbs_gmm.storage.whole_files import remove_parts, replacing, write
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
     from gibbs_gmm.sampler.chain import Chain
+    from gibbs_gmm.sampler.recipe import Plan
 
 FORMAT = "gibbs_gmm run 1"
 _RECIPE, _LOCK, _DATA, _FAILURE = "run.json", "run.lock", "data.npy", "failed.txt"
+_GROWING = ("warmup", "draws", "thin", "tuning")  # of the plan of a run that goes on until it is done
 _BLOCK = 1 << 20
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
 _REPAIR = "gibbs_gmm.resume() samples it again"
@@ -141,10 +145,10 @@ class Folder:
     def begin(self, recipe: Recipe, X: AnyArray, threads: int) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
 
-        A run that is there already is only given the new number of draws.
+        A run that is there already is only given the new plan.
         """
         if self.has_run:
-            self._write(self.recipe()[1], recipe)
+            self.follow(recipe)
             return
         source = _mapped_file(X)
         if source is None:
@@ -152,6 +156,10 @@ class Folder:
                 np.lib.format.write_array(file, X, allow_pickle=False)
         data = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
         self._write({"format": FORMAT, "versions": versions(), "data": data, "threads": threads}, recipe)
+
+    def follow(self, recipe: Recipe, stopped_by: str | None = None) -> None:
+        """Give the run a longer plan, or write down what ended it."""
+        self._write({**self.recipe()[1], "stopped_by": stopped_by}, recipe)
 
     def _write(self, content: dict[str, Any], recipe: Recipe) -> None:
         content = json.loads(json.dumps({**content, "recipe": recipe.to_dict()}))
@@ -199,7 +207,9 @@ class Folder:
         pairs = dict(_leaves(stored.to_dict())), dict(_leaves(json.loads(json.dumps(recipe.to_dict()))))
         for name in sorted(pairs[0].keys() | pairs[1].keys()):
             old, new = (pair.get(name, "absent") for pair in pairs)
-            if old == new or (any_seed and name.startswith("seed.")) or (name == "draws" and old < new):
+            grown = stored.plan.max_sweeps is not None and recipe.plan.max_sweeps is not None and name in _GROWING
+            more = name in ("draws", "max_sweeps") and None not in (old, new) and old < new
+            if old == new or (any_seed and name.startswith("seed.")) or grown or more:
                 continue
             raise ValueError(
                 f"the run in {here!r} has other settings: {name} was {old}, got {new}. Carry it on with the settings "
@@ -218,7 +228,7 @@ class Folder:
     def progress(self, recipe: Recipe) -> list[dict[str, Any]]:
         """The newest state's header of each chain; one that has none yet has done nothing."""
         newest = (self.states(chain) for chain in range(recipe.chains))
-        nothing = {"sweeps_done": 0, "draws_done": 0, "split_merge": {}, "seconds": 0.0}
+        nothing = {"sweeps_done": 0, "split_merge": {}, "seconds": 0.0}
         return [read_header(paths[0])[0] if paths else dict(nothing) for paths in newest]
 
     def draw_files(self, recipe: Recipe, content: dict[str, Any]) -> dict[str, DrawFile]:
@@ -226,7 +236,7 @@ class Folder:
         D, N = len(recipe.columns), int(content["data"]["shape"][0])
         result = {}
         for field in recipe.fields:
-            result[field.name] = file = DrawFile(self.path / f"{field.name}.npy")
+            result[field.name] = file = DrawFile(draw_path(self.path, field.name, recipe.plan))
             slots = file.shape[2] if field.per_slot and len(file.shape) > 2 else 0
             if file.shape[0] != recipe.chains or file.shape[2:] != field.shape(slots, D, N):
                 raise ValueError(f"{file.path.name} has shape {file.shape}, which is not that of this run")
@@ -240,7 +250,7 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
     try:
         files = folder.draw_files(recipe, content)
         headers = folder.progress(recipe)
-        kept = min(header["draws_done"] for header in headers)
+        kept = min(recipe.plan.draws_after(header["sweeps_done"]) for header in headers)
         if kept == 0:
             least = min(header["sweeps_done"] for header in headers)
             raise ValueError(f"it has no draws yet, and has made {least} of {recipe.plan.warmup} sweeps of warm-up")
@@ -260,11 +270,14 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
             arrays[name] = arrays[name][:, :, : recipe.known_n or used]
     except Exception as error:  # as above, of numpy
         raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm run: {error}") from error
+    stopped_by = content.get("stopped_by") if kept == recipe.plan.draws else None
+    stopped_by = stopped_by or "interruption"
     return recipe.trace(
         arrays,
         n_observations=int(content["data"]["shape"][0]),
         threads=content["threads"],
-        interrupted=kept < recipe.plan.draws,
+        interrupted=stopped_by == "interruption",
+        stopped_by=stopped_by,
         split_merge=[header["split_merge"] for header in headers],
         seconds=max(header["seconds"] for header in headers),
         versions=content["versions"],
@@ -291,7 +304,7 @@ class Keeper:
             files = {}
         for chain in chains:
             for path in folder.states(chain.number) if files else ():
-                done = read_header(path)[0]["draws_done"]
+                done = recipe.plan.draws_after(read_header(path)[0]["sweeps_done"])
                 if all(done <= file.shape[1] and file.whole(chain.number, done) == done for file in files.values()):
                     with contextlib.suppress(Damaged):  # then the state before it, or the beginning
                         restore(path, chain)
@@ -299,7 +312,8 @@ class Keeper:
                         self._kept[chain.number] = chain.sweeps_done
                         break
         rows, written = chains[0].row_shapes(), [chain.draws_done for chain in chains]
-        self._files = DrawFiles(folder.path, recipe.fields, rows, recipe.plan.draws, written)
+        self._files = DrawFiles(folder.path, recipe.fields, rows, recipe.plan, written)
+        self._recipe = recipe
 
     def __call__(self, chain: Chain) -> None:
         """Keep what there is to be kept of this chain: all draws if its memory for them is full or time has come."""
@@ -331,6 +345,23 @@ class Keeper:
             for chain in self._chains:
                 if chain.sweeps_done != self._kept[chain.number]:
                     self._keep(chain, True)
+
+    def kept(self, name: str) -> AnyArray:
+        """An array (C, T, ...) of all draws, once :meth:`keep_all` was called."""
+        return self._files.map(name)[:, : min(self._files.written)]
+
+    def go_on(self, plan: Plan, first: int) -> None:
+        """Go on in files for a longer plan, with every second of the draws behind the ``first``.
+
+        The files are written beside those that there are, which go when the recipe names the new plan.
+        """
+        try:
+            self._files.thin(plan, first)
+            self._recipe = dataclasses.replace(self._recipe, plan=plan)
+            self._folder.follow(self._recipe)
+            self._files.follow(plan, first)
+        except OSError as error:
+            raise described(error, self._folder.path) from error
 
     def close(self) -> None:
         """Write nothing from now on, whatever threads are still at work."""

@@ -146,7 +146,7 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
             left_out[shown] = "dropped"
         elif id_ == name:
             left_out[shown] = "the names of the rows"
-        elif not name and wanted is None:
+        elif not name and wanted is None and not (_is_empty(columns[j])):
             id_, left_out[shown] = name if id_ is None else id_, "it has no name: row labels"
         else:
             result = _numbers(grid, j, columns[j], decimal, options)
@@ -165,7 +165,11 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     elif not options.constant:
         id_ = _set_aside_ids(grid, used, left_out, id_)
     if not used:
-        raise Refused(f"no numeric column is left ({'; '.join(f'{name}: {why}' for name, why in left_out.items())})")
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:_NAMED])
+        hint = ": there is only one row" if len(grid.lines) == 1 else ""
+        if len(names) == 1 and grid.delimiter:
+            hint = ": if fields are separated by another character, say --delimiter"
+        raise Refused(f"no numeric column is left ({reasons}){hint}")
     _refuse_gaps(used, grid.lines)
     X = np.empty((len(grid.lines), len(used)))
     for d, column in enumerate(used.values()):
@@ -226,6 +230,10 @@ def _without(column: Numbers, missing: Sequence[str]) -> Numbers:
         return column
     values = np.where(np.isin(column.values, given), np.nan, column.values)
     return dataclasses.replace(column, values=values, missing=np.flatnonzero(np.isnan(values)))
+
+
+def _is_empty(column: Cells | Numbers) -> bool:
+    return isinstance(column, Cells) and bool(column.absent.all())
 
 
 def _unfit(column: Numbers, constant: bool) -> Unread | None:
