@@ -236,6 +236,13 @@ class Trace:
         ``X`` are the rows of the fit, which a trace does not hold. Named are clusters that are not normal, of fewer
         than D + 1 rows or of repeated values, clusters that may be one kind, and columns to take logarithms of. See
         :func:`gibbs_gmm.posterior.model_check.check`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.check(X).messages
+        ()
         """
         from gibbs_gmm.posterior.model_check import check
 
@@ -246,6 +253,13 @@ class Trace:
 
         For kinds that are not normal, of which a mixture makes several clusters: ``merged().labels(k)`` is the
         partition with k clusters. See :func:`gibbs_gmm.posterior.merging.merged`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.merged().n_clusters
+        array([2, 1])
         """
         from gibbs_gmm.posterior.merging import merged
 

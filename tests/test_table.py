@@ -54,6 +54,12 @@ def test_the_data_sets(name: str, shape: tuple[int, int], left_out: dict[str, st
     assert table.X.flags.c_contiguous
 
 
+def test_labels_that_were_dropped_are_kept_to_be_compared_with_clusters() -> None:
+    rows = read_table(DATA / "wine.csv", ReadOptions(drop=("cultivar", "proline"))).rows
+    assert list(rows.texts) == ["cultivar"]  # proline has too many values
+    assert sorted(set(rows.texts["cultivar"])) == ["1", "2", "3"]
+
+
 def test_fit_takes_a_table_with_its_names_and_without_a_copy(path: Path) -> None:
     table = read(path, "a,b\n1,2\n3,4.5\n")
     X, columns = data(table)

@@ -322,8 +322,8 @@ def _rows(grid: Grid, id_: str | None, used: dict[str, Numbers]) -> Rows:
     for name, cells in zip(grid.names, grid.columns, strict=True):
         if name == id_ and name not in used:
             ids = cells if isinstance(cells, list) else [f"{value:.17g}" for value in cells.values.tolist()]
-        elif isinstance(cells, list) and name and name not in used:
-            levels = set(cells)
-            if 2 <= len(levels) <= min(_MOST_LEVELS, len(cells) // 2):
-                texts[name] = cells
+        elif name and name not in used:
+            values = cells if isinstance(cells, list) else [f"{value:.6g}" for value in cells.values.tolist()]
+            if 2 <= len(set(values)) <= min(_MOST_LEVELS, len(values) // 2):
+                texts[name] = values
     return Rows(grid.lines, (id_ or "row name") if ids is not None else "", ids, texts)
