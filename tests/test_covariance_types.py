@@ -32,11 +32,8 @@ def normals(trace: gg.Trace, rows: np.ndarray) -> np.ndarray:
     C, T, K = trace.weights.shape
     result = []
     for c, t in np.ndindex(C, T):
-        terms = [
-            trace.weights[c, t, k]
-            * stats.multivariate_normal(trace.means[c, t, k], trace.covariances[c, t, k]).pdf(rows)
-            for k in range(K)
-        ]
+        parts = [stats.multivariate_normal(trace.means[c, t, k], trace.covariances[c, t, k]) for k in range(K)]
+        terms = [trace.weights[c, t, k] * part.pdf(rows) for k, part in enumerate(parts)]
         result.append(np.log(np.sum(terms, axis=0)))
     return np.array(result)
 
@@ -102,7 +99,7 @@ def test_two_kinds_are_found_and_every_question_has_an_answer(kind: str) -> None
     assert len(np.unique(labels)) == 2
     assert (labels[:40] == labels[0]).all()
     np.testing.assert_allclose(trace.predict_proba(X[:3]).sum(1), 1.0)
-    assert "weight[0]" in trace.summary().quantity
+    assert "weight[0]" in repr(trace.summary())
     assert trace.relabel(method="divergence").trace.means.shape == trace.means.shape
     assert trace.similarity().shape == (80, 80)
     assert trace.to_dataframe() is not None
@@ -128,18 +125,16 @@ def test_the_estimator_has_scikit_learns_shapes(kind: str) -> None:
 
 def test_priors_of_the_wrong_class_are_refused() -> None:
     niw, nig = gg.NormalInverseWishart.from_data(X), gg.NormalInverseGamma.from_data(X)
-    with pytest.raises(
-        TypeError, match="prior must be a NormalInverseGamma for covariance_type='diag'.* got a NormalInverseWishart"
+    for prior, kind, message in (
+        (niw, "diag", r"must be a NormalInverseGamma for covariance_type='diag'.*, got a NormalInverseWishart"),
+        (nig, "spherical", r"one number as b_0, got a NormalInverseGamma for 'diag'"),
+        (nig, "tied", r"must be a NormalInverseWishart for covariance_type='tied'"),
     ):
-        gg.fit(X, 2, prior=niw, covariance_type="diag", **FEW)
-    with pytest.raises(TypeError, match="one number as b_0, got a NormalInverseGamma for 'diag'"):
-        gg.fit(X, 2, prior=nig, covariance_type="spherical", **FEW)
-    with pytest.raises(TypeError, match="must be a NormalInverseWishart for covariance_type='tied'"):
-        gg.log_evidence(X, 1, prior=nig, covariance_type="tied")
-    with pytest.raises(
-        ValueError,
-        match="covariance_type must be 'full', 'tied', 'diag' or 'spherical', got 'diagonal'; did you mean 'diag'",
-    ):
+        with pytest.raises(TypeError, match=message):
+            gg.fit(X, 2, prior=prior, covariance_type=kind, **FEW)
+        with pytest.raises(TypeError, match=message):
+            gg.log_evidence(X, 1, prior=prior, covariance_type=kind)
+    with pytest.raises(ValueError, match=r"'full', 'tied', 'diag' or 'spherical', got 'diagonal'; did you mean 'diag'"):
         gg.fit(X, 2, covariance_type="diagonal")
     assert gg.fit(X, 2, prior=niw, covariance_type="tied", **FEW).prior.covariance_type == "tied"
 
@@ -147,7 +142,7 @@ def test_priors_of_the_wrong_class_are_refused() -> None:
 def test_the_summary_says_that_spherical_components_want_equal_units() -> None:
     wide = X * np.array([1.0, 300.0])
     (message, *_) = gg.fit(wide, 2, covariance_type="spherical", **FEW).summary().messages
-    assert "'x1' and 'x0' are 3" in message
+    assert "'x1' and 'x0' are 288 to 1" in message
     assert "covariance_type='diag'" in message
     assert not any("spherical" in text for text in gg.fit(X, 2, covariance_type="spherical", **FEW).summary().messages)
 

@@ -164,6 +164,7 @@ def test_limits_of_detection_are_named_as_such(path: Path) -> None:
         ("0123{i:02}", "codes with leading zeros ('012300', ...)", False),
         ("{0} \u00b1 0.5", "several numbers in a cell ('41.25 \u00b1 0.5'): write one in each", True),
         ("{i}-1{i}", "several numbers in a cell ('0-10'): write one in each", True),
+        ("2024-0{i}", "dates ('2024-00', ...)", False),
         ("0:{i}", "text ('0:0', ...)", False),
         ("{i}/2", "text ('0/2', ...)", False),
         ("A{i}", "text ('A0', ...)", False),
@@ -429,6 +430,15 @@ def test_numbers_that_stand_for_missing_ones(path: Path) -> None:
     assert refusal(path, "a,b\n" + lines("{0},{1}") + "1,unknown\n", missing=["unknown"]).startswith(
         "column 'b' has 1 missing value, line 32."
     )
+
+
+def test_very_many_columns_are_not_all_named(path: Path) -> None:
+    text = (
+        ",".join(f"v{i}" for i in range(300))
+        + "\n"
+        + "".join(",".join(f"{i * k % 7}.5" for i in range(300)) + "\n" for k in range(9))
+    )
+    assert refusal(path, text, drop=["w"]).endswith("'v18', 'v19', ... (300 in all)")
 
 
 def test_dates(path: Path) -> None:

@@ -53,7 +53,7 @@ def use_moves(monkeypatch: pytest.MonkeyPatch, *rates: float) -> None:
 
     def only(self: Tuner, sweep: int, *rest: object) -> tuple[Floats, int]:
         tuning, left = at(self, sweep, *rest)
-        return (np.array([*rates, 2.0, 0.0, 0.0]) if sweep >= self._warmup else tuning), left
+        return (np.array([*rates, 2.0, 0.0, 0.0, 0.0, 0.0]) if sweep >= self._warmup else tuning), left
 
     monkeypatch.setattr(Tuner, "at", only)
 
@@ -161,7 +161,7 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
         sides, np.zeros(len(model.weights.log_p)), place, new_workspace(capacity, D), new_workspace(2, D)
     )
     calls, rows = kernels.compiled_calls(rng, data, model, state, moves, draws, scratch)
-    tuning = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    tuning = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     state.key[0] = 1  # labels are set below
 
     count = 4 * REPLICATES
@@ -215,7 +215,7 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
         for array, value in zip(state.prior, now.as_kernel(np.zeros(D)), strict=True):
             array[...] = value
         here = data._replace(X=X)
-        kernels.run_sweeps(rng, here, model, state, moves, tuning, scratch, calls, rows, SWEEPS, 0, draws)
+        kernels.run_sweeps(rng, here, model, model, state, moves, tuning, scratch, calls, rows, SWEEPS, 0, 0, draws)
         assert state.report[FAILED] == 0
         size = int(state.size[N_COMPONENTS]) if n > 0 else 0
         labels = state.z.astype(np.int64)

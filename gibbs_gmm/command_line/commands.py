@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.model.weight_priors import WeightPrior
     from gibbs_gmm.trace import Trace
 
+_SHOWN = 20  # columns that are named on the screen
 QUICK_DRAWS = 500
 _QUICK_WARMUP, _QUICK_SWEEPS = 2000, 10  # and sweeps per draw, at most
 _PRELIMINARY = "This is a preliminary answer (--quick): run without it for one to keep."
@@ -149,9 +150,12 @@ def _name(path: Path) -> str:
 def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
     """How a file was understood: what is modelled, what is not, and what may be wrong."""
     say(f"{_name(path)}: {table.X.shape[0]:,} rows")
-    say(fold(f"  used      {', '.join(table.columns)}", " " * 12))
-    for name, reason in table.left_out.items():
+    more = f", and {len(table.columns) - _SHOWN} more" if len(table.columns) > _SHOWN else ""
+    say(fold(f"  used      {', '.join(table.columns[:_SHOWN])}{more}", " " * 12))
+    for name, reason in list(table.left_out.items())[:_SHOWN]:
         say(fold(f"  left out  {name}: {reason}", " " * 12))
+    if len(table.left_out) > _SHOWN:
+        say(f"  left out  {len(table.left_out) - _SHOWN} more columns: see {output_folder.REPORT}")
     for note in table.notes:
         say(fold(f"  note      {note}", " " * 12))
     for message in table.warnings:

@@ -236,10 +236,11 @@ class NormalInverseGamma:
         if self.covariance_type == "diag" or len(scale) == 0 or scale.max() <= _MOST_UNEQUAL * scale.min():
             return ()
         wide, narrow = (data.columns[int(np.flatnonzero(data.scale == x)[0])] for x in (scale.max(), scale.min()))
+        ratio = scale.max() / scale.min()
         return (
-            f"Clusters are spherical in the units of the columns, and the standard deviations of {wide!r} and "
-            f"{narrow!r} are {scale.max() / scale.min():.0f} to 1: distances are those of {wide!r} alone. Divide the columns by "
-            "their standard deviations, or use covariance_type='diag'.",
+            "Clusters are spherical in the units of the columns, and the standard deviations of "
+            f"{wide!r} and {narrow!r} are {ratio:.0f} to 1: distances are those of {wide!r} alone. Divide the columns "
+            "by their standard deviations, or use covariance_type='diag'.",
         )
 
     is_matrix = False

@@ -32,6 +32,7 @@ def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> Sta
         prior=type(prior)(*(array.copy() for array in prior)),
         size=np.zeros(2, np.int64),
         report=np.zeros(3, np.int64),
+        visits=np.zeros(3, np.int64),
     )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.kernels.sampler.partition_prior import tilt
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
-from gibbs_gmm.kernels.sampler.state import DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
+from gibbs_gmm.kernels.sampler.state import ALL_AWAY, DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
 from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
 from gibbs_gmm.sampler.buffers import new_moves
@@ -53,24 +54,25 @@ class Chain:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
         self.remote, self._scale_ndim = remote, family.scale_ndim
+        self.wider = wider(model, capacity)
         self.moves = new_moves(data, family, capacity)
-        self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model)
+        self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model, self.wider is not model)
         self._scratch = kernels.Scratch(
             sides=new_sides(family, model.prior, N),
-            cumulated=np.zeros(len(model.weights.log_p)),
+            cumulated=np.zeros(max(capacity, len(model.weights.log_p))),
             place=np.zeros(capacity, np.int64),
             work=new_workspace(capacity, D),
             pair_work=new_workspace(2, D),
         )
         self.fields, self._window_bytes = {field.name: field for field in fields}, window_bytes
-        slots = capacity if model.weights.known else min(capacity, _SLOTS)
+        slots = len(model.weights.log_p) - 1 if model.weights.known else min(capacity, _SLOTS)
         self.window, self._first = self._room(slots), 0  # draws that its arrays hold, and the number of their first
         rows = allocate(self.fields.values(), (self.window,), slots, D, N) if arrays is None else arrays
         self.labels = rows.get("assignments")
         self.arrays = {name: array for name, array in rows.items() if name != "assignments"}
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
         if remote is None:  # otherwise all sweeps are interpreted
-            self._compiled = kernels.compiled_calls(rng, data, model, state, self.moves, draws, self._scratch)
+            self._compiled = kernels.compiled_calls(rng, data, self.wider, state, self.moves, draws, self._scratch)
         self.sweeps_done = 0
         self._seconds_per_sweep = math.inf
 
@@ -139,7 +141,8 @@ class Chain:
 
     def report(self) -> dict[str, Any]:
         """What became of its split-merge moves, for the record."""
-        return {"counts": self.moves.counts.tolist(), **self.tuner.frozen()}
+        away = {} if self.wider is self.model else {"sweeps_at_larger_n": int(self.state.visits[ALL_AWAY])}
+        return {"counts": self.moves.counts.tolist(), **self.tuner.frozen(), **away}
 
     def advance(self, store: Store | None) -> int:
         """Run about 50 ms of warm-up sweeps or of draws, at least one; returns how many sweeps.
@@ -147,17 +150,18 @@ class Chain:
         With a ``store`` other than this core, a sweep that takes long enough is interpreted and uses it; the draws do
         not depend on it.
         """
-        begun = time.perf_counter()
+        started = time.perf_counter()
         wanted = max(1, int(_BATCH_SECONDS / self._seconds_per_sweep))
         N, first = len(self.data.X), self.draws_done - self._first
         tuning, left = self.tuner.at(self.sweeps_done, self.moves, self.state)
         if self.sweeps_done < self.plan.warmup:
-            thin, kept = 0, 0
+            thin, kept, begun = 0, 0, 0
             sweeps = min(wanted, left, self.plan.warmup - self.sweeps_done)
         else:
             thin, left_of_plan = self.plan.thin, self.plan.draws - self.draws_done
             kept = min(max(1, wanted // thin), max(1, _BATCH_LABELS // N), self.window - first, left_of_plan)
-            sweeps = kept * thin
+            begun = (self.sweeps_done - self.plan.warmup) % thin  # a batch may end between two draws
+            sweeps = kept * thin - begun
         labels = np.empty((kept if self.labels is not None else 0, N), np.uint16)
         draws = self._rows(first, kept, labels)
         state, report = self.state, self.state.report
@@ -165,16 +169,17 @@ class Chain:
         spread = store is not None and (store.always or long)
         run_sweeps = kernels.interpreted_sweeps if spread else kernels.run_sweeps
         if store is not None and spread:
-            calls, rows = kernels.kernel_calls(self.model), store.rows(self.number)
+            calls, rows = kernels.kernel_calls(self.wider), store.rows(self.number)
         else:
             calls, rows = self._compiled
         total = run_sweeps(
-            self.rng, self.data, self.model, state, self.moves, tuning, self._scratch, calls, rows, sweeps, thin, draws
-        )
+            self.rng, self.data, self.model, self.wider, state, self.moves, tuning, self._scratch, calls, rows,
+            sweeps, thin, begun, draws,
+        )  # fmt: skip
         done = int(report[DONE])
         self._check(done)
         self.sweeps_done += done
-        kept = done // thin if thin > 0 else 0
+        kept = (begun + done) // thin if thin > 0 else 0
         if report[UNRECORDED]:
             slots = 2 * max(self.slots, int(state.size[N_CLUSTERS]))
             if self._window_bytes is not None:
@@ -190,7 +195,8 @@ class Chain:
                 np.promote_types(self.labels.dtype, np.min_scalar_type(most - 1)), copy=False
             )
             self.labels[first : first + kept] = labels[:kept]
-        self._seconds_per_sweep = max(time.perf_counter() - begun, 1e-9) / done  # a clock may stand still, or go back
+        # A clock may stand still, or go back.
+        self._seconds_per_sweep = max(time.perf_counter() - started, 1e-9) / max(done, 1)
         return done
 
     @property
@@ -230,6 +236,18 @@ class Chain:
         some = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
         what = f"are equal in columns {', '.join(map(str, equal))}" if len(equal) else "do not vary in some direction"
         return f": {len(rows)} rows ({some}) {what}, all counted from 0"
+
+
+def wider(model: Model, capacity: int) -> Model:
+    """The model under which a known n may be larger, for as many components as there is room for; else the model."""
+    weights, n = model.weights, len(model.weights.log_p) - 1
+    if not weights.known or capacity <= n + 1:
+        return model
+    log_p = np.full(capacity, -np.inf)
+    log_p[n:] = 0.0
+    weights = weights._replace(known=False, log_p=log_p, log_tail=np.full(capacity, -np.inf))
+    tilt(weights, n, 0.0)
+    return model._replace(weights=weights)
 
 
 def _equal_rows(X: AnyArray) -> IntArray:

@@ -23,6 +23,8 @@ _KNOWN = (0.05, 0.5, 0.1)  # most moves a sweep with a launch, from the library 
 _UNKNOWN = (0.05, 1.0, 3.0)  # the same where n is unknown
 _MANY_COLUMNS = 12.0  # columns from which on one move a sweep is row by row: launches propose worse in many dimensions
 _ROW_BY_ROW_SHARE = 0.1  # of a sweep that moves row by row may take, where this allows more of them
+_EXCURSIONS = 0.1, 1.0  # share of sweeps from a known n in which it may rise, and in warm-up
+_GAIN = 25.0  # of the tilt of p(n), in sweeps (a gain of c / s in the s-th of them)
 _MOST_ROW_BY_ROW = 30.0  # moves row by row in a sweep
 
 
@@ -35,11 +37,11 @@ class Tuner:
     scans that changed the partition most often for each row read. Kept draws use exact moves only, at frozen rates.
     """
 
-    def __init__(self, warmup: int, model: Model) -> None:
+    def __init__(self, warmup: int, model: Model, rises: bool = False) -> None:
         self._bounds = [1, *(1 + (warmup - 1) * part // 5 for part in range(1, 6))] if warmup > 1 else [0] * 6
         self._warmup = warmup
         # With n known fewer moves change anything once the components are found: they guard against local modes.
-        self._known = model.weights.known
+        self._known, self._rises = model.weights.known, rises
         self._before = np.zeros(3)
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
         self.launches, self.recalls, self.row_by_row = _KNOWN if self._known else _UNKNOWN
@@ -52,15 +54,21 @@ class Tuner:
         part = int(np.searchsorted(self._bounds, sweep, side="right"))
         self._learn(part, moves, state)
         if part == 6 or self._warmup <= 1 <= sweep:
-            return _values(self.launches, self.recalls, self.row_by_row, self.scans, False, False), 1 << 62
+            return self._values(self.launches, self.recalls, self.scans, False, False), 1 << 62
         left = max(self._bounds[part], 1) - sweep
         if part == 0:
-            return _values(0.0, 0.0, 0.0, 0, False, False), left
+            return np.zeros(8), left
         if part == 1:
-            return _values(1.0, _GREEDY_MERGES, self.row_by_row, self.scans, True, True), left
+            return self._values(1.0, _GREEDY_MERGES, self.scans, True, True), left
         if part <= 4:
-            return _values(1.0, 0.0, self.row_by_row, _SCANS[part - 2], False, True), left
-        return _values(1.0, self.recalls, self.row_by_row, self.scans, False, True), left
+            return self._values(1.0, 0.0, _SCANS[part - 2], False, True), left
+        return self._values(1.0, self.recalls, self.scans, False, True), left
+
+    def _values(self, launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
+        """The tuning as the kernels take it; moves are collected, and p(n) is tilted, in warm-up only."""
+        excursions, gain = (_EXCURSIONS[collect], _GAIN * collect) if self._rises else (0.0, 0.0)
+        values = [launches, recalls, self.row_by_row, scans, greedy, collect, excursions, gain]
+        return np.array(values, np.float64)
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
         """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
@@ -88,8 +96,3 @@ class Tuner:
         """What kept draws use, for the record."""
         rates = {"launches": self.launches, "recalls": self.recalls, "row_by_row": self.row_by_row}
         return {**rates, "scans": self.scans}
-
-
-def _values(launches: float, recalls: float, row_by_row: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
-    """The tuning as the kernels take it."""
-    return np.array([launches, recalls, row_by_row, scans, greedy, collect], np.float64)

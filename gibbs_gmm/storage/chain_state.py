@@ -43,6 +43,14 @@ def _arrays(values: Any, name: str) -> Iterator[tuple[str, AnyArray]]:
             yield f"{name}.{field}", value
 
 
+def _arrays_of(chain: Chain) -> Iterator[tuple[str, AnyArray]]:
+    """The arrays that say where a chain is; the prior of a known n that may rise is among them, as it is learned."""
+    yield from _arrays(chain.state, "state")
+    yield from _arrays(chain.moves, "moves")
+    if chain.wider is not chain.model:
+        yield from _arrays(chain.wider.weights, "weights")
+
+
 def _flat(array: AnyArray) -> AnyArray:
     """The bytes of a contiguous array, a view."""
     assert array.flags.c_contiguous
@@ -93,7 +101,7 @@ def write_state(path: Path, chain: Chain, seconds: float) -> None:
     chain.gather_labels()
     body, arrays = hashlib.sha256(), []
     parts = []
-    for name, array in (*_arrays(chain.state, "state"), *_arrays(chain.moves, "moves")):
+    for name, array in _arrays_of(chain):
         flat = _flat(array)
         parts.append(flat[: _used(flat)])
         arrays.append([name, array.dtype.str, list(array.shape), len(parts[-1])])
@@ -134,7 +142,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
 def restore(path: Path, chain: Chain) -> None:
     """Put a chain where the state in ``path`` says. Raises ValueError where it is damaged or of another sampler."""
     header, offset = read_header(path)
-    targets = dict((*_arrays(chain.state, "state"), *_arrays(chain.moves, "moves")))
+    targets = dict(_arrays_of(chain))
     kinds = {name: (array.dtype.str, list(array.shape)) for name, array in targets.items()}
     stored = {name: (dtype, shape) for name, dtype, shape, _ in header["arrays"]}
     different = sorted(name for name in kinds.keys() | stored.keys() if kinds.get(name) != stored.get(name))

@@ -21,7 +21,7 @@ from gibbs_gmm.command_line.reading.sources import STDIN, Grid, Text, read_sourc
 from gibbs_gmm.command_line.reading.text import grid_of_rows, read_text
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
-_NAMED = 5  # lines and names that a message lists
+_NAMED, _SHOWN = 5, 20  # lines and names that a message lists, and columns where all matter
 _MOST_LEVELS = 50  # distinct values of a text column that is kept, to be compared with clusters
 
 
@@ -199,7 +199,9 @@ def _chosen_one(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name.lower(), [one.lower() for one in names if one], 1, 0.6)
     near = [one for one in names if one.lower() in close]
     hint = f"did you mean {near[0]!r}? The" if near else "the"
-    raise Refused(f"there is no column {name!r}; {hint} columns are {', '.join(repr(one) for one in names if one)}")
+    shown = [repr(one) for one in names if one]
+    more = f", ... ({len(shown)} in all)" if len(shown) > _SHOWN else ""
+    raise Refused(f"there is no column {name!r}; {hint} columns are {', '.join(shown[:_SHOWN])}{more}")
 
 
 def _decimal(grid: Grid, options: ReadOptions, columns: Iterable[Cells | Numbers]) -> str:
@@ -217,7 +219,7 @@ def _numbers(grid: Grid, j: int, column: Cells | Numbers, decimal: str, options:
     if isinstance(column, Numbers):
         return column
     result = read_column(grid.names[j], column, grid.lines, decimal, options.decimal is not None)
-    if isinstance(result, Unread) and result.reason.startswith("text"):
+    if isinstance(result, Unread) and result.reason.startswith(("text", "several")):
         first = next(text for text, gone in zip(column.texts, column.absent.tolist(), strict=True) if not gone)
         return Unread(f"dates ({first!r}, ...)") if hints.is_date(first) else result
     return _without(result, options.missing) if isinstance(result, Numbers) else result

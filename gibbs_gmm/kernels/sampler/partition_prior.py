@@ -122,6 +122,22 @@ def draw_n_components(
 
 
 @kernel
+def tilt(weights: Weights, n: int, step: float) -> None:
+    """Make n less likely by ``step``, log p(n) <- log p(n) - step, and p(n) sum to one (Wang & Landau 2001)."""
+    log_p, log_tail = weights.log_p, weights.log_tail
+    log_p[n] -= step
+    log_total = -np.inf
+    for m in range(log_p.shape[0] - 1, -1, -1):
+        log_tail[m] = log_total
+        top = max(log_total, log_p[m])
+        if top > -np.inf:
+            log_total = top + math.log(math.exp(log_total - top) + math.exp(log_p[m] - top))
+    for m in range(log_p.shape[0]):
+        log_p[m] -= log_total
+        log_tail[m] -= log_total
+
+
+@kernel
 def _log_alpha_density(weights: Weights, log_alpha: float, N: int, n: int, t: int, sizes: FloatArray) -> float:
     """log density of log alpha given C and n, up to a constant; the prior is interpolated on its grid."""
     grid = weights.grid

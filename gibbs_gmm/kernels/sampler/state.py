@@ -14,6 +14,10 @@ DONE, FAILED, UNRECORDED = 0, 1, 2
 """Places in ``State.report``: sweeps done by the last call; component that failed + 1, negative for a hyperparameter or
 a shared parameter, or 0; whether the last draw found no room in the trace."""
 
+RISING, AWAY, ALL_AWAY = 0, 1, 2
+"""Places in ``State.visits``, of a known n that may rise: sweeps in which it might while p(n) was tilted; sweeps in a
+row after which it was larger; and all such sweeps."""
+
 
 class Data(NamedTuple):
     """X (N, D), the point that coordinates are taken about (D,), and the scale of each column (D,)."""
@@ -40,7 +44,7 @@ class State(NamedTuple):
     occupied ones first. z (N,); total: statistics of z about ``components.centre``; log_w; parameters, as drawn, and
     components: the same, ready for the label pass, with the means as their centres; shards, shard_log_likelihood:
     results by shard; key (2,) of the sweep's uniforms; alpha (1,) the concentration; prior: that of the components at
-    the current hyperparameters; size (2,); report (3,).
+    the current hyperparameters; size (2,); report (3,); visits (3,).
     """
 
     z: LabelArray
@@ -55,6 +59,7 @@ class State(NamedTuple):
     prior: Any
     size: IntArray
     report: IntArray
+    visits: IntArray
 
 
 class Draws(NamedTuple):

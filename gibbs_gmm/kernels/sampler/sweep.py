@@ -51,15 +51,19 @@ from gibbs_gmm.kernels.sampler.partition_prior import (
     draw_concentration,
     draw_n_components,
     draw_process_weights,
+    tilt,
 )
 from gibbs_gmm.kernels.sampler.row_by_row import Sides, sequential_moves
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.split_merge import split_merge
 from gibbs_gmm.kernels.sampler.state import (
+    ALL_AWAY,
+    AWAY,
     DONE,
     FAILED,
     N_CLUSTERS,
     N_COMPONENTS,
+    RISING,
     UNRECORDED,
     Data,
     Draws,
@@ -295,9 +299,13 @@ def record(
     return True
 
 
-LAUNCHES, RECALLS, ROW_BY_ROW, SCANS, GREEDY, COLLECT = 0, 1, 2, 3, 4, 5
+LAUNCHES, RECALLS, ROW_BY_ROW, SCANS, GREEDY, COLLECT, EXCURSIONS, GAIN = 0, 1, 2, 3, 4, 5, 6, 7
 """Places in ``tuning``: split-merge moves a sweep with a launch, from the library and row by row (rates), scans of a
-launch, whether moves are greedy (warm-up only), whether accepted launches are collected."""
+launch, whether moves are greedy (warm-up only), whether accepted launches are collected; the share of sweeps from a
+known n in which n may rise, and the gain of the tilt of p(n) there (warm-up only)."""
+
+_MOST_AWAY = 64  # sweeps for each that is asked for, after which a batch ends
+_LOST = 2_000  # sweeps in a row at a larger n, after which a chain is called back, and n rises no more
 
 
 class Scratch(NamedTuple):
@@ -327,6 +335,7 @@ def run_sweeps(
     rng: np.random.Generator,
     data: Data,
     model: Model,
+    wider: Model,
     state: State,
     moves: Moves,
     tuning: FloatArray,
@@ -335,43 +344,68 @@ def run_sweeps(
     rows: Rows,
     sweeps: int,
     thin: int,
+    begun: int,
     draws: Draws,
 ) -> float:
     """Run ``sweeps`` sweeps; with thin > 0 record every thin-th, in the rows of ``draws`` from the first.
 
-    Ends early when a sweep fails or its draw finds too few slots in the trace; ``state.report`` says which, and how
-    many sweeps were done. Returns the log likelihood of the last.
+    A known n may rise for a while, and let the chain out of a mode: a share of the sweeps that begin at it, chosen by
+    chance, and all that begin at a larger n, are of the model ``wider``, under which n is the given one or larger.
+    Whatever p(n) is there, its posterior given n is that of ``model``; and a chain that is watched only when n is as
+    given has the posterior given n. So only these sweeps count. They cost on average 1 + EXCURSIONS (1 / P - 1) others,
+    P the probability of the given n under ``wider`` (Kac 1947). An unknown n has ``wider`` = ``model``.
+
+    ``begun`` sweeps have been counted since the last draw. Ends early when a sweep fails, its draw finds too few slots
+    in the trace, or n has been larger for long; ``state.report`` says which, and how many sweeps were counted. Returns
+    the log likelihood of the last.
     """
     first, shards = 0 * len(state.report), len(state.shard_log_likelihood)
     greedy, collect, scans = tuning[GREEDY] > 0.0, tuning[COLLECT] > 0.0, int(tuning[SCANS])
     state.report[DONE], state.report[FAILED], state.report[UNRECORDED] = 0, 0, 0
-    total = 0.0
-    for number in range(1, sweeps + 1):
+    total, number, beyond, visits = 0.0, 0, model.weights.log_p.shape[0], state.visits
+    for _ in range(_MOST_AWAY * sweeps):
+        away = model.weights.known and state.size[N_COMPONENTS] >= beyond
+        rising = away or (tuning[EXCURSIONS] > 0.0 and visits[AWAY] <= _LOST and rng.random() < tuning[EXCURSIONS])
+        prior = wider if rising else model
         labelled = state.key[0] != np.uint64(0)  # before its first sweep a chain has statistics but no labels
         for move in range(int(tuning[LAUNCHES] + rng.random()) if labelled else 0):
             # A pair of components is remembered only while they are those of the clusters: before the first move.
             keep = collect and move == 0
-            calls.split_merge(rng, data, model, state, moves, scans, greedy, keep, scratch.pair_work, rows)
+            calls.split_merge(rng, data, prior, state, moves, scans, greedy, keep, scratch.pair_work, rows)
         for _ in range(int(tuning[RECALLS] + rng.random()) if labelled else 0):
-            calls.split_merge(rng, data, model, state, moves, 0, greedy, False, scratch.pair_work, rows)
+            calls.split_merge(rng, data, prior, state, moves, 0, greedy, False, scratch.pair_work, rows)
         count = int(tuning[ROW_BY_ROW] + rng.random()) if labelled else 0
         if count > 0:
-            calls.row_by_row(rng, data, model, state, moves, scratch.sides, count, rows)
-        calls.draw_weights(rng, model, state, scratch.cumulated, rows)
-        failed = calls.draw_parameters(rng, model, state, moves.scratch)
+            calls.row_by_row(rng, data, prior, state, moves, scratch.sides, count, rows)
+        calls.draw_weights(rng, prior, state, scratch.cumulated, rows)
+        failed = calls.draw_parameters(rng, prior, state, moves.scratch)
         if failed != 0:
             state.report[FAILED] = failed
             return total
         rows.label_pass(data, state, model.weights.kind == PROCESS, scratch.work, first, shards)
         total = calls.finish(state, scratch.place, rows)
+        if rising and tuning[GAIN] > 0.0:
+            visits[RISING] += 1
+            tilt(wider.weights, state.size[N_COMPONENTS], min(1.0, tuning[GAIN] / visits[RISING]))
+        if model.weights.known and state.size[N_COMPONENTS] >= beyond:
+            visits[AWAY] += 1
+            visits[ALL_AWAY] += 1
+            if visits[AWAY] > _LOST:
+                tilt(wider.weights, state.size[N_COMPONENTS], 1.0)
+            continue
+        if visits[AWAY] <= _LOST or tuning[GAIN] > 0.0:
+            visits[AWAY] = 0
+        number += 1
         state.report[DONE] = number
         if (
             thin > 0
-            and number % thin == 0
-            and not calls.record(rng, data, model, state, moves, total, draws, number // thin - 1, rows)
+            and (begun + number) % thin == 0
+            and not calls.record(rng, data, model, state, moves, total, draws, (begun + number) // thin - 1, rows)
         ):
             state.report[UNRECORDED] = 1
             return total
+        if number == sweeps:
+            break
     return total
 
 
