@@ -65,7 +65,7 @@ def n_posterior(trace: Trace | NPosterior, axes: Axes | AnyArray | None = None) 
     flat[-1].set_xlabel("n+, components that own observations", fontsize=9, color=INK)
     for ax, name in zip(flat, _PANELS[-panels:], strict=True):
         ax.set_title(name, fontsize=10, color=INK, loc="left")
-    flat[-1].legend(frameon=False, fontsize=8)
+    flat[-1].legend(framealpha=0.85, edgecolor="none", fontsize=8)
     return flat
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.posterior.agreement import entropy, r_hat, sorted_weights, varies
@@ -58,6 +59,7 @@ def standing(arrays: Mapping[str, AnyArray], labels: Sequence[AnyArray] | None) 
     labels : sequence of C arrays (T, N), or None
         The assignments.
     """
+    array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
     t = arrays["n_clusters"]
     often = sum(int(np.mean(t > k) >= _OFTEN) for k in range(int(t.max())))
     values = {
