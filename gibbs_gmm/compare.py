@@ -97,6 +97,15 @@ class Comparison:
         ]
         return sorted(found, key=lambda item: -item[0])
 
+    def to_csv(self) -> str:
+        """The table as CSV, a row for each family and n."""
+        lines = ["covariance_type,n_components,log_evidence,standard_error,posterior"]
+        for f, name in enumerate(self.covariance_types):
+            for r, n in enumerate(self.n_components):
+                numbers = self.log_evidence[f, r], self.standard_error[f, r], self.posterior[f, r]
+                lines.append(f"{name},{n}," + ",".join(f"{x:.6g}" if i else f"{x:.4f}" for i, x in enumerate(numbers)))
+        return "\n".join(lines) + "\n"
+
     def to_dataframe(self) -> Any:
         """The table as a pandas DataFrame, a row for each family and n.
 

@@ -101,7 +101,7 @@ def fit(
         4,000 (or the first 1000 draws) and 500,000.
     chains : int
         Independent chains.
-    rng : int, sequence of ints, SeedSequence, Generator or None
+    rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
         Seed. The same seed gives the same bytes whatever ``threads`` is, on one kind of processor.
     threads : int, optional
         Threads to use; by default one per available core. Chains come first; threads beyond the number of chains share
@@ -174,7 +174,8 @@ def fit(
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
-    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed)
+    notes = prior.notes(observations)
+    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes)
     data = observations.as_kernel()
     if checkpoint is None:
         with Progress(bool(progress)) as shown:

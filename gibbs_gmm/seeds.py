@@ -13,11 +13,13 @@ from gibbs_gmm import checks
 def seed_sequence(rng: Any) -> np.random.SeedSequence:
     """The root of a run's randomness, from what a user may pass as ``rng`` (SPEC 7 of Scientific Python).
 
-    None is fresh entropy; an int, a sequence of ints or a SeedSequence is a seed; a Generator gives 128 bits and is
-    advanced by it, so that the next run with it differs.
+    None is fresh entropy; an int, a sequence of ints or a SeedSequence is a seed; a Generator or a RandomState gives
+    128 bits and is advanced by it, so that the next run with it differs.
     """
     if isinstance(rng, np.random.Generator):
         return np.random.SeedSequence([int(word) for word in rng.integers(0, 2**32, size=4, dtype=np.uint64)])
+    if isinstance(rng, np.random.RandomState):
+        return np.random.SeedSequence([int(word) for word in rng.randint(0, 2**32, size=4, dtype=np.uint64)])
     if isinstance(rng, np.random.SeedSequence):  # a copy: spawning must not change the caller's
         return np.random.SeedSequence(rng.entropy, spawn_key=rng.spawn_key, pool_size=rng.pool_size)
     if rng is None:
@@ -28,7 +30,7 @@ def seed_sequence(rng: Any) -> np.random.SeedSequence:
         return np.random.SeedSequence(checks.integer("rng", rng, 0))
     except TypeError:
         raise TypeError(
-            f"rng must be None, an integer, a SeedSequence or a numpy.random.Generator, got {rng!r}"
+            f"rng must be None, an integer, a SeedSequence, or a numpy.random Generator or RandomState, got {rng!r}"
         ) from None
 
 

@@ -236,6 +236,13 @@ class Trace:
         ``X`` are the rows of the fit, which a trace does not hold. Named are clusters that are not normal, of fewer
         than D + 1 rows or of repeated values, clusters that may be one kind, and columns to take logarithms of. See
         :func:`gibbs_gmm.posterior.model_check.check`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.check(X).messages
+        ()
         """
         from gibbs_gmm.posterior.model_check import check
 
@@ -246,6 +253,13 @@ class Trace:
 
         For kinds that are not normal, of which a mixture makes several clusters: ``merged().labels(k)`` is the
         partition with k clusters. See :func:`gibbs_gmm.posterior.merging.merged`.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.merged().n_clusters
+        array([2, 1])
         """
         from gibbs_gmm.posterior.merging import merged
 
@@ -372,7 +386,7 @@ class Trace:
         ----------
         n : int
             How many.
-        rng : int, sequence of ints, SeedSequence, Generator or None
+        rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
             Seed.
 
         Returns
@@ -489,7 +503,7 @@ class Trace:
         max_clusters : int, optional
             The most clusters that a search may give; by default as many as any draw has. Binder's loss and omari may
             fall further with more, by very many clusters of one observation.
-        rng : int, SeedSequence, Generator or None
+        rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
             Of the random orders of a search. The default gives the same answer every time.
         threads : int, optional
             Threads to use, which changes nothing in the result; all cores by default.

@@ -87,7 +87,7 @@ def test_options_reach_the_fit() -> None:
         (["repot"], "invalid choice: 'repot': did you mean `gibbs-gmm report`?"),
         (["x.csv"], "invalid choice: 'x.csv': did you mean `gibbs-gmm fit x.csv`?"),
         (["fits"], "invalid choice: 'fits': did you mean `gibbs-gmm fit`?"),
-        (["cluster"], "invalid choice: 'cluster' (choose from fit, resume, report, predict)"),
+        (["cluster"], "invalid choice: 'cluster' (choose from fit, resume, report, predict, compare)"),
     ],
 )
 def test_bad_usage(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +116,9 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("gibbs-gmm 0.")
     assert main(["--help"]) == 0
-    assert "fit a mixture to a CSV file" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("usage: gibbs-gmm {fit,resume,report,predict,compare} ... (--help says more)\n")
+    assert "fit a mixture to a CSV file" in out
     assert main(["fit", "--help"]) == 0
     text = capsys.readouterr().out
     assert "gibbs-gmm fit data/iris.csv --out iris-run\n" in text

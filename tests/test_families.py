@@ -113,7 +113,7 @@ class Case:
         all columns of a spherical component together are. With c = n noise / 2, exp(-c / sigma^2) InverseGamma(a_0,
         b_0) is (b_0 / (b_0 + c))^a_0 InverseGamma(a_0, b_0 + c).
         """
-        if self.name == "full":
+        if self.name == "full" or len(X) == 0:
             return log_marginal_full(X, self.niw)
         n, D = X.shape
         shape = np.eye(n) + 1.0 / self.niw.kappa_0

@@ -158,6 +158,31 @@ def test_limits_of_detection_are_named_as_such(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("cells", "reason", "lost"),
+    [
+        ("0123{i:02}", "codes with leading zeros ('012300', ...)", False),
+        ("{0} \u00b1 0.5", "several numbers in a cell ('41.25 \u00b1 0.5'): write one in each", True),
+        ("{i}-1{i}", "several numbers in a cell ('0-10'): write one in each", True),
+        ("2024-0{i}", "dates ('2024-00', ...)", False),
+        ("0:{i}", "text ('0:0', ...)", False),
+        ("{i}/2", "text ('0/2', ...)", False),
+        ("A{i}", "text ('A0', ...)", False),
+    ],
+)
+def test_what_only_looks_like_numbers(cells: str, reason: str, lost: bool, path: Path) -> None:
+    table = read(path, "v,w\n" + lines(f"{cells},{{1}}"))
+    check(table, ("w",), ROWS[:, 1:2])
+    assert table.left_out == {"v": reason}
+    assert len(table.warnings) == lost
+
+
+def test_numbers_that_spreadsheets_and_fortran_wrote(path: Path) -> None:
+    check(read(path, "a,b\n" + lines('="{0}",{1}')), ("a", "b"), ROWS[:, :2])
+    table = read(path, "a b\n" + "".join(f"{a:.4E} {b:.4E}\n".replace("E", "D") for a, b, _ in ROWS.tolist()))
+    np.testing.assert_allclose(table.X, ROWS[:, :2], rtol=1e-12)
+
+
 # --- Encodings and packing ---
 
 
@@ -309,6 +334,36 @@ def test_rows_with_names_but_no_name_for_these(path: Path) -> None:
     assert table.rows.ids[:2] == ["row 0", "row 1"]
 
 
+def test_a_line_of_units_is_no_row(path: Path) -> None:
+    table = read(path, "length;kind;width\ncm;;kg\n" + lines("{0};k;{1}"))
+    check(table, ("length", "width"), ROWS[:, :2])
+    assert table.notes == ("line 2 is no row: it has no number where all others do (units?)",)
+    assert table.rows.lines[0] == 3
+    table = read(path, "| a | b |\n|---|---|\n" + lines("| {0} | {1} |"))  # as in Markdown
+    check(table, ("a", "b"), ROWS[:, :2])
+    assert table.left_out == {"(the first column)": "empty", "x3": "empty"}
+
+
+def test_names_in_several_lines(path: Path) -> None:
+    table = read(path, '"length\n(cm)","width\n(kg)"\n' + lines("{0},{1}"))
+    check(table, ("length (cm)", "width (kg)"), ROWS[:, :2])
+    assert table.rows.lines[0] == 4
+
+
+def test_a_last_line_of_sums_is_found(path: Path) -> None:
+    assert refusal(path, "a,b\n" + lines("{0},{1}") + "Total,1200.5\n") == (
+        "column 'a' holds numbers, but 'Total' in line 32; correct it, remove the line, or leave the column out with "
+        "--drop"
+    )
+
+
+def test_what_is_no_table_says_so(path: Path) -> None:
+    assert refusal(path, "a~b\n" + lines("{0}~{1}")).endswith(
+        "if fields are separated by another character, say --delimiter"
+    )
+    assert refusal(path, "1.5, 2.5, 3.5\n").endswith(": there is only one row")
+
+
 # --- Names of columns and rows ---
 
 
@@ -375,6 +430,15 @@ def test_numbers_that_stand_for_missing_ones(path: Path) -> None:
     assert refusal(path, "a,b\n" + lines("{0},{1}") + "1,unknown\n", missing=["unknown"]).startswith(
         "column 'b' has 1 missing value, line 32."
     )
+
+
+def test_very_many_columns_are_not_all_named(path: Path) -> None:
+    text = (
+        ",".join(f"v{i}" for i in range(300))
+        + "\n"
+        + "".join(",".join(f"{i * k % 7}.5" for i in range(300)) + "\n" for k in range(9))
+    )
+    assert refusal(path, text, drop=["w"]).endswith("'v18', 'v19', ... (300 in all)")
 
 
 def test_dates(path: Path) -> None:

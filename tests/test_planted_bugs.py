@@ -40,6 +40,18 @@ PLANTS = {
         COMPONENTS,
     ),
     "mean as uncertain as one row": ("families/full.py", " / math.sqrt(kappa_n)", "", COMPONENTS),
+    "prior mean forgotten, one covariance": (
+        "families/tied.py",
+        " + shrink * offset_i * offset_j",
+        "",
+        "test_tied.py::test_the_covariance_given_the_clusters[2]",
+    ),
+    "a degree of freedom lost for each mean": (
+        "families/tied.py",
+        "prior.scalars[NU] + total, Psi_n",
+        "prior.scalars[NU] + total - t, Psi_n",
+        "test_tied.py::test_the_covariance_given_the_clusters[2]",
+    ),
     "counts ignored": ("sampler/weights.py", "rng, alpha + n[k])", "rng, alpha)", WEIGHTS),
     "weights ignored": ("sampler/sweep.py", "(state.log_w[k] + log_density)", "log_density", SWEEP),
     "no log determinant": ("families/full.py", "return log_diagonal(W) - 0.5", "return -0.5", SWEEP),

@@ -245,7 +245,7 @@ def test_numerical_failure_names_chain_sweep_and_component(threads: int) -> None
     data, prior = hopeless()
     running = threading.active_count()
     with pytest.raises(
-        gg.NumericalError, match=r"chain [01], sweep \d+: .* component [01] is not positive definite.*larger scale"
+        gg.NumericalError, match=r"chain [01], sweep \d+: .* component [01] is not positive definite.*a larger scale"
     ):
         gg.fit(data, 2, prior=prior, **SETTINGS | {"threads": threads})
     assert threading.active_count() == running

@@ -54,6 +54,12 @@ def test_the_data_sets(name: str, shape: tuple[int, int], left_out: dict[str, st
     assert table.X.flags.c_contiguous
 
 
+def test_labels_that_were_dropped_are_kept_to_be_compared_with_clusters() -> None:
+    rows = read_table(DATA / "wine.csv", ReadOptions(drop=("cultivar", "proline"))).rows
+    assert list(rows.texts) == ["cultivar"]  # proline has too many values
+    assert sorted(set(rows.texts["cultivar"])) == ["1", "2", "3"]
+
+
 def test_fit_takes_a_table_with_its_names_and_without_a_copy(path: Path) -> None:
     table = read(path, "a,b\n1,2\n3,4.5\n")
     X, columns = data(table)
@@ -151,12 +157,13 @@ def test_infinite_values_are_located(path: Path) -> None:
         ('a,"b\nb"\n1,2\n3,4,5\n', "line 4 has 3 fields where 2 are expected"),
         (
             "a\n1\n2\nthree\n4\n",
-            "column 'a' holds numbers, but 'three' in line 4; correct it, or leave the column out with --drop",
+            "column 'a' holds numbers, but 'three' in line 4; correct it, remove the line, or leave the column out "
+            "with --drop",
         ),
         (
             "a\n1\n2\n3\n4\n1_0\nx\n",
-            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, or leave the column "
-            "out with --drop",
+            "column 'a' holds numbers, but '1_0' in line 6 (and 1 more such value); correct it, remove the line, or "
+            "leave the column out with --drop",
         ),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
@@ -209,6 +216,9 @@ def test_one_odd_line_far_down_is_found(odd: str, message: str, path: Path) -> N
 
 def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file '.*some\.csv'"):
+        read_table(path)
+    (tmp_path / "same.csv").touch()
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*some\.csv'; did you mean '.*same\.csv'\?"):
         read_table(path)
     with pytest.raises(IsADirectoryError, match="is a folder, not a CSV file"):
         read_table(tmp_path)

@@ -124,15 +124,15 @@ def test_log_weights(D: int) -> None:
     assert math.isclose(odds, work.lw[0, 0] - work.lw[1, 0], rel_tol=1e-9, abs_tol=1e-9)
 
 
-def test_a_launch_of_the_library_is_recalled_with_the_covariance_of_now() -> None:
+def test_a_launch_of_the_library_is_recalled_with_the_covariance_that_was_kept() -> None:
     D, rng = 3, np.random.default_rng(4)
     niw, mu, Sigma = some_niw(D), rng.standard_normal((2, D)), some_covariance(rng, D)
-    prior, pair, library = tied_prior(niw), TIED.components(2, D), TIED.components(6, D)
+    prior, pair, library = tied_prior(niw, Sigma), TIED.components(2, D), TIED.components(6, D)
     pair.centre[:] = padded(mu)
     for k, log_w in enumerate(np.log([0.3, 0.7])):
         pair.log_c[k] = LOG2_E * (log_w + generic.prepare(prior, TIED.parameters(1, D), 0, pair, k))
         generic.keep(pair, k, library, 4 + k)
-    prior.W[0] = lower(np.linalg.inv(Sigma))
+    prior.W[0] = lower(np.linalg.inv(some_covariance(rng, D)))  # it depends on the partition, which a move changes
     again, x = TIED.components(2, D), rng.standard_normal(D)
     for k in range(2):
         generic.recall(prior, library, 4 + k, again, k)
@@ -215,6 +215,12 @@ def test_one_component_is_the_full_family(D: int) -> None:
     )
 
 
+def test_the_default_prior_is_that_of_full_covariances() -> None:
+    X = np.random.default_rng(1).standard_normal((30, 4))
+    full, tied = (gg.NormalInverseWishart.from_data(X, covariance_type=name).to_dict() for name in ("full", "tied"))
+    assert tied == full | {"covariance_type": "tied"}
+
+
 @pytest.mark.parametrize("D", [1, 2, 3])
 def test_log_marginal(D: int) -> None:
     niw, X, z, centre, Sigma = three_clusters(D, niw=some_niw(D)._replace(noise=NOISE[:D]))
@@ -248,6 +254,21 @@ def test_log_marginals_given_the_covariance_average_to_that_of_the_partition() -
     before = stats.invwishart.logpdf(Sigma, niw.nu_0, niw.Psi_0)
     after = stats.invwishart.logpdf(Sigma, niw.nu_0 + len(X), oracle.tied_scale(X, z, niw))
     assert math.isclose(given + before - after, oracle.log_tied_marginal(X, z, niw), rel_tol=1e-9)
+
+
+def test_log_marginals_with_the_covariance_integrated_out() -> None:
+    # rows of clusters 0 and 2 as they are and merged: the difference is that of the partitions' log marginals
+    D = 2
+    niw, X, z, centre, _ = three_clusters(D, niw=some_niw(D)._replace(noise=NOISE[:D]))
+    prior, scratch = tied_prior(niw), TIED.scratch(D)
+    rows, where = statistics_of(X, z, 3, centre), padded(centre)
+    union, middle = TIED.statistics(1, D), generic.zeros(1, generic.padded(D))
+    generic.set_rest(prior, rows, 3, where, 0, 2, scratch)
+    apart = generic.log_marginals(prior, rows, 0, 2, where, scratch)
+    generic.merge(prior, rows, 0, 2, where, union, middle[0])
+    together = generic.log_marginals(prior, union, 0, -1, middle, scratch)
+    truth = oracle.log_tied_marginal(X, z, niw) - oracle.log_tied_marginal(X, np.where(z == 2, 0, z), niw)
+    assert math.isclose(apart - together, truth, rel_tol=1e-9)
 
 
 def test_log_prior() -> None:

@@ -14,9 +14,10 @@ from invariance import Story, invariance_p_values, shuffled
 from oracle import NIW, Finite, Floats, Ints
 from test_tied import NOISE, RATE, lower
 
-from gibbs_gmm.kernels.families import TIED
+import gibbs_gmm as gg
+from gibbs_gmm import trace_arrays
 from gibbs_gmm.kernels.families.full import NU
-from gibbs_gmm.sampler.assemble import initial_state
+from gibbs_gmm.sampler.assemble import as_model, initial_state
 
 
 class Tied(Gibbs):
@@ -24,12 +25,11 @@ class Tied(Gibbs):
 
     def __init__(self, X: Floats, K: int, alpha: float, niw: NIW, loc: Floats | None = None) -> None:
         super().__init__(X, K, alpha, niw, loc)
-        prior = package_prior(niw)
-        self.model = self.model._replace(prior=prior.as_kernel(self.loc, "tied"), hyper=prior.hyper_as_kernel("tied"))
-        self.family = TIED
-        self.state = initial_state(np.random.default_rng(0), self.data, self.model, TIED, alpha, K, K)
-        one = {"covariances": ("column", "column_2")}
-        self._fields = tuple(dataclasses.replace(f, axes=one.get(f.name, f.axes)) for f in self._fields)
+        prior = dataclasses.replace(package_prior(niw), covariance_type="tied")
+        self.family = prior.family
+        self.model, _ = as_model(prior, gg.FiniteMixture(K, alpha), self.loc)
+        self.state = initial_state(np.random.default_rng(0), self.data, self.model, self.family, alpha, K, K)
+        self._fields = trace_arrays.fields(prior, learns_concentration=False, save_assignments=True)
 
     def set_covariance(self, Sigma: Floats) -> None:
         """Set the covariance that moves are conditional on."""
@@ -70,7 +70,7 @@ def test_partitions_have_their_posterior_probabilities(
         x = X[0] + 0.5
         more = oracle.enumerate_posterior(np.vstack([X, x]), niw, Finite(K, alpha), tied=True)
         truth = math.exp(more.log_evidence - exact.log_evidence)
-        d, Sigma = x - draws["means"], draws["covariances"]
+        d, Sigma = x - draws["means"], draws["covariance"]
         distance = (d * np.linalg.solve(Sigma[:, None], d[..., None])[..., 0]).sum(-1)
         log_p = -0.5 * (distance + np.linalg.slogdet(2.0 * np.pi * Sigma)[1][:, None])
         assert_within_mcse((draws["weights"] * np.exp(log_p)).sum(-1)[None], truth, min_ess=3000, name="density")

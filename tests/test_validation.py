@@ -18,6 +18,7 @@ from scipy import sparse
 
 import gibbs_gmm as gg
 from gibbs_gmm import checks
+from gibbs_gmm.seeds import seed_sequence
 
 X = np.random.default_rng(1).standard_normal((30, 2)) + np.where(np.arange(30) % 2, 2.0, -2.0)[:, None]
 PRIOR = gg.NormalInverseWishart(np.zeros(2), 0.01, 4.0, np.eye(2))
@@ -172,6 +173,13 @@ BAD_X = {
 }
 
 
+def test_a_random_state_is_a_seed_and_is_advanced() -> None:
+    state = np.random.RandomState(1)
+    first, second = (seed_sequence(state).generate_state(4).tolist() for _ in range(2))
+    assert first != second
+    assert seed_sequence(np.random.RandomState(1)).generate_state(4).tolist() == first
+
+
 @pytest.mark.usefixtures("no_sampling")
 @pytest.mark.parametrize(
     ("given", "meant"),
@@ -246,13 +254,13 @@ BAD_COUNTS = [
     ("progress", "no", TypeError, "progress must be True or False, got 'no'"),
     ("save_assignments", None, TypeError, "save_assignments must be True or False, got None"),
     ("rng", -1, ValueError, "rng must be at least 0, got -1"),
-    ("rng", 1.5, TypeError, "rng must be None, an integer, a SeedSequence or a numpy.random.Generator, got 1.5"),
+    ("rng", 1.5, TypeError, "rng must be None, an integer, a SeedSequence, or a numpy.random .* RandomState, got 1.5"),
     ("rng", "seed", TypeError, "rng must be None, an integer, .* got 'seed'"),
     ("rng", True, TypeError, "rng must be None, an integer, .* got True"),
     ("rng", [1, -2], ValueError, "rng must be at least 0, got -2"),
     ("rng", [1, True], TypeError, "rng must be an integer, got the boolean True"),
-    ("rng", np.random.RandomState(1), TypeError, "rng must be None, an integer"),
-    ("prior", "weak", TypeError, "prior must be a NormalInverseWishart or None, got 'weak'"),
+    ("rng", np.random, TypeError, "rng must be None, an integer"),
+    ("prior", "weak", TypeError, "prior must be a NormalInverseWishart, .* or None, got 'weak'"),
     (
         "prior",
         gg.NormalInverseWishart(0.0, 1.0, 1.0, 1.0),

@@ -91,7 +91,9 @@ def add_file_options(parser: argparse.ArgumentParser, choose: bool) -> None:
             help="leave these columns out, such as labels coded as numbers; may be given several times",
         )
     file.add_argument("--id", metavar="NAME", help="the column with the names of the rows")
-    file.add_argument("--decimal", choices=(".", ","), help="what stands before decimals")
+    file.add_argument(
+        "--decimal", choices=(".", ","), metavar="MARK", help="what stands before decimals: a point or a comma"
+    )
     file.add_argument(
         "--delimiter", type=_delimiter, metavar="C", help='what stands between fields: one character, "tab" or "space"'
     )

@@ -1,4 +1,4 @@
-"""The command line: ``gibbs-gmm fit data.csv``, ``resume``, ``report`` and ``predict``.
+"""The command line: ``gibbs-gmm fit data.csv``, ``resume``, ``report``, ``predict`` and ``compare``.
 
 Exit codes: 0 done; 1 the run failed (numerical failure, disk full); 2 bad usage or bad input; 130 interrupted.
 """
@@ -17,6 +17,7 @@ from gibbs_gmm.command_line import commands, help_texts
 from gibbs_gmm.command_line.arguments import Parser, add_file_options, positive, share, whole, widths
 from gibbs_gmm.command_line.console import PROG, Failure, Refusal, complain, prepare_streams
 
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 _AS_WRITTEN: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
@@ -55,12 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROG, description=help_texts.DESCRIPTION, usage=f"{PROG} COMMAND ...")
+    parser = Parser(prog=PROG, description=help_texts.DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"{PROG} {metadata.version('gibbs-gmm')}")
     parser.set_defaults(parser=parser)
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_fit, _add_resume, _add_report, _add_predict):
+    for add in (_add_fit, _add_resume, _add_report, _add_predict, _add_compare):
         add(subcommands)
+    parser.usage = f"{PROG} {{{','.join(subcommands.choices)}}} ... (--help says more)"
     return parser
 
 
@@ -109,12 +111,18 @@ def _add_fit(subcommands: Any) -> None:
         help="for py: from 0, a Dirichlet process, to below 1, very many small clusters (default: 0.25)",
     )
     model.add_argument(
+        "--covariance-type",
+        choices=COVARIANCE_TYPES,
+        default="full",
+        help="the shape of clusters: each of its own (full, the default), all of one (tied), along the columns (diag), "
+        "or round in the units of the columns (spherical); gibbs-gmm compare says which the data favour",
+    )
+    model.add_argument(
         "--scale",
         choices=("shrunk", "wishart"),
-        default="shrunk",
-        help="how the scale that clusters share is learned: with its correlations shrunk by half (shrunk, the "
-        "default), or freely (wishart), which finds clusters that differ along directions in which all are very thin, "
-        "and more clusters where such a direction is bent",
+        help="for full and tied clusters, how the scale that clusters share is learned: with its correlations shrunk "
+        "by half (shrunk, the default), or freely (wishart), which finds clusters that differ along directions in "
+        "which all are very thin, and more clusters where such a direction is bent",
     )
     model.add_argument(
         "--resolution",
@@ -240,6 +248,35 @@ def _add_predict(subcommands: Any) -> None:
     predict.add_argument("--force", action="store_true", help="replace the file if it exists")
     add_file_options(predict, choose=False)
     _add_quiet(predict)
+
+
+def _add_compare(subcommands: Any) -> None:
+    compare = _command(
+        subcommands,
+        "compare",
+        "FILE",
+        commands.compare,
+        help="say how probable each shape and number of clusters is",
+        description=help_texts.COMPARE,
+    )
+    compare.add_argument("csv", type=Path, metavar="FILE", help='file of observations; "-": standard input')
+    compare.add_argument(
+        "-n", "--components", type=whole(1), default=10, metavar="N", help="numbers of components: 1 to N (default: 10)"
+    )
+    compare.add_argument(
+        "--covariance-type",
+        action="append",
+        choices=COVARIANCE_TYPES,
+        help="a shape of clusters; may be given several times (default: all four)",
+    )
+    compare.add_argument("--draws", type=whole(100), metavar="N", help="sweeps of each chain (default: by the rows)")
+    compare.add_argument("--out", type=Path, metavar="FILE", help="write the table to this file too, as CSV")
+    compare.add_argument("--plot", type=Path, metavar="FILE", help="draw the log evidences into this file")
+    compare.add_argument("--force", action="store_true", help="replace files that exist")
+    compare.add_argument("--seed", type=whole(0), metavar="N", help="the same seed gives the same numbers")
+    add_file_options(compare, choose=True)
+    _add_threads(compare)
+    _add_quiet(compare)
 
 
 def _add_threads(parser: Any) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.model.weight_priors import WeightPrior
     from gibbs_gmm.trace import Trace
 
+_SHOWN = 20  # columns that are named on the screen
 QUICK_DRAWS = 500
 _QUICK_WARMUP, _QUICK_SWEEPS = 2000, 10  # and sweeps per draw, at most
 _PRELIMINARY = "This is a preliminary answer (--quick): run without it for one to keep."
@@ -136,7 +137,7 @@ def predict(args: argparse.Namespace) -> int:
 
 def default_folder(path: Path) -> Path:
     """Where the results of a file go: a folder of its name, right here."""
-    name = "stdin" if str(path) == "-" else path.name
+    name = "stdin" if str(path) == "-" or path.is_fifo() else path.name
     while (shorter := re.sub(_SUFFIXES, "", name, flags=re.IGNORECASE)) not in (name, ""):
         name = shorter
     return Path(f"{name}-run")
@@ -149,11 +150,14 @@ def _name(path: Path) -> str:
 def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
     """How a file was understood: what is modelled, what is not, and what may be wrong."""
     say(f"{_name(path)}: {table.X.shape[0]:,} rows")
-    say(fold(f"  used      {', '.join(table.columns)}", " " * 12))
-    for name, reason in table.left_out.items():
+    more = f", and {len(table.columns) - _SHOWN} more" if len(table.columns) > _SHOWN else ""
+    say(fold(f"  used      {', '.join(table.columns[:_SHOWN])}{more}", " " * 12))
+    for name, reason in list(table.left_out.items())[:_SHOWN]:
         say(fold(f"  left out  {name}: {reason}", " " * 12))
+    if len(table.left_out) > _SHOWN:
+        say(f"  left out  {len(table.left_out) - _SHOWN} more columns: see {output_folder.REPORT}")
     for note in table.notes:
-        say(fold(f"  read      {note}", " " * 12))
+        say(fold(f"  note      {note}", " " * 12))
     for message in table.warnings:
         complain("warning", message)
 
@@ -166,6 +170,10 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         raise Refusal("--discount is for --weights py")
     if args.components is not None and args.weights is not None:
         raise Refusal("--weights is for an unknown number of components: leave it out, or --components")
+    if args.scale is not None and args.covariance_type in ("diag", "spherical"):
+        raise Refusal(
+            f"--scale is for full and tied clusters: leave it out with --covariance-type {args.covariance_type}"
+        )
 
 
 def _weight_prior(args: argparse.Namespace) -> WeightPrior:
@@ -189,6 +197,38 @@ def _read(path: Path, options: ReadOptions) -> Table:
         return read_table(path, options)
     except (OSError, ValueError) as error:
         raise Refusal(error) from None
+
+
+def compare(args: argparse.Namespace) -> int:
+    """The command ``compare``: evidences of families and numbers of components."""
+    for path in (args.out, args.plot):
+        if path is not None and path.exists() and not args.force:
+            raise Refusal(f"the file {str(path)!r} exists: choose another, or replace it with --force")
+    with step(f"reading {_name(args.csv)}", args.quiet):
+        table = _read(args.csv, read_options(args, columns=args.columns, drop=tuple(args.drop)))
+    _say_what_was_read(args.csv, table, silent if args.quiet else print)
+    from gibbs_gmm import compare
+
+    settings = {"draws": args.draws, "rng": args.seed, "threads": args.threads}
+    families = args.covariance_type or ("full", "tied", "diag", "spherical")
+    try:
+        with warnings_as_lines():
+            found = compare(table, range(1, args.components + 1), families, progress=None, **settings)
+    except (TypeError, ValueError) as error:
+        raise Refusal(error) from None
+    except (ArithmeticError, MemoryError) as error:
+        raise Failure(f"the comparison failed: {str(error) or type(error).__name__}") from None
+    print(found)
+    try:
+        if args.out is not None:
+            output_folder.write(args.out, found.to_csv())
+        if args.plot is not None:
+            from gibbs_gmm import plots
+
+            plots.save(args.plot, plots.comparison, found)
+    except (OSError, ImportError, ValueError) as error:
+        raise Failure(f"the results could not be written: {error}") from None
+    return 0
 
 
 def _as_entry(name: str) -> str:
@@ -216,10 +256,14 @@ def _sample(
         if args.quick:
             draws, warmup = draws or QUICK_DRAWS, _QUICK_WARMUP if warmup is None else warmup
             thin = thin or max(1, min(_QUICK_SWEEPS, 1000 * _QUICK_SWEEPS // len(X.values)))
+        prior = None
+        if args.scale is not None:
+            prior = NormalInverseWishart.from_data(X, args.scale, args.covariance_type)
         return fit(
             X,
             weight_prior,
-            prior=NormalInverseWishart.from_data(X, args.scale),
+            prior=prior,
+            covariance_type=args.covariance_type,
             resolution=args.resolution,
             draws=draws,
             warmup=warmup,

@@ -42,7 +42,7 @@ examples:
   gibbs-gmm fit data/iris.csv --out iris-run
   gibbs-gmm fit data/wine.csv --drop cultivar --max-sweeps 200000
   gibbs-gmm fit data/iris.csv --components 3 --out iris-3
-  gibbs-gmm fit messwerte.csv --decimal , --delimiter ';' --skip 3 --quick
+  gibbs-gmm fit measured.csv --decimal , --delimiter ';' --skip 3 --quick
 
 The file has one row per observation and, in its first line, the names of the
 columns. What separates fields and decimals, the encoding, units and per cent
@@ -91,4 +91,12 @@ and the results are written as "gibbs-gmm fit" would have written them.
 With --draws, more draws are added to a run, finished or not, that was asked
 for so many; with --max-sweeps, a run that goes on until it is done may make
 more sweeps. The draws are those that asking for it at first would have given.
+"""
+
+COMPARE = """\
+Say how probable each shape of clusters and each number of them is, by their
+evidence: what BIC approximates, up to a Monte-Carlo error that is printed.
+Shapes: full, each cluster of its own; tied, all of one; diag, along the
+columns; spherical, round in the units of the columns. Each has its default
+prior, and all shapes and numbers are equally likely beforehand.
 """

@@ -116,11 +116,11 @@ class Verb:
 
     def __init__(self, declared: Callable[..., Any]) -> None:
         functools.update_wrapper(self, declared)
-        self._own: dict[type, Any] = {}
+        self._declared, self._own = declared, dict[type, Any]()
 
     def __call__(self, *arguments: Any) -> Any:
         """The verb of the first argument's family, where nothing is compiled."""
-        return self._own[type(arguments[0])](*arguments)
+        return self._own.get(type(arguments[0]), self._declared)(*arguments)
 
     def of(self, *kinds: type) -> Callable[[F], F]:
         """Register the kernel decorated as the verb of these named tuples, whose names must differ.
@@ -138,13 +138,15 @@ class Verb:
         return register
 
     def of_type(self, kind: type) -> Callable[..., Any]:
-        """The plain function of a kind."""
-        own = self._own[kind]
+        """The plain function of a kind: its own, or else the one that was declared."""
+        own = self._own.get(kind, self._declared)
         return cast("Callable[..., Any]", getattr(own, "py_func", own))
 
 
 def by_family(declared: Callable[..., Any]) -> Verb:
-    """A function of which each family of components has its own, chosen by the type of its first argument.
+    """A function of which families of components have their own, chosen by the type of its first argument.
+
+    A family that registers none has the function declared.
 
     Compiled code contains the family's own function and no trace of the choice: the type of a named tuple is known when
     a kernel is compiled. (A function handed over as an argument or held by a closure would be as fast, but its identity

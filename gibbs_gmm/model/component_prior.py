@@ -277,6 +277,10 @@ class NormalInverseWishart:
         kind = "diag" if _is_diagonal(self.Psi_0) else "a matrix with diagonal "
         return f"Psi_0 {verb} {kind}{vector(np.diagonal(self.Psi_0))}"
 
+    def notes(self, data: Observations) -> tuple[str, ...]:
+        """What a reader of the summary must know of these components and the data: nothing."""
+        return ()
+
     is_matrix = True
     """Whether a component's covariance has entries off the diagonal."""
 

@@ -29,7 +29,7 @@ def checked_covariance_type(name: Any, argument: str = "covariance_type") -> str
     if isinstance(name, str) and name in PRIORS:
         return name
     near = difflib.get_close_matches(name, [*PRIORS, "diagonal"], 1) if isinstance(name, str) else []
-    hint = f"; did you mean {near[0][:4] if near[0] == 'diagonal' else near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0].removesuffix('onal')!r}?" if near else ""
     raise ValueError(f"{argument} must be 'full', 'tied', 'diag' or 'spherical', got {name!r}{hint}")
 
 

@@ -27,7 +27,9 @@ from gibbs_gmm.trace_arrays import Field
 if TYPE_CHECKING:
     from gibbs_gmm.trace import Trace
 
+_MOST_UNEQUAL = 100.0  # standard deviations of columns beside each other that spherical components are meant for
 _TYPES = ("diag", "spherical")
+_KAPPA_MOST = 0.05  # the default's largest kappa_0 in many columns; with 1/10, a few rows of one kind may fall apart
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +140,8 @@ class NormalInverseGamma:
 
         With V_d the variance of column d: mu_0, the law of kappa_0 and the resolution are those of
         :meth:`NormalInverseWishart.from_data`; a_0 = (3 + 1/N) / 2; b_0 is learned, with mean (5 + 1/N) / 8 V_d and
-        shape 1/2. In one column this is the default of full covariances.
+        shape 1/2. In one column this is the default of full covariances. Of diagonal components in more than four
+        columns, kappa_0 may reach min(1/20, D^2 / 800), so that kinds are found that differ in few of many columns.
 
         Parameters
         ----------
@@ -162,10 +165,13 @@ class NormalInverseGamma:
         _check_type(covariance_type)
         N, D = data.X.shape
         one = 1.0 / N
+        kappa_0 = largest_kappa(D)
+        if covariance_type == "diag" and D > 4:
+            kappa_0 = min(_KAPPA_MOST, kappa_0 * (D / 4) ** 2)
         b_0 = (5.0 + one) / 8.0 * default_variance(data, cls.__name__)
         return cls(
             data.loc,
-            largest_kappa(D),
+            kappa_0,
             (3.0 + one) / 2.0,
             b_0 if covariance_type == "diag" else float(b_0.mean()),
             b_0_shape=0.5,
@@ -223,6 +229,19 @@ class NormalInverseGamma:
         """b_0 in words, vectors written by a function."""
         verb = "=" if self.b_0_shape is None else "has the mean"
         return f"b_0 {verb} {vector(np.atleast_1d(self.b_0))}"
+
+    def notes(self, data: Observations) -> tuple[str, ...]:
+        """What a reader of the summary must know of these components and the data."""
+        scale = data.scale[data.scale > 0.0]
+        if self.covariance_type == "diag" or len(scale) == 0 or scale.max() <= _MOST_UNEQUAL * scale.min():
+            return ()
+        wide, narrow = (data.columns[int(np.flatnonzero(data.scale == x)[0])] for x in (scale.max(), scale.min()))
+        ratio = scale.max() / scale.min()
+        return (
+            "Clusters are spherical in the units of the columns, and the standard deviations of "
+            f"{wide!r} and {narrow!r} are {ratio:.0f} to 1: distances are those of {wide!r} alone. Divide the columns "
+            "by their standard deviations, or use covariance_type='diag'.",
+        )
 
     is_matrix = False
     """Whether a component's covariance has entries off the diagonal."""

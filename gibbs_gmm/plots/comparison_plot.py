@@ -9,12 +9,14 @@ import numpy as np
 from gibbs_gmm.plots.style import INK, PALETTE, frame, matplotlib, on_axes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from gibbs_gmm.compare import Comparison
 
 _MARKERS = ("o", "s", "^", "D")
 
 
-def comparison(comparison: Comparison, ax: Any = None) -> Any:
+def comparison(comparison: Comparison, axes: Axes | None = None) -> Any:
     """Log evidences over n, a line for each family of covariances.
 
     Thin lines are two Monte-Carlo standard errors to either side; the most probable family and n has a ring.
@@ -23,7 +25,7 @@ def comparison(comparison: Comparison, ax: Any = None) -> Any:
     ----------
     comparison : Comparison
         What :func:`gibbs_gmm.compare` gave.
-    ax : Axes, optional
+    axes : Axes, optional
         Where to draw; a new figure by default.
 
     Returns
@@ -41,9 +43,9 @@ def comparison(comparison: Comparison, ax: Any = None) -> Any:
 
     >>> found = gg.compare(X, [1, 2], ("full", "spherical"), draws=1000, warmup=500, rng=1, progress=False)
     >>> gg.plots.comparison(found).get_xlabel()
-    'n'
+    'n, components of the mixture'
     """
-    ax = on_axes(ax, (1, 1), (5.2, 3.6), "log evidence")[0][0]
+    ax = on_axes(axes, (1, 1), (5.2, 3.6), "log evidence")[0, 0]
     n = comparison.n_components
     for f, name in enumerate(comparison.covariance_types):
         value, error = comparison.log_evidence[f], 2.0 * comparison.standard_error[f]

@@ -267,7 +267,7 @@ def _messages(
     arrays: the values of the component-wise rows and of the label-invariant ones.
     """
     C, T = trace.log_likelihood.shape
-    messages: list[str] = []
+    messages: list[str] = list(trace.settings.get("notes", ()))
     if trace.settings.get("interrupted"):
         text = f"The run was interrupted: these are the {T} draws per chain that it had kept."
         messages.append(Alarm(text, Kind.INTERRUPTED))

@@ -49,7 +49,7 @@ def new_moves(data: Data, family: Family, capacity: int) -> Moves:
         pair=new_pair(family, kernels.n_shards(N), D),
         groups=family.statistics(2, D),
         union=family.statistics(1, D),
-        union_centre=np.zeros(padded(D)),
+        union_centre=np.zeros((1, padded(D))),
         sizes=np.zeros(capacity + 1),
         mean=np.zeros(D),
         scratch=family.scratch(D),

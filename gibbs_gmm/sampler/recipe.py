@@ -69,7 +69,10 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What a run is: with the same data, an equal recipe gives the same bytes. ``seed`` is what restores its root."""
+    """What a run is: with the same data, an equal recipe gives the same bytes.
+
+    ``seed`` is what restores its root; ``notes`` what a reader of the summary must know of the model and the data.
+    """
 
     columns: tuple[str, ...]
     prior: ComponentPrior
@@ -78,6 +81,7 @@ class Recipe:
     chains: int
     save_assignments: bool
     seed: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> np.random.SeedSequence:
@@ -115,6 +119,7 @@ class Recipe:
             "chains": self.chains,
             "seed": self.seed["entropy"],
             "spawn_key": self.seed["spawn_key"],
+            "notes": list(self.notes),
             **others,
         }
         return Trace(
@@ -135,6 +140,7 @@ class Recipe:
             "chains": self.chains,
             "save_assignments": self.save_assignments,
             "seed": self.seed,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -148,6 +154,7 @@ class Recipe:
             checks.integer("chains", values["chains"], 1),
             _boolean("save_assignments", values["save_assignments"]),
             values["seed"],
+            tuple(values["notes"]),
         )
 
 

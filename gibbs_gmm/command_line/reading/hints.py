@@ -18,7 +18,7 @@ _ID_NAMES = re.compile(
     re.IGNORECASE,
 )
 _DATE_NAMES = re.compile(r"(.*[ _.-])?(date|datum|day|year|jahr|time|timestamp)", re.IGNORECASE)
-_DATE_TEXT = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?")
+_DATE_TEXT = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?|(1[6-9]|2[01])\d{2}-[01]\d")
 _LEAST_ROWS = 6  # fewer may be in order by chance
 _NAMED = 5  # lines and columns that a message names
 

@@ -23,9 +23,12 @@ _CURRENCY = r"[$€£¥₹]|R\$|USD|EUR|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|Fr\.|kr\
 _SPACES = "\u0020\u00a0\u2009\u202f"
 _CELL = re.compile(
     rf"(?P<open>\()?(?P<sign>[+\-\u2212]?)[{_SPACES}]?(?P<before>{_CURRENCY})?[{_SPACES}]?(?P<sign2>[+\-\u2212]?)"
-    rf"(?P<body>\d(?:[\d.,'\u2019{_SPACES}]*\d)?[.,]?|[.,]\d+)(?P<power>[eE][+-]?\d+)?"
+    rf"(?P<body>\d(?:[\d.,'\u2019{_SPACES}]*\d)?[.,]?|[.,]\d+)(?P<power>[eEdD][+-]?\d+)?"
     rf"[{_SPACES}]?(?P<after>(?:[°%‰$€£¥₹µ]|[^\W\d_])[^\s,;()]{{0,11}})?(?P<close>\))?(?P<minus>-)?"
 )
+_SOME = 200  # cells that show how a column is written
+_CODE = re.compile(r"0\d+")
+_SEVERAL = re.compile(r"[-+]?[\d.,]+\s*(±|\+/-|\+-|-|\u2013|\.\.|to)\s*[\d.,]+\D*")  # numbers in a cell
 _LIMIT = re.compile(r"[<>≤≥]=?\s*[\d.,]+")
 _GROUPS = {mark: re.compile(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
@@ -47,7 +50,7 @@ class _Cell:
     def value(self, decimal: str) -> float:
         """The number, under one of its decimal separators."""
         body = self.body.replace("," if decimal == "." else ".", "").replace(",", ".")
-        number = float(body + self.power)
+        number = float(body + self.power.upper().replace("D", "E"))  # D is Fortran's
         return -number if self.negative else number
 
 
@@ -76,6 +79,12 @@ def is_missing(cell: str, more: Iterable[str] = ()) -> bool:
     """Whether a cell stands for a missing value."""
     text = cell.strip()
     return text.lower() in _MISSING or text in more
+
+
+def code_among(cells: Sequence[str]) -> str | None:
+    """A cell that is a code and no number, such as 01234, if all cells have its length."""
+    code = next((cell.strip() for cell in cells[:_SOME] if _CODE.fullmatch(cell.strip())), None)
+    return code if code is not None and all(len(cell.strip()) == len(code) for cell in cells) else None
 
 
 def number(cell: str) -> float | None:
@@ -108,7 +117,7 @@ def _looks_grouped(cells: Sequence[str]) -> bool:
 
     (Decimals that are not padded with zeros have fewer digits here and there; those that are padded, on all rows.)
     """
-    first = cells[:200]
+    first = cells[:_SOME]
     if not any("." in cell for cell in first):
         return False
     bare = [cell.strip().lstrip("+-") for cell in first] if len(first) == len(cells) else []
@@ -156,6 +165,8 @@ class Cells:
     """The texts of a column, looked at once: which of them are missing, and what numbers the others are."""
 
     def __init__(self, texts: list[str], missing: Sequence[str] = ()) -> None:
+        if any(text.startswith('="') for text in texts):  # as spreadsheets keep texts that look like numbers
+            texts = [text[2:-1] if text.startswith('="') and text.endswith('"') else text for text in texts]
         self.texts = texts
         self.absent = np.zeros(len(texts), bool)
         self.plain = plain_numbers(texts) if not missing else None
@@ -205,6 +216,8 @@ def read_column(name: str, column: Cells, lines: IntArray, decimal: str, certain
         It holds numbers but for some texts, or its separators can be read in two ways.
     """
     cells, absent = column.texts, column.absent
+    if (code := code_among(cells)) is not None:
+        return Unread(f"codes with leading zeros ({code!r}, ...)")
     if column.plain is not None and (decimal != "," or not column.proof):
         return Numbers(column.plain, np.flatnonzero(absent))
     parsed = column.parsed
@@ -216,6 +229,8 @@ def read_column(name: str, column: Cells, lines: IntArray, decimal: str, certain
         return Unread("empty")
     first = next((cell for cell in cells if cell in texts), "")
     if n_text >= n_numbers:
+        if _SEVERAL.fullmatch(first.strip()):
+            return Unread(f"several numbers in a cell ({first!r}): write one in each", lost=True)
         return Unread(f"text ({first!r}, ...)")
     where = {cell: int(line) for cell, line in zip(reversed(cells), lines[::-1], strict=True)}
     if texts:
@@ -243,7 +258,7 @@ def _stray(name: str, cell: str, line: int, count: int) -> str:
     if _LIMIT.fullmatch(cell.strip()):
         advice = "that is a limit, not a value: write a number in its place, such as half the limit"
     else:
-        advice = "correct it, or leave the column out with --drop"
+        advice = "correct it, remove the line, or leave the column out with --drop"
     return f"column {name!r} holds numbers, but {cell!r} in line {line}{more}; {advice}"
 
 

@@ -20,7 +20,7 @@ class Rows:
     id_name, ids : str and list of str
         The column of the rows' names, and these; "" and None if there is none.
     texts : dict
-        Columns of text with few distinct values that were left out -> their N values.
+        Columns with few distinct values that were left out, such as the species -> their N values as text.
     """
 
     lines: IntArray

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import dataclasses
+import difflib
 import gzip
 import importlib
 import io
@@ -129,7 +130,10 @@ def _bytes(path: Path) -> bytes:
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder, not a CSV file")
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, beside, 1, 0.7)
+        hint = f"; did you mean {str(path.with_name(close[0]))!r}?" if close else ""
+        raise FileNotFoundError(f"there is no file {str(path)!r}{hint}")
     return path.read_bytes()
 
 

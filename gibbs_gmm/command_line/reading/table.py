@@ -21,7 +21,7 @@ from gibbs_gmm.command_line.reading.sources import STDIN, Grid, Text, read_sourc
 from gibbs_gmm.command_line.reading.text import grid_of_rows, read_text
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
-_NAMED = 5  # lines and names that a message lists
+_NAMED, _SHOWN = 5, 20  # lines and names that a message lists, and columns where all matter
 _MOST_LEVELS = 50  # distinct values of a text column that is kept, to be compared with clusters
 
 
@@ -146,7 +146,7 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
             left_out[shown] = "dropped"
         elif id_ == name:
             left_out[shown] = "the names of the rows"
-        elif not name and wanted is None:
+        elif not name and wanted is None and not (_is_empty(columns[j])):
             id_, left_out[shown] = name if id_ is None else id_, "it has no name: row labels"
         else:
             result = _numbers(grid, j, columns[j], decimal, options)
@@ -165,7 +165,11 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     elif not options.constant:
         id_ = _set_aside_ids(grid, used, left_out, id_)
     if not used:
-        raise Refused(f"no numeric column is left ({'; '.join(f'{name}: {why}' for name, why in left_out.items())})")
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:_NAMED])
+        hint = ": there is only one row" if len(grid.lines) == 1 else ""
+        if len(names) == 1 and grid.delimiter:
+            hint = ": if fields are separated by another character, say --delimiter"
+        raise Refused(f"no numeric column is left ({reasons}){hint}")
     _refuse_gaps(used, grid.lines)
     X = np.empty((len(grid.lines), len(used)))
     for d, column in enumerate(used.values()):
@@ -195,7 +199,9 @@ def _chosen_one(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name.lower(), [one.lower() for one in names if one], 1, 0.6)
     near = [one for one in names if one.lower() in close]
     hint = f"did you mean {near[0]!r}? The" if near else "the"
-    raise Refused(f"there is no column {name!r}; {hint} columns are {', '.join(repr(one) for one in names if one)}")
+    shown = [repr(one) for one in names if one]
+    more = f", ... ({len(shown)} in all)" if len(shown) > _SHOWN else ""
+    raise Refused(f"there is no column {name!r}; {hint} columns are {', '.join(shown[:_SHOWN])}{more}")
 
 
 def _decimal(grid: Grid, options: ReadOptions, columns: Iterable[Cells | Numbers]) -> str:
@@ -213,7 +219,7 @@ def _numbers(grid: Grid, j: int, column: Cells | Numbers, decimal: str, options:
     if isinstance(column, Numbers):
         return column
     result = read_column(grid.names[j], column, grid.lines, decimal, options.decimal is not None)
-    if isinstance(result, Unread) and result.reason.startswith("text"):
+    if isinstance(result, Unread) and result.reason.startswith(("text", "several")):
         first = next(text for text, gone in zip(column.texts, column.absent.tolist(), strict=True) if not gone)
         return Unread(f"dates ({first!r}, ...)") if hints.is_date(first) else result
     return _without(result, options.missing) if isinstance(result, Numbers) else result
@@ -226,6 +232,10 @@ def _without(column: Numbers, missing: Sequence[str]) -> Numbers:
         return column
     values = np.where(np.isin(column.values, given), np.nan, column.values)
     return dataclasses.replace(column, values=values, missing=np.flatnonzero(np.isnan(values)))
+
+
+def _is_empty(column: Cells | Numbers) -> bool:
+    return isinstance(column, Cells) and bool(column.absent.all())
 
 
 def _unfit(column: Numbers, constant: bool) -> Unread | None:
@@ -312,8 +322,8 @@ def _rows(grid: Grid, id_: str | None, used: dict[str, Numbers]) -> Rows:
     for name, cells in zip(grid.names, grid.columns, strict=True):
         if name == id_ and name not in used:
             ids = cells if isinstance(cells, list) else [f"{value:.17g}" for value in cells.values.tolist()]
-        elif isinstance(cells, list) and name and name not in used:
-            levels = set(cells)
-            if 2 <= len(levels) <= min(_MOST_LEVELS, len(cells) // 2):
-                texts[name] = cells
+        elif name and name not in used:
+            values = cells if isinstance(cells, list) else [f"{value:.6g}" for value in cells.values.tolist()]
+            if 2 <= len(set(values)) <= min(_MOST_LEVELS, len(values) // 2):
+                texts[name] = values
     return Rows(grid.lines, (id_ or "row name") if ids is not None else "", ids, texts)

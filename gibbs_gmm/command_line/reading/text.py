@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm.command_line.reading.numbers import Cells, Numbers, is_missing, is_number, number, plain_numbers
+from gibbs_gmm.command_line.reading.numbers import (
+    Cells,
+    Numbers,
+    code_among,
+    is_missing,
+    is_number,
+    number,
+    plain_numbers,
+)
 from gibbs_gmm.command_line.reading.options import ReadOptions, Refused
 from gibbs_gmm.command_line.reading.sources import Grid, Text
 from gibbs_gmm.kernels.types import IntArray
@@ -61,6 +69,8 @@ def read_text(text: Text, options: ReadOptions, exact: bool = False) -> Grid:
 def grid_of_rows(rows: list[list[str]], options: ReadOptions) -> Grid:
     """The cells of a workbook, which has rows but no text."""
     numbered = [(line, row) for line, row in enumerate(rows, start=1) if line > options.skip and any(row)]
+    if not numbered:
+        raise Refused("the sheet is empty")
     width = max(len(row) for _, row in numbered)
     full = [[*row, *[""] * (width - len(row))] for _, row in numbered]
     used = [j for j in range(width) if any(row[j].strip() for row in full)]
@@ -107,6 +117,9 @@ def _head(text: Text, options: ReadOptions) -> _Head:
         before = before[:-1]
     elif _is_header(rows[0][1], [row for _, row in rows[1:]], options, line + rows[0][0] + 1):
         first, names, body = rows[0][0] + 1, _names(rows[0][1], line + rows[0][0] + 1), rows[1:]
+        if _is_no_row([row for _, row in body]):
+            notes.append(f"line {line + body[0][0] + 1} is no row: it has no number where all others do (units?)")
+            first, body = body[0][0] + 1, body[1:]
     else:
         first, names, body = rows[0][0], [f"x{j}" for j in range(len(rows[0][1]))], rows
     if before:
@@ -145,7 +158,7 @@ def _preview(content: bytes, start: int) -> list[str]:
 def _split_lines(lines: list[str], wanted: list[int], delimiter: str) -> list[tuple[int, list[str]]]:
     """The fields of the wanted lines, with the number of the line in which each row ends."""
     chosen = [_prepared(lines[k], delimiter) for k in wanted]
-    reader = _reader(iter(chosen), delimiter, strict=False)
+    reader = _reader((f"{line}\n" for line in chosen), delimiter, strict=False)
     return [(wanted[reader.line_num - 1], row) for row in reader]
 
 
@@ -258,6 +271,19 @@ def _is_header(first: list[str], body: Sequence[list[str]], options: ReadOptions
     return False
 
 
+def _is_no_row(body: Sequence[list[str]]) -> bool:
+    """Whether the first row below the names holds texts where all others hold numbers: units, or a rule of dashes."""
+    if len(body) < 3:
+        return False
+    first, others = body[0], body[1:]
+    numeric = [all(j < len(row) and is_number(row[j]) for row in others) for j in range(len(first))]
+    return (
+        any(numeric)
+        and not any(is_number(cell) for cell in first)
+        and all(cell.strip() for cell, number_ in zip(first, numeric, strict=True) if number_)
+    )
+
+
 def _counted(cells: Sequence[str]) -> str:
     """Whether these may be names though they are numbers: "years", or "positions" 0, 1, ... or 1, 2, ...; or ""."""
     if not all(re.fullmatch(r"\d{1,4}", cell.strip()) for cell in cells):
@@ -282,7 +308,7 @@ def _is_among(name: str, cells: Sequence[str], years: bool) -> bool:
 
 def _names(first: list[str], line: int) -> list[str]:
     """Names of columns; the first may lack one, others get the names of their places."""
-    names = [cell.strip().lstrip("\ufeff") or f"x{j}" for j, cell in enumerate(first)]
+    names = [" ".join(cell.lstrip("\ufeff").split()) or f"x{j}" for j, cell in enumerate(first)]
     if len(first) > 1 and not first[0].strip():
         names[0] = ""
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -352,6 +378,8 @@ def _is_numeric(cells: list[str], decimal: str) -> bool | None:
         return None
     plain = [cell.strip().replace(",", ".") if decimal == "," else cell.strip() for cell in cells]
     if all(map(_PLAIN.fullmatch, plain)):
+        if code_among(plain) is not None:
+            return None
         return True if decimal == "," or plain_numbers(plain) is not None else None
     return None if any(is_number(cell) or is_missing(cell) for cell in cells) else False
 

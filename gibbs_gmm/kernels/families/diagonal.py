@@ -148,20 +148,6 @@ def normalise(prior: DiagonalPrior) -> None:
     prior.scalars[LOG_NORM] = log_normaliser(prior.b_0.shape[0], prior.scalars[KAPPA], prior.scalars[A], log_b_0)
 
 
-@generic.draw_shared.of(DiagonalPrior)
-@kernel
-def draw_shared(
-    prior: DiagonalPrior,
-    rng: np.random.Generator,
-    statistics: Statistics,
-    t: int,
-    centre: FloatArray,
-    scratch: DiagonalScratch,
-) -> int:
-    """Components share nothing."""
-    return 0
-
-
 @kernel
 def draw_column(rng: np.random.Generator, mu_n: float, kappa_n: float, a_n: float, b_n: float) -> tuple[float, float]:
     """(mu, 1 / sigma): sigma^2 ~ InverseGamma(a_n, b_n), mu ~ N(mu_n, sigma^2 / kappa_n)."""

@@ -249,15 +249,6 @@ def ready(W: FloatArray, scaled: FloatArray, mu: FloatArray, c: FloatArray) -> N
 # --- The family's verbs ---------------------------------------------------------------------------------------------
 
 
-@generic.draw_shared.of(Prior)
-@kernel
-def draw_shared(
-    prior: Prior, rng: np.random.Generator, statistics: Statistics, t: int, centre: FloatArray, scratch: Scratch
-) -> int:
-    """Components share nothing."""
-    return 0
-
-
 @generic.draw.of(Prior)
 @kernel
 def draw(

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import by_family, kernel
+from gibbs_gmm.kernels.random import draw_log_gamma
 from gibbs_gmm.kernels.simd import LANES
-from gibbs_gmm.kernels.tile import Workspace
+from gibbs_gmm.kernels.tile import LOG2_E, Workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 
@@ -124,8 +125,9 @@ def draw_shared(
 ) -> int:
     """Parameters that all components share, given the clusters, the components' own parameters integrated out.
 
-    Overwrites them in the prior. Returns 0, or the number of a pivot that is not positive.
+    Overwrites them in the prior. Returns 0, or the number of a pivot that is not positive. Here there are none.
     """
+    return 0
 
 
 @by_family
@@ -172,6 +174,44 @@ def log_marginal(prior: Any, n: float, statistics: Statistics, k: int, centre: F
 
     centre (P,) is the point that the statistics are about. NaN where it cannot be computed.
     """
+
+
+@by_family
+def set_rest(prior: Any, statistics: Statistics, t: int, centre: FloatArray, a: int, b: int, scratch: Any) -> None:
+    """Before a move about clusters a and b of t: what the other clusters say of that which all components share.
+
+    Where they share something, :func:`log_marginals` and :func:`draw_sides` then integrate it out, until
+    :func:`draw_shared` draws it again. Here they share nothing.
+    """
+
+
+@by_family
+def log_marginals(prior: Any, statistics: Statistics, a: int, b: int, centre: FloatArray, scratch: Any) -> float:
+    """log density of the rows of clusters a and b (-1 for none), up to a constant that is the same for all divisions of
+    these rows. centre (K, P): the points that the statistics are about. NaN where it cannot be computed.
+
+    Here the sum of :func:`log_marginal`.
+    """
+    result = log_marginal(prior, statistics.n[a], statistics, a, centre[a], scratch)
+    if b >= 0:
+        result += log_marginal(prior, statistics.n[b], statistics, b, centre[b], scratch)
+    return result
+
+
+@by_family
+def draw_sides(prior: Any, rng: np.random.Generator, groups: Statistics, components: Any, scratch: Any) -> int:
+    """The components of a launch given two groups of rows. Returns 0 or the side that failed + 1.
+
+    The weights are drawn from Beta(1 + n_0, 1 + n_1) whatever the prior of the mixture: a launch may be any function of
+    the rows and of what the move does not change.
+    """
+    parameters, first = scratch.parameters, 0 * len(groups.n)
+    for k in range(2):
+        if draw(prior, rng, groups.n[k], groups, k, components.centre, parameters, first, scratch) != 0:
+            return k + 1
+        log_weight = draw_log_gamma(rng, 1.0 + groups.n[k])
+        components.log_c[k] = LOG2_E * (log_weight + prepare(prior, parameters, first, components, k))
+    return 0
 
 
 @by_family

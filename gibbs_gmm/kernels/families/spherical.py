@@ -95,7 +95,6 @@ def draw_width(rng: np.random.Generator, a_n: float, b_n: float) -> float:
 
 # --- What spherical components have in common with diagonal ones ----------------------------------------------------
 
-generic.draw_shared.of(SphericalPrior)(diagonal.draw_shared)
 generic.merge.of(SphericalPrior)(diagonal.merge)
 generic.add_row.of(SphericalPrior)(diagonal.add_row)
 generic.recall.of(SphericalPrior)(diagonal.recall)

@@ -27,7 +27,9 @@ from gibbs_gmm.kernels.families.full import (
 from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.families.hyperprior import FIXED, Hyperprior, Room, draw_scale, draw_truncated_gamma, new_room
 from gibbs_gmm.kernels.families.tied_pass import TiedComponents
-from gibbs_gmm.kernels.linalg import log_diagonal
+from gibbs_gmm.kernels.linalg import cholesky, log_diagonal
+from gibbs_gmm.kernels.random import draw_log_gamma
+from gibbs_gmm.kernels.tile import LOG2_E
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 
@@ -50,12 +52,15 @@ class TiedParameters(NamedTuple):
 
 class TiedScratch(NamedTuple):
     """mu_n (D,), Psi_n (D, D), a covariance's W (1, D, D), places for one component's parameters, and room for draws of
-    Psi_0.
+    Psi_0. rest (D, D), rows (1,): during a move, what the other clusters add to Psi_0, and how many rows there are in
+    all; 0 rows say that Sigma is given.
     """
 
     mu_n: FloatArray
     Psi_n: FloatArray
     W: FloatArray
+    rest: FloatArray
+    rows: FloatArray
     parameters: TiedParameters
     room: Room
 
@@ -67,7 +72,15 @@ def new_parameters(K: int, D: int) -> TiedParameters:
 
 def new_scratch(D: int) -> TiedScratch:
     """TiedScratch for D columns."""
-    return TiedScratch(np.zeros(D), np.zeros((D, D)), np.zeros((1, D, D)), new_parameters(1, D), new_room(D))
+    return TiedScratch(
+        mu_n=np.zeros(D),
+        Psi_n=np.zeros((D, D)),
+        W=np.zeros((1, D, D)),
+        rest=np.zeros((D, D)),
+        rows=np.zeros(1),
+        parameters=new_parameters(1, D),
+        room=new_room(D),
+    )
 
 
 def with_covariance(prior: full.Prior) -> TiedPrior:
@@ -119,16 +132,91 @@ def draw_shared(
 
     See :func:`add_scatter`; R = diag(noise).
     """
-    Psi_n, D, total = scratch.Psi_n, scratch.Psi_n.shape[0], 0.0
+    set_rest(prior, statistics, t, centre, t, t, scratch)
+    total = scratch.rows[0]
+    scratch.rows[0] = 0.0
+    none = -1 - 0 * t
+    _set_scale(prior, total, statistics, none, none, centre, scratch)
+    return draw_precision(rng, prior.scalars[NU] + total, scratch.Psi_n, prior.W[0])
+
+
+@generic.set_rest.of(TiedPrior)
+@kernel
+def set_rest(
+    prior: TiedPrior, statistics: Statistics, t: int, centre: FloatArray, a: int, b: int, scratch: TiedScratch
+) -> None:
+    """Psi_0 and what clusters other than a and b add to it."""
+    rest, D = scratch.rest, scratch.rest.shape[0]
     for i in range(D):
         for j in range(i + 1):
-            Psi_n[i, j] = prior.Psi_0[i, j]
+            rest[i, j] = prior.Psi_0[i, j]
+    scratch.rows[0] = 0.0
     for k in range(t):
-        total += statistics.n[k]
-        add_scatter(prior, statistics.n[k], statistics, k, centre[k], Psi_n)
-    for i in range(D):
+        scratch.rows[0] += statistics.n[k]
+        if k != a and k != b:
+            add_scatter(prior, statistics.n[k], statistics, k, centre[k], rest)
+
+
+@kernel
+def _set_scale(
+    prior: TiedPrior, total: float, statistics: Statistics, a: int, b: int, centre: FloatArray, scratch: TiedScratch
+) -> None:
+    """Psi_n <- rest, what clusters a and b (-1 for none) add to it, and what the resolution of all rows does."""
+    Psi_n, rest = scratch.Psi_n, scratch.rest
+    for i in range(rest.shape[0]):
+        for j in range(i + 1):
+            Psi_n[i, j] = rest[i, j]
+    for side in range(2):
+        k = b if side == 1 else a
+        if k >= 0 and statistics.n[k] > 0.0:
+            add_scatter(prior, statistics.n[k], statistics, k, centre[k], Psi_n)
+    for i in range(rest.shape[0]):
         Psi_n[i, i] = blur(prior.noise, total, i, Psi_n[i, i])
-    return draw_precision(rng, prior.scalars[NU] + total, Psi_n, prior.W[0])
+
+
+@generic.log_marginals.of(TiedPrior)
+@kernel
+def log_marginals(
+    prior: TiedPrior, statistics: Statistics, a: int, b: int, centre: FloatArray, scratch: TiedScratch
+) -> float:
+    """With Sigma integrated out, -((nu_0 + N) / 2) log|Psi(C)| + (D/2) sum_k log(kappa_0 / (kappa_0 + n_k)).
+
+    Psi(C) = rest + what clusters a and b add to it + N R. Given Sigma, the sum of :func:`log_marginal`.
+    """
+    total, kappa_0, D = scratch.rows[0], prior.scalars[KAPPA], scratch.Psi_n.shape[0]
+    if total == 0.0:
+        given = log_marginal(prior, statistics.n[a], statistics, a, centre[a], scratch)
+        if b >= 0:
+            given += log_marginal(prior, statistics.n[b], statistics, b, centre[b], scratch)
+        return given
+    result = 0.5 * D * math.log(kappa_0 / (kappa_0 + statistics.n[a]))
+    if b >= 0:
+        result += 0.5 * D * math.log(kappa_0 / (kappa_0 + statistics.n[b]))
+    _set_scale(prior, total, statistics, a, b, centre, scratch)
+    if cholesky(scratch.Psi_n, scratch.Psi_n) != 0:
+        return np.nan
+    return result - (prior.scalars[NU] + total) * log_diagonal(scratch.Psi_n)
+
+
+@generic.draw_sides.of(TiedPrior)
+@kernel
+def draw_sides(
+    prior: TiedPrior, rng: np.random.Generator, groups: Statistics, components: TiedComponents, scratch: TiedScratch
+) -> int:
+    """A covariance of the launch's own, given the groups and the other clusters, then the means given that.
+
+    The covariance of now would not do: it depends on the partition, which the move changes.
+    """
+    total, first = scratch.rows[0], 0 * len(groups.n)
+    _set_scale(prior, total, groups, first, first + 1, components.centre, scratch)
+    if draw_precision(rng, prior.scalars[NU] + total, scratch.Psi_n, scratch.W[0]) != 0:
+        return 1
+    own = TiedPrior(prior.mu_0, prior.scalars, prior.Psi_0, prior.L_0, prior.noise, scratch.W)
+    for k in range(2):
+        draw(own, rng, groups.n[k], groups, k, components.centre, scratch.parameters, first, scratch)
+        log_weight = draw_log_gamma(rng, 1.0 + groups.n[k])
+        components.log_c[k] = LOG2_E * (log_weight + prepare(own, scratch.parameters, first, components, k))
+    return 0
 
 
 @generic.draw.of(TiedPrior)
@@ -290,11 +378,18 @@ def swap(components: TiedComponents, parameters: TiedParameters, a: int, b: int)
 @generic.recall.of(TiedPrior)
 @kernel
 def recall(prior: TiedPrior, library: TiedComponents, place: int, components: TiedComponents, k: int) -> None:
-    """The weight and the mean that were kept, with the covariance of now.
+    """The weight and the mean that were kept, with the covariance of the launch that was kept last.
 
-    What log_c has of the covariance then is the same for both components of a launch, and cancels.
+    The covariance of now depends on the partition, which the move changes. What log_c has of the covariance then is the
+    same for both components of a launch, and cancels.
     """
+    V, D = components.V, library.V.shape[0]
     components.log_c[k] = library.log_c[place]
     for i in range(library.centre.shape[1]):
         components.centre[k, i] = library.centre[place, i]
-    ready(prior.W[0], components.V, components.centre[k], components.c[k])
+    for i in range(D):
+        total = 0.0
+        for j in range(i + 1):
+            V[i, j] = library.V[i, j]
+            total -= V[i, j] * components.centre[k, j]
+        components.c[k, i] = total

@@ -158,7 +158,10 @@ def ball(components: TiedComponents, k: int, x: FloatArray, scale: FloatArray) -
 @generic.keep.of(TiedComponents)
 @kernel
 def keep(components: TiedComponents, k: int, library: TiedComponents, place: int) -> None:
-    """The weight and the mean: V is that of the chain when the library is used."""
+    """The weight and the mean; and V, in place of the one kept before: the library has one for all launches."""
     library.log_c[place] = components.log_c[k]
+    for i in range(components.V.shape[0]):
+        for j in range(i + 1):
+            library.V[i, j] = components.V[i, j]
     for i in range(components.centre.shape[1]):
         library.centre[place, i] = components.centre[k, i]

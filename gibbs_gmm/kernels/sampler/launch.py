@@ -24,12 +24,11 @@ from gibbs_gmm.kernels.families.generic import (
     add_shard,
     ball,
     clear,
-    draw,
+    draw_sides,
     flush,
     log_weights,
-    prepare,
 )
-from gibbs_gmm.kernels.random import draw_key, draw_log_gamma, uniform
+from gibbs_gmm.kernels.random import draw_key, uniform
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, new_workspace
@@ -156,22 +155,6 @@ def reduce_pair(pair: Pair, groups: Statistics) -> float:
     return log_q / LOG2_E
 
 
-@kernel
-def _draw_sides(prior: Any, rng: np.random.Generator, groups: Statistics, pair: Pair, scratch: Any) -> int:
-    """Parameters of the two sides given the two groups: the pair's components. Returns 0 or the side that failed + 1.
-
-    The weights are drawn from Beta(1 + n_0, 1 + n_1) whatever the prior of the mixture: a launch may be any function
-    of S.
-    """
-    components, parameters, first = pair.components, scratch.parameters, 0 * len(pair.task)
-    for k in range(2):
-        if draw(prior, rng, groups.n[k], groups, k, components.centre, parameters, first, scratch) != 0:
-            return k + 1
-        log_weight = draw_log_gamma(rng, 1.0 + groups.n[k])
-        components.log_c[k] = LOG2_E * (log_weight + prepare(prior, parameters, first, components, k))
-    return 0
-
-
 @step
 def launch(
     prior: Any,
@@ -194,7 +177,7 @@ def launch(
     for scan in range(scans + 1):
         rows.pair_pass(data, z, pair, work, first, shards)
         reduce_pair(pair, groups)
-        if _draw_sides(prior, rng, groups, pair, scratch) != 0:
+        if draw_sides(prior, rng, groups, pair.components, scratch) != 0:
             return False
         if scan < scans:
             pair.key[0] = draw_key(rng)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel, step
-from gibbs_gmm.kernels.families.generic import Statistics, copy_cluster, keep, log_marginal, merge
+from gibbs_gmm.kernels.families.generic import Statistics, copy_cluster, keep, log_marginals, merge
 from gibbs_gmm.kernels.sampler.launch import ROW_0, ROW_1, Pair
 from gibbs_gmm.kernels.sampler.partition_prior import PROCESS, log_partition
 from gibbs_gmm.kernels.sampler.rows import Rows
@@ -59,7 +59,7 @@ class Library(NamedTuple):
 class Moves(NamedTuple):
     """What moves need besides the state of their chain.
 
-    pair, groups: the launch at hand and the statistics of its sides. union (1 cluster), union_centre (P,). sizes
+    pair, groups: the launch at hand and the statistics of its sides. union (1 cluster), union_centre (1, P). sizes
     (capacity + 1,); mean (D,) and scratch, of the family. counts (2, 3, 2): proposed and accepted splits, merges,
     re-splits, by launches and row by row. rows_read (1,): rows that passes have read, the measure of cost.
     """
@@ -229,10 +229,9 @@ def log_before(model: Model, state: State, moves: Moves, choice: Choice) -> floa
     for k in range(t):
         moves.sizes[k] = total.n[k]
     result = log_partition_of(model, state, n, t, moves)
-    for side in range(1 if kind == SPLIT else 2):
-        k = choice.b if side == 1 else choice.a
-        result += log_marginal(state.prior, total.n[k], total, k, centre[k], moves.scratch)
-    return result
+    return result + log_marginals(
+        state.prior, total, choice.a, -1 if kind == SPLIT else choice.b, centre, moves.scratch
+    )
 
 
 @kernel
@@ -240,11 +239,11 @@ def log_merged(model: Model, state: State, moves: Moves, choice: Choice) -> floa
     """The same after clusters a and b are merged: into ``moves.union``, with the last cluster in place of b."""
     a, b, t = choice.a, choice.b, state.size[N_CLUSTERS]
     first = 0 * len(moves.sizes)
-    merge(state.prior, state.total, a, b, state.components.centre, moves.union, moves.union_centre)
+    merge(state.prior, state.total, a, b, state.components.centre, moves.union, moves.union_centre[0])
     moves.sizes[a] = moves.union.n[0]
     moves.sizes[b] = moves.sizes[t - 1]
     n, t = size_after(model, state, JOIN)
-    result = log_marginal(state.prior, moves.union.n[0], moves.union, first, moves.union_centre, moves.scratch)
+    result = log_marginals(state.prior, moves.union, first, first - 1, moves.union_centre, moves.scratch)
     return result + log_partition_of(model, state, n, t, moves)
 
 
@@ -272,7 +271,7 @@ def settle_merge(state: State, moves: Moves, choice: Choice, rows: Rows) -> None
     """Give cluster a the union's statistics, and the last cluster the place of b; rows of b have been relabelled a."""
     total, centre, a, b = state.total, state.components.centre, choice.a, choice.b
     last, first = state.size[N_CLUSTERS] - 1, 0 * len(moves.sizes)
-    copy_cluster(moves.union, first, moves.union_centre, total, a, centre[a])
+    copy_cluster(moves.union, first, moves.union_centre[0], total, a, centre[a])
     if b != last:
         rows.rename(state.z, last, b)
         copy_cluster(total, last, centre[last], total, b, centre[b])

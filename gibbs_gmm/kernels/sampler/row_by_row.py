@@ -18,6 +18,7 @@ from gibbs_gmm.kernels.families.generic import (
     Family,
     add_row,
     begin,
+    draw_shared,
     grow,
     log_marginal_side,
     log_predictive,
@@ -214,6 +215,8 @@ def sequential_moves(
     count: int,
     rows: Rows,
 ) -> None:
-    """``count`` times :func:`_move`."""
+    """``count`` times :func:`_move`, given what all components share, drawn anew."""
+    if draw_shared(state.prior, rng, state.total, state.size[N_CLUSTERS], state.components.centre, moves.scratch) != 0:
+        return
     for _ in range(count):
         _move(rng, data, model, state, moves, sides, rows)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel, step
-from gibbs_gmm.kernels.families.generic import copy_cluster, log_marginal, log_odds, recall
+from gibbs_gmm.kernels.families.generic import copy_cluster, log_marginals, log_odds, recall, set_rest
 from gibbs_gmm.kernels.random import draw_key
 from gibbs_gmm.kernels.sampler.launch import (
     DRAW,
@@ -168,6 +168,7 @@ def split_merge(
     n_a, n_b = total.n[choice.a], 0.0 if kind == SPLIT else total.n[choice.b]
     cost = n_a + n_b + n_rows(state) / _SCANNED  # of one pass, in rows read
 
+    set_rest(state.prior, total, t, state.components.centre, choice.a, choice.b, moves.scratch)
     log_ratio = -log_before(model, state, moves, choice)
     if kind == JOIN:
         log_ratio += log_merged(model, state, moves, choice)
@@ -200,8 +201,7 @@ def split_merge(
         n_0, n_1 = groups.n[0], groups.n[1]
         if n_0 == 0.0 or n_1 == 0.0 or (scans == 0 and _sides_change_places(moves)):
             return False
-        for k in range(2):
-            log_ratio += log_marginal(state.prior, groups.n[k], groups, k, pair.components.centre[k], moves.scratch)
+        log_ratio += log_marginals(state.prior, groups, first, first + 1, pair.components.centre, moves.scratch)
         log_ratio += log_sizes_after(model, state, moves, choice, n_0, n_1)
         if not greedy:
             log_ratio -= log_q
