@@ -81,7 +81,7 @@ def test_threads_folders_and_interruptions_change_nothing(tmp_path: Path, monkey
 
 @pytest.mark.usefixtures("everywhere")
 def test_a_chain_that_is_lost_is_called_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three clusters far apart, n = 2, and a p(n) that is not tilted: the chain comes back all the same, and n rises no more."""
+    """Three clusters far apart, n = 2, and a p(n) that is not tilted: the chain comes back all the same."""
     monkeypatch.setattr(tuning, "_GAIN", 0.0)
     X = np.concatenate([np.random.default_rng(m).normal(20.0 * m, 0.5, (40, 2)) for m in range(3)])
     settings: dict[str, Any] = {"prior": package_prior(some_niw(2)), "draws": 50, "warmup": 50, "thin": 1, "rng": 1}
