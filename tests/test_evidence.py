@@ -326,7 +326,7 @@ BAD = {
     "text": ({"n_components": "12"}, TypeError, "n_components must be an integer, got '12'"),
     "too many": ({"n_components": 10**6}, ValueError, "n_components must be at most 65534, got 1000000"),
     "weights": ({"n_components": gg.FiniteMixture(3)}, TypeError, "n_components must be an integer, got Finite"),
-    "prior": ({"prior": 3}, TypeError, "prior must be a NormalInverseWishart or None, got 3"),
+    "prior": ({"prior": 3}, TypeError, "prior must be a NormalInverseWishart, a NormalInverseGamma or None, got 3"),
     "prior's columns": (
         {"prior": package_prior(some_niw(2))},
         ValueError,
