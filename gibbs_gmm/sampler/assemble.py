@@ -29,7 +29,8 @@ def chains_of(
     ``window_bytes`` is the memory that the draws of one may take; by default there is room for all draws.
     """
     model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
-    known, capacity, fields, (N, D) = recipe.known_n, recipe.capacity, recipe.fields, data.X.shape
+    known, fields, (N, D) = recipe.known_n, recipe.fields, data.X.shape
+    capacity = recipe.capacity(N)
     whole = None  # the arrays of all chains, where it is known how large they will be
     if known is not None and window_bytes is None:
         whole = allocate(fields, (recipe.chains, recipe.plan.draws), known, D, N)

@@ -18,15 +18,17 @@ from gibbs_gmm.trace_arrays import Field
 
 _PROCESS_CAPACITY = 4096
 _MANY_COLUMNS = 8  # from so many on, chains of a known n get stuck
+_FEW_ROWS = 5_000  # up to so many, sweeps at a larger n cost little
 _HIGHER = 2  # components more than a known n
 
 
-def n_may_rise_by(columns: int) -> int:
+def n_may_rise_by(columns: int, rows: int) -> int:
     """By how much a known n may rise on the way (:func:`gibbs_gmm.kernels.sampler.sweep.run_sweeps`).
 
-    Measured on Iris (4 columns, where it gains little) and Wine (13, where chains do not meet without it).
+    Measured on Iris (4 columns, where it gains little) and Wine (13, where chains do not meet without it). With many
+    rows it was not measured, and its sweeps at a larger n, thousands at worst, would take long.
     """
-    return _HIGHER if columns >= _MANY_COLUMNS else 0
+    return _HIGHER if columns >= _MANY_COLUMNS and rows <= _FEW_ROWS else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +100,10 @@ class Recipe:
         """The arrays of its trace."""
         return trace_arrays.fields(self.prior, self.weight_prior.learns_concentration, self.save_assignments)
 
-    @property
-    def capacity(self) -> int:
-        """How many components a chain finds room for. Memory is touched only where components are in use."""
+    def capacity(self, N: int) -> int:
+        """How many components a chain of N rows finds room for. Memory is touched only where components are in use."""
         if self.known_n is not None:  # with room for a few more, and one that split-merge needs
-            higher = n_may_rise_by(len(self.columns))
+            higher = n_may_rise_by(len(self.columns), N)
             return self.known_n + (higher + 1 if higher > 0 else 0)
         return len(self.weight_prior.log_n_prior()[0]) if self.weight_prior.n_is_finite else _PROCESS_CAPACITY
 
