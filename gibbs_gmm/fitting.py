@@ -71,9 +71,10 @@ def fit(
         Dask array stays on its cluster.
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
-        None, an unknown number, is ``MixtureOfFiniteMixtures()``. From eight columns on, a given number may rise by
-        two for some sweeps, so that chains can leave local modes; draws are those sweeps only in which it is as given,
-        and so from the posterior given it. ``trace.settings["split_merge"]`` counts the others.
+        None, an unknown number, is ``MixtureOfFiniteMixtures()``. From eight columns on, and up to 5,000 rows, a
+        given number may rise by two for some sweeps, so that chains can leave local modes; draws are those sweeps only
+        in which it is as given, and so from the posterior given it. ``trace.settings["split_merge"]`` counts the
+        others.
     prior : NormalInverseWishart (full, tied) or NormalInverseGamma (diag, spherical), optional
         Prior of the component means and covariances; by default that of the family, ``from_data(X,
         covariance_type=...)`` of its class.
