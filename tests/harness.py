@@ -1,5 +1,6 @@
 """The one place of the tests that knows how the kernels' tuples are put together, and their statistical assertions."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -243,6 +244,14 @@ class Gibbs:
             chain.advance(None)
         assert chain.labels is not None
         return {**chain.arrays, "z": chain.labels}
+
+
+def threads_left(before: set[threading.Thread]) -> list[str]:
+    """Names of threads of the package that were not there before and do not end; other libraries keep some."""
+    new = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+    for thread in new:
+        thread.join(5.0)
+    return [thread.name for thread in new if thread.is_alive()]
 
 
 # --- Traces ---

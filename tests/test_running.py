@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import assert_same_draws
+from harness import assert_same_draws, threads_left
 
 import gibbs_gmm as gg
 from gibbs_gmm.sampler import chain as chains
@@ -66,7 +66,7 @@ def test_ctrl_c_gives_the_draws_so_far(
     monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], at: int, thin: int
 ) -> None:
     whole = gg.fit(X, 2, progress=False, thin=thin, **SETTINGS)
-    running = threading.active_count()
+    running = set(threading.enumerate())
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
     monkeypatch.setattr(shown, "tqdm", Bar(at, act))
     with pytest.warns(UserWarning, match=r"interrupted: the trace has \d+ of 50 draws per chain"):
@@ -76,17 +76,17 @@ def test_ctrl_c_gives_the_draws_so_far(
     assert_same_draws(part, whole, of_b=(slice(None), slice(kept)))
     assert part.settings["interrupted"] is True
     assert whole.settings["interrupted"] is False
-    assert threading.active_count() == running
+    assert threads_left(running) == []
 
 
 @pytest.mark.parametrize("at", [1, 20])
 def test_ctrl_c_before_the_first_draw_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    running = threading.active_count()
+    running = set(threading.enumerate())
     monkeypatch.setattr(chains, "_BATCH_SECONDS", 0.0)
     monkeypatch.setattr(shown, "tqdm", Bar(at, interrupt))
     with pytest.raises(KeyboardInterrupt):
         gg.fit(X, 2, **SETTINGS)
-    assert threading.active_count() == running
+    assert threads_left(running) == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
@@ -243,12 +243,12 @@ def hopeless() -> tuple[np.ndarray, gg.NormalInverseWishart]:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_numerical_failure_names_chain_sweep_and_component(threads: int) -> None:
     data, prior = hopeless()
-    running = threading.active_count()
+    running = set(threading.enumerate())
     with pytest.raises(
         gg.NumericalError, match=r"chain [01], sweep \d+: .* component [01] is not positive definite.*a larger scale"
     ):
         gg.fit(data, 2, prior=prior, **SETTINGS | {"threads": threads})
-    assert threading.active_count() == running
+    assert threads_left(running) == []
 
 
 @pytest.mark.filterwarnings("ignore:X has redundant columns")
