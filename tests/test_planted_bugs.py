@@ -52,12 +52,6 @@ PLANTS = {
         "total - t, scratch.Psi_n, prior.W[0])",
         "test_tied.py::test_the_covariance_given_the_clusters[2]",
     ),
-    "a launch of the covariance of now": (
-        "families/tied.py",
-        "if draw_precision(rng, prior.scalars[NU] + total, scratch.Psi_n, scratch.W[0]) != 0:",
-        "scratch.W[...] = prior.W\n    if total < 0.0:",
-        "test_tied_sweeps.py::test_partitions_have_their_posterior_probabilities[1D-launches]",
-    ),
     "counts ignored": ("sampler/weights.py", "rng, alpha + n[k])", "rng, alpha)", WEIGHTS),
     "weights ignored": ("sampler/sweep.py", "(state.log_w[k] + log_density)", "log_density", SWEEP),
     "no log determinant": ("families/full.py", "return log_diagonal(W) - 0.5", "return -0.5", SWEEP),
