@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from gibbs_gmm import seeds
+from gibbs_gmm import checks, seeds
 from gibbs_gmm.evidence import Evidence, log_evidence, wanted_n
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.families import COVARIANCE_TYPES, checked_covariance_type
@@ -140,6 +140,7 @@ def compare(
     rng: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
+    **unknown: Any,
 ) -> Comparison:
     """Which family of covariances, and how many components: evidences and posterior probabilities of all of them.
 
@@ -177,6 +178,7 @@ def compare(
     >>> comparison.best
     ('spherical', 2)
     """
+    checks.refuse_unknown("compare", unknown, checks.arguments(compare))
     names = [covariance_types] if isinstance(covariance_types, str) else list(covariance_types)
     families = tuple(dict.fromkeys(checked_covariance_type(name, "covariance_types") for name in names))
     if not families:
@@ -197,10 +199,10 @@ def compare(
     value = np.stack([evidence.log_evidence for evidence in evidences.values()])
     error = np.stack([evidence.standard_error for evidence in evidences.values()])
     messages = [f"{name}: {message}" for name, evidence in evidences.items() for message in evidence.messages]
-    unknown = np.isnan(value)
-    log_p = np.where(unknown, -np.inf, value)
+    unvisited = np.isnan(value)
+    log_p = np.where(unvisited, -np.inf, value)
     posterior = np.exp(log_p - logsumexp(log_p))
-    if unknown.any():
+    if unvisited.any():
         messages.append("The probabilities leave out what is not known (nan).")
     if (error[posterior > 0.01] > _UNSURE).any():
         messages.append(

@@ -71,6 +71,11 @@ def test_bad_input(changes: dict, message: str) -> None:
         gg.compare(X, **{"n_components": [1, 2], **changes})
 
 
+def test_an_unknown_argument_gets_a_suggestion() -> None:
+    with pytest.raises(TypeError, match=r"did you mean .*n_components"):
+        gg.compare(X, K=3)
+
+
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savetxt(tmp_path / "x.csv", two_round_kinds(), delimiter=",", header="a,b", comments="")
     out, plot = tmp_path / "table.csv", tmp_path / "plot.png"
