@@ -230,13 +230,15 @@ class Conditional:
         :meth:`gibbs_gmm.Trace.predict_proba`. Only the columns that are given speak.
         """
         cluster, counted, J = clusters_of_components(self.trace, None)
-        own = np.hstack([cluster.reshape(counted.size, -1), np.full((counted.size, 1), J)])
-        own[~counted.reshape(-1)] = J + 1
+        own, counted = (
+            np.hstack([cluster.reshape(counted.size, -1), np.full((counted.size, 1), J)]),
+            counted.reshape(-1),
+        )
         result = np.empty((len(self.values), J + 1))
         for rows in self._row_blocks():
             total, mass = _LogSum(rows), np.zeros((J + 1, 1))
             for group, law in self._laws(rows):
-                weight, shrink = total.add(law.log_weight)
+                weight, shrink = total.add(np.where(counted[group.draw][:, None], law.log_weight, -np.inf))
                 which = own[group.draw, group.slot]
                 mass = mass * shrink + np.stack([weight[which == j].sum(0) for j in range(J + 1)])
             result[rows] = (mass / mass.sum(0)).T
@@ -244,10 +246,10 @@ class Conditional:
 
     @functools.cached_property
     def effective_draws(self) -> FloatArray:
-        """(M,) float64: how many equally weighted draws each row's answers are worth (Kish 1965), if draws are
-        independent.
+        """(M,) float64: how many draws that weigh alike each row's draws are worth (Kish 1965).
 
-        A draw weighs as much as its density of the values given.
+        A draw weighs as much as its density of the values given. That draws of a chain depend on each other is not in
+        it.
         """
         draws, result = self.trace.n_clusters.size, np.empty(len(self.values))
         for rows in self._row_blocks(1):
