@@ -23,8 +23,7 @@ from gibbs_gmm.sampler import device
 from gibbs_gmm.sampler.assemble import as_model, initial_state
 from gibbs_gmm.sampler.buffers import new_pair
 
-device._THREADS, device._ROWS_EACH, device._FEW_ROWS_EACH = 4, 2, 4
-device._GRID, device._BLOCK, device._UPLOAD = 2, 4, 1 << 10
+device._THREADS, device._GRID, device._BLOCK, device._UPLOAD = 8, 2, 4, 1 << 10
 cuda.MOST_BLOCKS = 3
 EPS = float(np.finfo(float).eps)
 

@@ -1,4 +1,4 @@
-"""Chains whose rows lie on a GPU: the passes are those of the processor (numba's CUDA simulator, which needs no GPU)."""
+"""Chains whose rows lie on a GPU, by numba's CUDA simulator: the passes are those of the processor."""
 
 import os
 import subprocess

@@ -30,8 +30,8 @@ _LEAST = -60.0  # log2 of a share of the largest weight that is not added: it ca
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-_30, _27, _31, _12 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(12)
-_1, _2, _3, _4, _5, _6, _7, _8, _9, _10 = (np.uint64(i) for i in range(1, 11))
+_30, _27, _31, _SHIFT = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(12)
+_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15 = (np.uint64(i) for i in range(1, 16))
 
 
 def is_available() -> bool:
@@ -121,12 +121,12 @@ def _blocked(width: int) -> AnyArray:
 class Kernels(NamedTuple):
     """Compiled for a layout, a type of X and the shape of a block.
 
-    tile: rows that a block works on at a time. groups: parts of a tile that are added apart, where there are threads. transpose[...](rows (n, D), X (D N,), N, first): put rows into X by
-    columns. assign: see :func:`kernels`. add[...](parts (blocks, E), sums (E,)): add the blocks in their order.
+    A block works on a tile of so many rows as it has threads. groups: parts of a tile whose statistics are added apart,
+    where there are threads for it. transpose[...](rows (n, D), loc, X (D N,), N, first): put rows into X by columns.
+    assign: see :func:`kernels`. add[...](parts (P, E), sums (E,)): add the parts in their order.
     """
 
     threads: int
-    tile: int
     groups: int
     transpose: Any
     assign: Any
@@ -152,7 +152,7 @@ def _uniform(key: Any, i: Any) -> Any:
     h = (h ^ (h >> _30)) * _MIX_1
     h = (h ^ (h >> _27)) * _MIX_2
     h = h ^ (h >> _31)
-    return float64(h >> _12) * 2.0**-52 + 2.0**-53
+    return float64(h >> _SHIFT) * 2.0**-52 + 2.0**-53
 
 
 def _reader(single: bool) -> Any:
@@ -171,97 +171,72 @@ def _reader(single: bool) -> Any:
     return read
 
 
-def _full(layout: Layout, read: Any, R: int) -> Any:
-    """log_weights of full covariances: |W x + c|^2, W in blocks of four rows."""
+@cuda.jit(device=True)
+def _four(P: Any, p: Any, y0: Any, y1: Any, y2: Any, y3: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
+    """Four rows of W times four numbers, added to y."""
+    y0 += P[p] * x0 + P[p + _4] * x1 + P[p + _8] * x2 + P[p + _12] * x3
+    y1 += P[p + _1] * x0 + P[p + _5] * x1 + P[p + _9] * x2 + P[p + _13] * x3
+    y2 += P[p + _2] * x0 + P[p + _6] * x1 + P[p + _10] * x2 + P[p + _14] * x3
+    y3 += P[p + _3] * x0 + P[p + _7] * x1 + P[p + _11] * x2 + P[p + _15] * x3
+    return y0, y1, y2, y3
+
+
+@cuda.jit(device=True)
+def _square(P: Any, p: Any, y0: Any, y1: Any, y2: Any, y3: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
+    """The sum of squares of y plus the triangle of W on the diagonal times four numbers."""
+    y0 += P[p] * x0
+    y1 += P[p + _1] * x0 + P[p + _2] * x1
+    y2 += P[p + _3] * x0 + P[p + _4] * x1 + P[p + _5] * x2
+    y3 += P[p + _6] * x0 + P[p + _7] * x1 + P[p + _8] * x2 + P[p + _9] * x3
+    return y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
+
+
+def _density(layout: Layout, read: Any) -> tuple[Any, Any]:
+    """load(x, X, loc, N, row) puts a row into x (width,), and log_weight(P, at, x) is its log2 density times weight.
+
+    They are written out, number by number, for the layout: a row then stays in registers.
+    """
     D, width, matrix = layout.D, layout.width, layout.matrix
-    blocks, last = width // 4, D - 1
-
-    @cuda.jit(device=True)
-    def log_weights(X: Any, loc: Any, N: Any, own: Any, parameters: Any, start: Any, value: Any) -> None:
-        p, c = start, start + uint64(matrix)
-        y0, y1 = cuda.local.array(R, float64), cuda.local.array(R, float64)
-        y2, y3 = cuda.local.array(R, float64), cuda.local.array(R, float64)
-        for r in range(R):
-            value[r] = 0.0
-        for i in range(blocks):
-            c0, c1, c2, c3 = parameters[c], parameters[c + _1], parameters[c + _2], parameters[c + _3]
-            c += _4
-            for r in range(R):
-                y0[r] = c0
-                y1[r] = c1
-                y2[r] = c2
-                y3[r] = c3
-            column = uint64(0)
-            for j in range(4 * i):
-                w0, w1, w2, w3 = parameters[p], parameters[p + _1], parameters[p + _2], parameters[p + _3]
-                p += _4
-                for r in range(R):
-                    x = read(X, loc, column + own[r], j)
-                    y0[r] += w0 * x
-                    y1[r] += w1 * x
-                    y2[r] += w2 * x
-                    y3[r] += w3 * x
-                column += N
-            w0, w1, w2, w3, w4 = (
-                parameters[p], parameters[p + _1], parameters[p + _2], parameters[p + _3], parameters[p + _4],
-            )  # fmt: skip
-            w5, w6, w7, w8, w9 = (
-                parameters[p + _5], parameters[p + _6], parameters[p + _7], parameters[p + _8], parameters[p + _9],
-            )  # fmt: skip
-            p += _10
-            i0, i1, i2, i3 = 4 * i, min(4 * i + 1, last), min(4 * i + 2, last), min(4 * i + 3, last)
-            for r in range(R):  # beyond the last column W and c are zero
-                x0 = read(X, loc, uint64(i0) * N + own[r], i0)
-                x1 = read(X, loc, uint64(i1) * N + own[r], i1)
-                x2 = read(X, loc, uint64(i2) * N + own[r], i2)
-                x3 = read(X, loc, uint64(i3) * N + own[r], i3)
-                u0 = y0[r] + w0 * x0
-                u1 = y1[r] + w1 * x0 + w2 * x1
-                u2 = y2[r] + w3 * x0 + w4 * x1 + w5 * x2
-                u3 = y3[r] + w6 * x0 + w7 * x1 + w8 * x2 + w9 * x3
-                value[r] += u0 * u0 + u1 * u1 + u2 * u2 + u3 * u3
-        log_c = parameters[start + uint64(matrix + width)]
-        for r in range(R):
-            value[r] = log_c - 0.5 * value[r]
-
-    return log_weights
-
-
-def _diagonal(layout: Layout, read: Any, R: int) -> Any:
-    """log_weights of diagonal covariances: sum_d (a_d x_d + c_d)^2."""
-    D, width, matrix = layout.D, layout.width, layout.matrix
-
-    @cuda.jit(device=True)
-    def log_weights(X: Any, loc: Any, N: Any, own: Any, parameters: Any, start: Any, value: Any) -> None:
-        log_c = parameters[start + uint64(matrix + width)]
-        for r in range(R):
-            value[r] = log_c
-        column = uint64(0)
+    load = ["def load(x, X, loc, N, row):"]
+    load += [f"    x[{d}] = read(X, loc, uint64({d}) * N + row, {d})" for d in range(D)]
+    load += [f"    x[{d}] = 0.0" for d in range(D, width)]
+    lines = ["def log_weight(P, at, x):", "    q = 0.0"]
+    if layout.diagonal:
         for d in range(D):
-            a, c = parameters[start + uint64(d)], parameters[start + uint64(matrix + d)]
-            for r in range(R):
-                y = a * read(X, loc, column + own[r], d) + c
-                value[r] -= y * y
-            column += N
-
-    return log_weights
+            lines += [f"    y = P[at + uint64({d})] * x[{d}] + P[at + uint64({matrix + d})]", "    q += y * y"]
+        lines += [f"    return P[at + uint64({matrix + width})] - q"]
+    else:
+        p = 0
+        for i in range(0, width, 4):
+            c = ", ".join(f"P[at + uint64({matrix + i + a})]" for a in range(4))
+            lines += [f"    y0, y1, y2, y3 = {c}"]
+            for j in range(0, i + 4, 4):
+                arguments = f"P, at + uint64({p}), y0, y1, y2, y3, x[{j}], x[{j + 1}], x[{j + 2}], x[{j + 3}]"
+                lines += [f"    y0, y1, y2, y3 = four({arguments})" if j < i else f"    q += square({arguments})"]
+                p += 16 if j < i else 10
+        lines += [f"    return P[at + uint64({matrix + width})] - 0.5 * q"]
+    scope = {"read": read, "four": _four, "square": _square, "uint64": uint64}
+    exec("\n".join([*load, *lines]), scope)
+    return cuda.jit(device=True)(scope["load"]), cuda.jit(device=True)(scope["log_weight"])
 
 
 @functools.cache
-def kernels(layout: Layout, single: bool, threads: int, R: int) -> Kernels:
-    """Compiled kernels for blocks of ``threads`` threads that take R rows each.
+def kernels(layout: Layout, single: bool, threads: int) -> Kernels:
+    """Compiled kernels for blocks of so many threads, a power of two.
 
-    assign[...](X, loc, N, z, task, K, key, key_1, rest, parameters, lw, parts, totals) draws labels of all rows, of
-    those of two clusters for PAIR, and leaves statistics about the centres in parts (blocks groups, K entries), and in
-    totals (blocks,) the log2 likelihood, or of PAIR the log2 probability of the sides. task (6,): what is drawn,
-    then the task of :class:`gibbs_gmm.kernels.sampler.launch.Pair`. key: of the uniforms; key_1 and rest: of slices
-    (:func:`gibbs_gmm.kernels.sampler.label_pass.apply_slice`). lw (blocks K tile,): room for weights.
+    assign[...](X, loc, N, z, task, K, key, key_1, rest, P, lw, parts, totals) draws labels of all rows, of those of two
+    clusters for PAIR, and leaves statistics about the centres in parts (blocks groups, K entries), and in totals
+    (blocks,) the log2 likelihood, or of PAIR the log2 probability of the sides. task (6,): what is drawn, then the task
+    of :class:`gibbs_gmm.kernels.sampler.launch.Pair`. key: of the uniforms; key_1 and rest: of slices
+    (:func:`gibbs_gmm.kernels.sampler.label_pass.apply_slice`). P (K room,): the components, packed. lw (blocks K
+    threads,): room for weights.
     """
-    D, room, E, matrix, width = layout.D, layout.room, layout.entries, layout.matrix, layout.width
-    diagonal, tile, groups = layout.diagonal, threads * R, max(1, threads // layout.entries)
+    D, room, E, width = layout.D, layout.room, layout.entries, layout.width
+    diagonal, groups = layout.diagonal, max(1, threads // layout.entries)
     read = _reader(single)
-    log_weights = (_diagonal if diagonal else _full)(layout, read, R)
-    weight_at, centre_at = matrix + width + 1, matrix + width + 2
+    load, log_weight = _density(layout, read)
+    weight_at = layout.matrix + width + 1
+    centre_at = weight_at + 1
 
     @cuda.jit
     def transpose(rows: Any, loc: Any, X: Any, N: Any, first: Any) -> None:
@@ -272,128 +247,105 @@ def kernels(layout: Layout, single: bool, threads: int, R: int) -> Kernels:
 
     @cuda.jit
     def assign(
-        X: Any, loc: Any, N: Any, z: Any, task: Any, K: Any, key: Any, key_1: Any, rest: Any, parameters: Any, lw: Any,
+        X: Any, loc: Any, N: Any, z: Any, task: Any, K: Any, key: Any, key_1: Any, rest: Any, P: Any, lw: Any,
         parts: Any, totals: Any,
     ) -> None:  # fmt: skip
-        label = cuda.shared.array(tile, int32)  # the simulator knows a shared array by its line
-        order = cuda.shared.array(tile, int32)
+        label = cuda.shared.array(threads, int32)  # label * threads + row; the simulator knows an array by its line
+        in_order = cuda.shared.array(threads, int32)  # the same, sorted
         by_thread = cuda.shared.array(threads, float64)
-        own, value = cuda.local.array(R, uint64), cuda.local.array(R, float64)
-        top = cuda.local.array(R, float64)
-        mine, place = cuda.local.array(R, int32), cuda.local.array(R, int32)
+        x = cuda.local.array(width, float64)
         t, block = cuda.threadIdx.x, cuda.blockIdx.x
         what, mode, label_0, label_1, row_0, row_1 = task[0], task[1], task[2], task[3], task[4], task[5]
-        tiles = (N + tile - 1) // tile
-        first, last = block * tiles // cuda.gridDim.x * tile, min(N, (block + 1) * tiles // cuda.gridDim.x * tile)
-        room_of_block = uint64(block) * uint64(K) * uint64(tile)
+        tiles = (N + threads - 1) // threads
+        first = block * tiles // cuda.gridDim.x * threads
+        last = min(N, (block + 1) * tiles // cuda.gridDim.x * threads)
+        mine = uint64(block) * uint64(K) * uint64(threads) + uint64(t)
         for g in range(groups):
             for e in range(t, K * E, threads):
                 parts[block * groups + g, e] = 0.0
         total = 0.0
-        for start in range(first, last, tile):
-            some = False
-            for r in range(R):
-                b = r * threads + t
-                row = min(start + b, N - 1)
-                own[r] = uint64(row)
-                top[r] = -1e300
-                label[b] = K  # of no component
-                if start + b < last and (what != PAIR or z[row] == label_0 or z[row] == label_1):
-                    some = True
-                    label[b] = 0
-            if some:
+        for start in range(first, last, threads):
+            row, drawn = start + t, K  # K: of no component
+            if row < last and (what != PAIR or z[row] == label_0 or z[row] == label_1):
+                load(x, X, loc, uint64(N), uint64(row))
+                top, at = -1e300, mine
                 for k in range(K):
-                    log_weights(X, loc, uint64(N), own, parameters, uint64(k) * uint64(room), value)
-                    at = room_of_block + uint64(k) * uint64(tile) + uint64(t)
-                    for r in range(R):
-                        lw[at + uint64(r * threads)] = value[r]
-                        if value[r] > top[r]:
-                            top[r] = value[r]
-                for r in range(R):
-                    b = r * threads + t
-                    if label[b] == K:
-                        continue
-                    row = start + b
-                    at = room_of_block + uint64(b)
-                    if what == PAIR:
-                        margin = lw[at + uint64(tile)] - lw[at]
-                        odds = math.exp2(-abs(margin))
-                        chance = (1.0 if margin >= 0.0 else odds) / (1.0 + odds)
-                        if row == row_0:
-                            side = 0
-                        elif row == row_1:
-                            side = 1
+                    value = log_weight(P, uint64(k) * uint64(room), x)
+                    lw[at] = value
+                    at += uint64(threads)
+                    if value > top:
+                        top = value
+                if what == PAIR:
+                    margin = lw[mine + uint64(threads)] - lw[mine]
+                    odds = math.exp2(-abs(margin))
+                    chance = (1.0 if margin >= 0.0 else odds) / (1.0 + odds)
+                    if row == row_0:
+                        drawn = 0
+                    elif row == row_1:
+                        drawn = 1
+                    elif mode == NEAREST:
+                        drawn = 1 if margin > 0.0 else 0
+                    else:
+                        if mode == EVALUATE:
+                            drawn = 1 if z[row] == label_1 else 0
                         else:
-                            if mode == NEAREST:
-                                side = 1 if margin > 0.0 else 0
-                            elif mode == EVALUATE:
-                                side = 1 if z[row] == label_1 else 0
-                            else:
-                                side = 1 if _uniform(key, row) < chance else 0
-                            if mode != NEAREST:
-                                if (side == 1) != (margin >= 0.0):
-                                    total -= abs(margin)
-                                total -= math.log2(1.0 + odds)
-                        label[b] = side
-                        if mode == WRITE:
-                            z[row] = label_1 if side == 1 else label_0
-                        continue
-                    least, highest, kept = -1.0, top[r], False
+                            drawn = 1 if _uniform(key, row) < chance else 0
+                        if (drawn == 1) != (margin >= 0.0):
+                            total -= abs(margin)
+                        total -= math.log2(1.0 + odds)
+                    if mode == WRITE:
+                        z[row] = label_1 if drawn == 1 else label_0
+                else:
+                    highest, kept = top, False
                     if what == SLICED:
-                        summed = 0.0
-                        highest = -1e300
-                        now = int(z[row])
-                        least = parameters[uint64(now) * uint64(room) + uint64(weight_at)] * _uniform(key_1, row)
+                        summed, at, highest, now = 0.0, mine, -1e300, int(z[row])
+                        least = P[uint64(now) * uint64(room) + uint64(weight_at)] * _uniform(key_1, row)
                         kept = least <= rest
                         for k in range(K):
-                            v = lw[at + uint64(k) * uint64(tile)]
-                            if v - top[r] > _LEAST:
-                                summed += math.exp2(v - top[r])
-                            w = parameters[uint64(k) * uint64(room) + uint64(weight_at)]
-                            v = v - math.log2(w) if w > least else -1e300
-                            lw[at + uint64(k) * uint64(tile)] = v
-                            if v > highest:
-                                highest = v
-                        total += top[r] + math.log2(summed)
-                        if kept:
-                            label[b] = now
-                            continue
-                    summed = 0.0
-                    for k in range(K):
-                        v = lw[at + uint64(k) * uint64(tile)] - highest
-                        if v > _LEAST:
-                            summed += math.exp2(v)
-                        lw[at + uint64(k) * uint64(tile)] = summed
-                    if what != SLICED:
-                        total += highest + math.log2(summed)
-                    threshold = _uniform(key, row) * summed
-                    drawn = 0
-                    for k in range(K - 1):
-                        if lw[at + uint64(k) * uint64(tile)] < threshold:
-                            drawn += 1
-                    label[b] = drawn
-                    z[row] = drawn
+                            value = lw[at]
+                            if value - top > _LEAST:
+                                summed += math.exp2(value - top)
+                            w = P[uint64(k) * uint64(room) + uint64(weight_at)]
+                            value = value - math.log2(w) if w > least else -1e300
+                            lw[at] = value
+                            at += uint64(threads)
+                            if value > highest:
+                                highest = value
+                        total += top + math.log2(summed)
+                        drawn = now
+                    if not kept:
+                        summed, at = 0.0, mine
+                        for _ in range(K):
+                            value = lw[at] - highest
+                            if value > _LEAST:
+                                summed += math.exp2(value)
+                            lw[at] = summed
+                            at += uint64(threads)
+                        if what != SLICED:
+                            total += highest + math.log2(summed)
+                        threshold = _uniform(key, row) * summed
+                        drawn, at = 0, mine
+                        for _ in range(K - 1):
+                            if lw[at] < threshold:
+                                drawn += 1
+                            at += uint64(threads)
+                        z[row] = drawn
+            own = drawn * threads + t
+            label[t] = own
             cuda.syncthreads()
-            for r in range(R):  # the place of a row when the tile is sorted by labels
-                mine[r] = label[r * threads + t] * tile + r * threads + t
-                place[r] = 0
-            for i in range(tile):
-                other = label[i] * tile + i
-                for r in range(R):
-                    if other < mine[r]:
-                        place[r] += 1
-            for r in range(R):
-                order[place[r]] = r * threads + t
+            place = 0  # of the row when the tile is sorted by labels
+            for i in range(threads):
+                if label[i] < own:
+                    place += 1
+            in_order[place] = own
             cuda.syncthreads()
             for work in range(t, E * groups, threads):
                 g = work // E
                 e = work - g * E
-                part = block * groups + g
-                i, j = 0, 0
+                part, i, j = block * groups + g, 0, 0
                 if e > D:
                     f = e - 1 - D
-                    i = f
-                    j = f
+                    i, j = f, f
                     if not diagonal:
                         i = int((math.sqrt(8.0 * f + 1.0) - 1.0) * 0.5)
                         j = f - i * (i + 1) // 2
@@ -401,26 +353,24 @@ def kernels(layout: Layout, single: bool, threads: int, R: int) -> Kernels:
                     i = e - 1
                 acc, now, m_i, m_j = 0.0, -1, 0.0, 0.0
                 at_i, at_j = uint64(i) * uint64(N) + uint64(start), uint64(j) * uint64(N) + uint64(start)
-                for s in range(g * tile // groups, (g + 1) * tile // groups):
-                    b = order[s]
-                    k = label[b]
+                for s in range(g * threads // groups, (g + 1) * threads // groups):
+                    k = in_order[s] // threads
+                    b = uint64(in_order[s] - k * threads)
                     if k != now:
                         if now >= 0:
                             parts[part, now * E + e] += acc
-                        now = k
-                        acc = 0.0
+                        now, acc = k, 0.0
                         if k == K:
                             break
                         centre = uint64(k) * uint64(room) + uint64(centre_at)
-                        m_i = parameters[centre + uint64(i)]
-                        m_j = parameters[centre + uint64(j)]
+                        m_i, m_j = P[centre + uint64(i)], P[centre + uint64(j)]
                     if e == 0:
                         acc += 1.0
                     elif e <= D:
-                        acc += read(X, loc, at_i + uint64(b), i) - m_i
+                        acc += read(X, loc, at_i + b, i) - m_i
                     else:
-                        acc += (read(X, loc, at_i + uint64(b), i) - m_i) * (read(X, loc, at_j + uint64(b), j) - m_j)
-                if now >= 0 and now < K:
+                        acc += (read(X, loc, at_i + b, i) - m_i) * (read(X, loc, at_j + b, j) - m_j)
+                if 0 <= now < K:
                     parts[part, now * E + e] += acc
             cuda.syncthreads()
         by_thread[t] = total
@@ -436,11 +386,11 @@ def kernels(layout: Layout, single: bool, threads: int, R: int) -> Kernels:
         e = cuda.grid(1)
         if e < sums.shape[0]:
             total = 0.0
-            for block in range(parts.shape[0]):
-                total += parts[block, e]
+            for part in range(parts.shape[0]):
+                total += parts[part, e]
             sums[e] = total
 
-    return Kernels(threads, tile, groups, transpose, assign, add)
+    return Kernels(threads, groups, transpose, assign, add)
 
 
 @functools.cache

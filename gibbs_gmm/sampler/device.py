@@ -23,9 +23,7 @@ from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.model.families import ComponentPrior
 
-_THREADS, _ROWS_EACH = 128, 2  # of a block, and rows of a thread
-_FEW_ROWS_EACH = 4  # where rows have few columns
-_FEW_COLUMNS = 8
+_THREADS = 128  # of a block
 _GRID, _BLOCK = 528, 128  # of kernels that touch labels only
 _UPLOAD = 1 << 26  # bytes of X that are moved at a time
 _FAMILIES = ("full", "diag", "spherical")
@@ -118,7 +116,7 @@ class Device:
         self._loc_here, self._loc = loc, cuda.to_device(loc)
         self._own = cuda.device_array(D * N, self.X.dtype)
         layout = cuda.Layout(D, True)
-        transpose = cuda.kernels(layout, self._single, *self._shape()).transpose
+        transpose = cuda.kernels(layout, self._single, _THREADS).transpose
         step = max(1, _UPLOAD // (D * self.X.dtype.itemsize))
         for start in range(0, N, step):
             rows = cuda.to_device(self.X[start : start + step])
@@ -127,10 +125,6 @@ class Device:
     @property
     def _single(self) -> bool:
         return bool(self.X.dtype == np.float32)
-
-    def _shape(self) -> tuple[int, int]:
-        """Threads of a block, and rows of each."""
-        return _THREADS, _FEW_ROWS_EACH if self._D <= _FEW_COLUMNS else _ROWS_EACH
 
     # --- The store of the rows ---
 
@@ -183,11 +177,11 @@ class Device:
     ) -> tuple[FloatArray, float]:
         """One pass over X: statistics (K, entries), and the sum of what each row adds."""
         cuda, N, E = self._cuda, self._N, own.layout.entries
-        compiled = cuda.kernels(own.layout, self._single, *self._shape())
-        blocks = min(cuda.MOST_BLOCKS, -(-N // compiled.tile))
+        compiled = cuda.kernels(own.layout, self._single, _THREADS)
+        blocks = min(cuda.MOST_BLOCKS, -(-N // compiled.threads))
         with self._guard:
             parameters = cuda.to_device(own.layout.pack(components, weight, K).ravel())
-            lw = self._room("lw", blocks * K * compiled.tile)
+            lw = self._room("lw", blocks * K * compiled.threads)
             rows = blocks * compiled.groups
             parts = self._room("parts", rows * K * E)[: rows * K * E].reshape(rows, K * E)
             totals = self._room("totals", blocks)[:blocks]
