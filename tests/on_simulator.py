@@ -23,8 +23,8 @@ from gibbs_gmm.sampler import device
 from gibbs_gmm.sampler.assemble import as_model, initial_state
 from gibbs_gmm.sampler.buffers import new_pair
 
-device._THREADS, device._GRID, device._BLOCK, device._UPLOAD = 8, 2, 4, 1 << 10
-cuda.MOST_BLOCKS = 3
+device._GRID, device._BLOCK, device._UPLOAD = 2, 4, 1 << 10
+cuda.MOST_BLOCKS, cuda.threads_for = 3, lambda D: 8 if D > 1 else 16
 EPS = float(np.finfo(float).eps)
 
 

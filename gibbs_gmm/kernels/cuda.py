@@ -4,7 +4,8 @@ The same formulas as the label pass of :mod:`gibbs_gmm.kernels.sampler.sweep` an
 :mod:`gibbs_gmm.kernels.sampler.launch`, with the same uniforms. X lies column by column, so that neighbouring threads
 read neighbouring numbers. Statistics are summed in an order that the number of rows alone decides: a block sorts the
 labels of a tile, one thread sums one entry over the rows in that order, and blocks are added in theirs. No two threads
-write to one place, so a run gives the same bytes each time.
+add to one place (additions are atomic only because a thread need not wait for them), so a run gives the same bytes each
+time.
 """
 
 import functools
@@ -23,14 +24,23 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray
 LABELS, SLICED, PAIR = 0, 1, 2
 """What :class:`Kernels`.assign draws: labels; labels of a process, by slices; sides of the members of two clusters."""
 
-MOST_BLOCKS = 1056
-"""Blocks of a pass: eight for each multiprocessor of the largest devices, and the same number on all of them."""
+MOST_BLOCKS, _LEAST_BLOCKS = 528, 132
+"""Blocks of a pass: four for each multiprocessor of the largest devices, and the same number on all of them."""
+_STAGED = 1024  # numbers of components that a block reads together, if one component has not more
+_MOST_PARTS = 1 << 22  # numbers in the statistics of all blocks: they should stay in the device's cache
 
 _LEAST = -60.0  # log2 of a share of the largest weight that is not added: it cannot change a double
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _SHIFT = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(12)
+MOST_THREADS = 128
+"""Threads of a block, where rows have few columns."""
+
+MOST_COLUMNS = {False: 64, True: 128}
+"""Columns of the rows, of components that are not diagonal and that are: what is written out would grow with their
+square."""
+
 _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15 = (np.uint64(i) for i in range(1, 16))
 
 
@@ -71,6 +81,13 @@ class Layout(NamedTuple):
     def entries(self) -> int:
         """Numbers of a cluster's statistics: its count, sums and squares, or products."""
         return 1 + 2 * self.D if self.diagonal else 1 + self.D + self.D * (self.D + 1) // 2
+
+    @property
+    def pairs(self) -> AnyArray:
+        """The two columns that each entry of the statistics multiplies, (2, entries); column D is of ones."""
+        D = self.D
+        i, j = (np.arange(D), np.arange(D)) if self.diagonal else np.tril_indices(D)
+        return np.array([[D, *range(D), *i], [D, *[D] * D, *j]], np.int32)
 
     def pack(self, components: Any, weight: FloatArray, K: int) -> FloatArray:
         """The first K components as the kernels read them, (K, room)."""
@@ -172,69 +189,120 @@ def _reader(single: bool) -> Any:
 
 
 @cuda.jit(device=True)
-def _four(P: Any, p: Any, y0: Any, y1: Any, y2: Any, y3: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
-    """Four rows of W times four numbers, added to y."""
-    y0 += P[p] * x0 + P[p + _4] * x1 + P[p + _8] * x2 + P[p + _12] * x3
-    y1 += P[p + _1] * x0 + P[p + _5] * x1 + P[p + _9] * x2 + P[p + _13] * x3
-    y2 += P[p + _2] * x0 + P[p + _6] * x1 + P[p + _10] * x2 + P[p + _14] * x3
-    y3 += P[p + _3] * x0 + P[p + _7] * x1 + P[p + _11] * x2 + P[p + _15] * x3
-    return y0, y1, y2, y3
+def _four(
+    P: Any, p: Any, y0: Any, y1: Any, y2: Any, y3: Any, v0: Any, v1: Any, v2: Any, v3: Any, x0: Any, x1: Any, x2: Any,
+    x3: Any, u0: Any, u1: Any, u2: Any, u3: Any,
+) -> Any:  # fmt: skip
+    """Four rows of W times four numbers of each of two rows of X, x and u, added to y and v."""
+    w0, w1, w2, w3 = P[p], P[p + _1], P[p + _2], P[p + _3]
+    y0, y1, y2, y3 = y0 + w0 * x0, y1 + w1 * x0, y2 + w2 * x0, y3 + w3 * x0
+    v0, v1, v2, v3 = v0 + w0 * u0, v1 + w1 * u0, v2 + w2 * u0, v3 + w3 * u0
+    w0, w1, w2, w3 = P[p + _4], P[p + _5], P[p + _6], P[p + _7]
+    y0, y1, y2, y3 = y0 + w0 * x1, y1 + w1 * x1, y2 + w2 * x1, y3 + w3 * x1
+    v0, v1, v2, v3 = v0 + w0 * u1, v1 + w1 * u1, v2 + w2 * u1, v3 + w3 * u1
+    w0, w1, w2, w3 = P[p + _8], P[p + _9], P[p + _10], P[p + _11]
+    y0, y1, y2, y3 = y0 + w0 * x2, y1 + w1 * x2, y2 + w2 * x2, y3 + w3 * x2
+    v0, v1, v2, v3 = v0 + w0 * u2, v1 + w1 * u2, v2 + w2 * u2, v3 + w3 * u2
+    w0, w1, w2, w3 = P[p + _12], P[p + _13], P[p + _14], P[p + _15]
+    y0, y1, y2, y3 = y0 + w0 * x3, y1 + w1 * x3, y2 + w2 * x3, y3 + w3 * x3
+    v0, v1, v2, v3 = v0 + w0 * u3, v1 + w1 * u3, v2 + w2 * u3, v3 + w3 * u3
+    return y0, y1, y2, y3, v0, v1, v2, v3
 
 
 @cuda.jit(device=True)
-def _square(P: Any, p: Any, y0: Any, y1: Any, y2: Any, y3: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
-    """The sum of squares of y plus the triangle of W on the diagonal times four numbers."""
-    y0 += P[p] * x0
-    y1 += P[p + _1] * x0 + P[p + _2] * x1
-    y2 += P[p + _3] * x0 + P[p + _4] * x1 + P[p + _5] * x2
-    y3 += P[p + _6] * x0 + P[p + _7] * x1 + P[p + _8] * x2 + P[p + _9] * x3
-    return y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
+def _squares(
+    P: Any, p: Any, y0: Any, y1: Any, y2: Any, y3: Any, v0: Any, v1: Any, v2: Any, v3: Any, x0: Any, x1: Any, x2: Any,
+    x3: Any, u0: Any, u1: Any, u2: Any, u3: Any,
+) -> Any:  # fmt: skip
+    """The sums of squares of y and v, plus the triangle of W on the diagonal times four numbers of each row."""
+    w0, w1, w2, w3, w4 = P[p], P[p + _1], P[p + _2], P[p + _3], P[p + _4]
+    w5, w6, w7, w8, w9 = P[p + _5], P[p + _6], P[p + _7], P[p + _8], P[p + _9]
+    y0, v0 = y0 + w0 * x0, v0 + w0 * u0
+    y1, v1 = y1 + w1 * x0 + w2 * x1, v1 + w1 * u0 + w2 * u1
+    y2, v2 = y2 + w3 * x0 + w4 * x1 + w5 * x2, v2 + w3 * u0 + w4 * u1 + w5 * u2
+    y3, v3 = y3 + w6 * x0 + w7 * x1 + w8 * x2 + w9 * x3, v3 + w6 * u0 + w7 * u1 + w8 * u2 + w9 * u3
+    return y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3, v0 * v0 + v1 * v1 + v2 * v2 + v3 * v3
 
 
-def _density(layout: Layout, read: Any) -> tuple[Any, Any]:
-    """load(x, X, loc, N, row) puts a row into x (width,), and log_weight(P, at, x) is its log2 density times weight.
+def _written_out(layout: Layout, read: Any) -> dict[str, Any]:
+    """What is done with the numbers of two rows, written out number by number, so that they stay in registers.
 
-    They are written out, number by number, for the layout: a row then stays in registers.
+    load(x, X, loc, N, row, other): put two rows into x (2 width,). densities(P, at, x): log2 of the weight times
+    density of the component at P[at] for both. stage(x, second, P, centre, xs, t): one of the rows about a centre into
+    column t of xs (D threads,).
     """
     D, width, matrix = layout.D, layout.width, layout.matrix
-    load = ["def load(x, X, loc, N, row):"]
-    load += [f"    x[{d}] = read(X, loc, uint64({d}) * N + row, {d})" for d in range(D)]
-    load += [f"    x[{d}] = 0.0" for d in range(D, width)]
-    lines = ["def log_weight(P, at, x):", "    q = 0.0"]
+    load = ["def load(x, X, loc, N, row, other):"]
+    for d in range(width):
+        for r, name in ((0, "row"), (1, "other")):
+            load += [
+                f"    x[{r * width + d}] = " + (f"read(X, loc, uint64({d}) * N + {name}, {d})" if d < D else "0.0")
+            ]
+    densities = ["def densities(P, at, x):", "    q, r = 0.0, 0.0"]
     if layout.diagonal:
         for d in range(D):
-            lines += [f"    y = P[at + uint64({d})] * x[{d}] + P[at + uint64({matrix + d})]", "    q += y * y"]
-        lines += [f"    return P[at + uint64({matrix + width})] - q"]
+            densities += [f"    a, c = P[at + uint64({d})], P[at + uint64({matrix + d})]"]
+            densities += [f"    y, v = a * x[{d}] + c, a * x[{width + d}] + c"]
+            densities += ["    q, r = q + y * y, r + v * v"]
+        halved = ""
     else:
-        p = 0
+        p, names = 0, "y0, y1, y2, y3, v0, v1, v2, v3"
         for i in range(0, width, 4):
             c = ", ".join(f"P[at + uint64({matrix + i + a})]" for a in range(4))
-            lines += [f"    y0, y1, y2, y3 = {c}"]
+            densities += [f"    y0, y1, y2, y3 = {c}", "    v0, v1, v2, v3 = y0, y1, y2, y3"]
             for j in range(0, i + 4, 4):
-                arguments = f"P, at + uint64({p}), y0, y1, y2, y3, x[{j}], x[{j + 1}], x[{j + 2}], x[{j + 3}]"
-                lines += [f"    y0, y1, y2, y3 = four({arguments})" if j < i else f"    q += square({arguments})"]
+                both = ", ".join(f"x[{r * width + j + b}]" for r in range(2) for b in range(4))
+                arguments = f"P, at + uint64({p}), {names}, {both}"
+                if j < i:
+                    densities += [f"    {names} = four({arguments})"]
+                else:
+                    densities += [f"    a, b = squares({arguments})", "    q, r = q + a, r + b"]
                 p += 16 if j < i else 10
-        lines += [f"    return P[at + uint64({matrix + width})] - 0.5 * q"]
-    scope = {"read": read, "four": _four, "square": _square, "uint64": uint64}
-    exec("\n".join([*load, *lines]), scope)
-    return cuda.jit(device=True)(scope["load"]), cuda.jit(device=True)(scope["log_weight"])
+        halved = "0.5 * "
+    log_c = f"P[at + uint64({matrix + width})]"
+    densities += [f"    return {log_c} - {halved}q, {log_c} - {halved}r"]
+    stage = ["def stage(x, second, P, centre, xs, t):", "    if second:"]
+    for r, otherwise in ((1, ["    else:"]), (0, [])):
+        stage += [f"        xs[{d} * threads + t] = x[{r * width + d}] - P[centre + uint64({d})]" for d in range(D)]
+        stage += otherwise
+    stage += [f"    xs[{D} * threads + t] = 1.0"]
+    scope = {"read": read, "four": _four, "squares": _squares, "uint64": uint64, "threads": threads_for(D)}
+    exec("\n".join([*load, *densities, *stage]), scope)
+    return {name: cuda.jit(device=True)(scope[name]) for name in ("load", "densities", "stage")}
+
+
+def blocks_for(N: int, K: int, compiled: Kernels, layout: Layout) -> int:
+    """Blocks of a pass over N rows with K components."""
+    fitting = _MOST_PARTS // (K * layout.entries * compiled.groups)
+    return min(MOST_BLOCKS, max(_LEAST_BLOCKS, fitting), -(-N // (2 * compiled.threads)))
+
+
+def threads_for(D: int) -> int:
+    """Threads of a block: a tile has a row for each, and fits with some components into 48 KB."""
+    return MOST_THREADS if D <= 32 else 64 if D <= 48 else 32
 
 
 @functools.cache
-def kernels(layout: Layout, single: bool, threads: int) -> Kernels:
-    """Compiled kernels for blocks of so many threads, a power of two.
+def kernels(layout: Layout, single: bool) -> Kernels:
+    """Compiled kernels for a layout and X in single precision or not.
 
-    assign[...](X, loc, N, z, task, K, key, key_1, rest, P, lw, parts, totals) draws labels of all rows, of those of two
-    clusters for PAIR, and leaves statistics about the centres in parts (blocks groups, K entries), and in totals
-    (blocks,) the log2 likelihood, or of PAIR the log2 probability of the sides. task (6,): what is drawn, then the task
-    of :class:`gibbs_gmm.kernels.sampler.launch.Pair`. key: of the uniforms; key_1 and rest: of slices
-    (:func:`gibbs_gmm.kernels.sampler.label_pass.apply_slice`). P (K room,): the components, packed. lw (blocks K
-    threads,): room for weights.
+    assign[...](X, loc, N, z, task, K, key, key_1, rest, P, pairs, lw, parts) draws labels of all rows, of those of two
+    clusters for PAIR, and leaves statistics about the centres in parts (blocks groups, K entries + 1), and in the last
+    of a block the log2 likelihood, or of PAIR the log2 probability of the sides. task (6,): what is drawn, then the
+    task of :class:`gibbs_gmm.kernels.sampler.launch.Pair`. key: of the uniforms; key_1 and rest: of slices
+    (:func:`gibbs_gmm.kernels.sampler.label_pass.apply_slice`). P (K room,): the components, packed. pairs (2, entries):
+    the columns that each entry of statistics multiplies. lw (blocks 2 K threads,): room for weights.
+
+    A thread takes two rows at a time, which share each number of P that is read; then a block takes the first of each
+    thread as a tile, and the second.
     """
-    D, room, E, width = layout.D, layout.room, layout.entries, layout.width
-    diagonal, groups = layout.diagonal, max(1, threads // layout.entries)
-    read = _reader(single)
-    load, log_weight = _density(layout, read)
+    D, room, E, width, threads = layout.D, layout.room, layout.entries, layout.width, threads_for(layout.D)
+    staged, two_rows = (D + 1) * threads, 2 * width  # sizes of arrays are names or numbers
+    together = max(1, _STAGED // room)
+    staged_p = together * room
+    shift, groups = threads.bit_length() - 1, max(1, threads // layout.entries)
+    written = _written_out(layout, _reader(single))
+    load, densities, stage = written["load"], written["densities"], written["stage"]
     weight_at = layout.matrix + width + 1
     centre_at = weight_at + 1
 
@@ -247,36 +315,55 @@ def kernels(layout: Layout, single: bool, threads: int) -> Kernels:
 
     @cuda.jit
     def assign(
-        X: Any, loc: Any, N: Any, z: Any, task: Any, K: Any, key: Any, key_1: Any, rest: Any, P: Any, lw: Any,
-        parts: Any, totals: Any,
+        X: Any, loc: Any, N: Any, z: Any, task: Any, K: Any, key: Any, key_1: Any, rest: Any, P: Any, pairs: Any,
+        lw: Any, parts: Any,
     ) -> None:  # fmt: skip
         label = cuda.shared.array(threads, int32)  # label * threads + row; the simulator knows an array by its line
         in_order = cuda.shared.array(threads, int32)  # the same, sorted
+        ps = cuda.shared.array(staged_p, float64)  # some components
+        xs = cuda.shared.array(staged, float64)  # the rows of the tile about their components' centres, by columns
         by_thread = cuda.shared.array(threads, float64)
-        x = cuda.local.array(width, float64)
+        x = cuda.local.array(two_rows, float64)
         t, block = cuda.threadIdx.x, cuda.blockIdx.x
         what, mode, label_0, label_1, row_0, row_1 = task[0], task[1], task[2], task[3], task[4], task[5]
-        tiles = (N + threads - 1) // threads
-        first = block * tiles // cuda.gridDim.x * threads
-        last = min(N, (block + 1) * tiles // cuda.gridDim.x * threads)
-        mine = uint64(block) * uint64(K) * uint64(threads) + uint64(t)
+        tiles = (N + 2 * threads - 1) // (2 * threads)
+        first = block * tiles // cuda.gridDim.x * (2 * threads)
+        last = min(N, (block + 1) * tiles // cuda.gridDim.x * (2 * threads))
+        mine = uint64(block) * uint64(2 * threads) * uint64(K) + uint64(t)
         for g in range(groups):
-            for e in range(t, K * E, threads):
+            for e in range(t, K * E + 1, threads):
                 parts[block * groups + g, e] = 0.0
         total = 0.0
-        for start in range(first, last, threads):
-            row, drawn = start + t, K  # K: of no component
-            if row < last and (what != PAIR or z[row] == label_0 or z[row] == label_1):
-                load(x, X, loc, uint64(N), uint64(row))
-                top, at = -1e300, mine
-                for k in range(K):
-                    value = log_weight(P, uint64(k) * uint64(room), x)
-                    lw[at] = value
-                    at += uint64(threads)
-                    if value > top:
-                        top = value
-                if what == PAIR:
-                    margin = lw[mine + uint64(threads)] - lw[mine]
+        for start in range(first, last, 2 * threads):
+            row = start + t
+            other = row + threads
+            takes = row < last and (what != PAIR or z[row] == label_0 or z[row] == label_1)
+            takes_other = other < last and (what != PAIR or z[other] == label_0 or z[other] == label_1)
+            top, top_of_other = -1e300, -1e300
+            if takes or takes_other:
+                load(x, X, loc, uint64(N), uint64(min(row, N - 1)), uint64(min(other, N - 1)))
+            at = mine
+            for k in range(0, K, together):
+                some = min(together, K - k)
+                cuda.syncthreads()
+                for i in range(t, some * room, threads):
+                    ps[i] = P[k * room + i]
+                cuda.syncthreads()
+                if takes or takes_other:
+                    p = uint64(0)
+                    for _ in range(some):
+                        value, value_of_other = densities(ps, p, x)
+                        lw[at] = value
+                        lw[at + uint64(threads)] = value_of_other
+                        at += uint64(2 * threads)
+                        p += uint64(room)
+                        top, top_of_other = max(top, value), max(top_of_other, value_of_other)
+            for second in range(2):
+                drawn, own = K, mine  # K: of no component
+                if second == 1:
+                    takes, row, top, own = takes_other, other, top_of_other, mine + uint64(threads)
+                if takes and what == PAIR:
+                    margin = lw[own + uint64(2 * threads)] - lw[own]
                     odds = math.exp2(-abs(margin))
                     chance = (1.0 if margin >= 0.0 else odds) / (1.0 + odds)
                     if row == row_0:
@@ -295,10 +382,10 @@ def kernels(layout: Layout, single: bool, threads: int) -> Kernels:
                         total -= math.log2(1.0 + odds)
                     if mode == WRITE:
                         z[row] = label_1 if drawn == 1 else label_0
-                else:
-                    highest, kept = top, False
+                elif takes:
+                    kept = False
                     if what == SLICED:
-                        summed, at, highest, now = 0.0, mine, -1e300, int(z[row])
+                        summed, at, highest, now = 0.0, own, -1e300, int(z[row])
                         least = P[uint64(now) * uint64(room) + uint64(weight_at)] * _uniform(key_1, row)
                         kept = least <= rest
                         for k in range(K):
@@ -308,78 +395,69 @@ def kernels(layout: Layout, single: bool, threads: int) -> Kernels:
                             w = P[uint64(k) * uint64(room) + uint64(weight_at)]
                             value = value - math.log2(w) if w > least else -1e300
                             lw[at] = value
-                            at += uint64(threads)
-                            if value > highest:
-                                highest = value
+                            at += uint64(2 * threads)
+                            highest = max(highest, value)
                         total += top + math.log2(summed)
-                        drawn = now
+                        top, drawn = highest, now
                     if not kept:
-                        summed, at = 0.0, mine
+                        summed, at = 0.0, own
                         for _ in range(K):
-                            value = lw[at] - highest
+                            value = lw[at] - top
                             if value > _LEAST:
                                 summed += math.exp2(value)
-                            lw[at] = summed
-                            at += uint64(threads)
+                            at += uint64(2 * threads)
                         if what != SLICED:
-                            total += highest + math.log2(summed)
+                            total += top + math.log2(summed)
                         threshold = _uniform(key, row) * summed
-                        drawn, at = 0, mine
-                        for _ in range(K - 1):
-                            if lw[at] < threshold:
-                                drawn += 1
-                            at += uint64(threads)
+                        summed, at, drawn = 0.0, own, 0
+                        while drawn < K - 1:
+                            value = lw[at] - top
+                            if value > _LEAST:
+                                summed += math.exp2(value)
+                            if summed >= threshold:
+                                break
+                            drawn += 1
+                            at += uint64(2 * threads)
                         z[row] = drawn
-            own = drawn * threads + t
-            label[t] = own
-            cuda.syncthreads()
-            place = 0  # of the row when the tile is sorted by labels
-            for i in range(threads):
-                if label[i] < own:
-                    place += 1
-            in_order[place] = own
-            cuda.syncthreads()
-            for work in range(t, E * groups, threads):
-                g = work // E
-                e = work - g * E
-                part, i, j = block * groups + g, 0, 0
-                if e > D:
-                    f = e - 1 - D
-                    i, j = f, f
-                    if not diagonal:
-                        i = int((math.sqrt(8.0 * f + 1.0) - 1.0) * 0.5)
-                        j = f - i * (i + 1) // 2
-                elif e > 0:
-                    i = e - 1
-                acc, now, m_i, m_j = 0.0, -1, 0.0, 0.0
-                at_i, at_j = uint64(i) * uint64(N) + uint64(start), uint64(j) * uint64(N) + uint64(start)
-                for s in range(g * threads // groups, (g + 1) * threads // groups):
-                    k = in_order[s] // threads
-                    b = uint64(in_order[s] - k * threads)
-                    if k != now:
-                        if now >= 0:
-                            parts[part, now * E + e] += acc
-                        now, acc = k, 0.0
-                        if k == K:
-                            break
-                        centre = uint64(k) * uint64(room) + uint64(centre_at)
-                        m_i, m_j = P[centre + uint64(i)], P[centre + uint64(j)]
-                    if e == 0:
-                        acc += 1.0
-                    elif e <= D:
-                        acc += read(X, loc, at_i + b, i) - m_i
-                    else:
-                        acc += (read(X, loc, at_i + b, i) - m_i) * (read(X, loc, at_j + b, j) - m_j)
-                if 0 <= now < K:
-                    parts[part, now * E + e] += acc
-            cuda.syncthreads()
+                code = (drawn << shift) + t
+                label[t] = code
+                if drawn < K:
+                    stage(x, second == 1, P, uint64(drawn) * uint64(room) + uint64(centre_at), xs, t)
+                cuda.syncthreads()
+                place = 0  # of the row when the tile is sorted by labels
+                for i in range(threads):
+                    if label[i] < code:
+                        place += 1
+                in_order[place] = code
+                cuda.syncthreads()
+                for work in range(t, E * groups, threads):
+                    g = 0
+                    e = work
+                    while e >= E:
+                        e -= E
+                        g += 1
+                    i, j = pairs[0, e] * threads, pairs[1, e] * threads
+                    acc, now = 0.0, -1
+                    for s in range(g * threads // groups, (g + 1) * threads // groups):
+                        k = in_order[s] >> shift
+                        b = in_order[s] & (threads - 1)
+                        if k != now:
+                            if now >= 0:
+                                cuda.atomic.add(parts, (block * groups + g, now * E + e), acc)
+                            now, acc = k, 0.0
+                            if k == K:
+                                break
+                        acc += xs[i + b] * xs[j + b]
+                    if 0 <= now < K:
+                        cuda.atomic.add(parts, (block * groups + g, now * E + e), acc)
+                cuda.syncthreads()
         by_thread[t] = total
         cuda.syncthreads()
         if t == 0:
             total = 0.0
             for i in range(threads):
                 total += by_thread[i]
-            totals[block] = total
+            parts[block * groups, K * E] = total
 
     @cuda.jit
     def add(parts: Any, sums: Any) -> None:

@@ -23,7 +23,6 @@ from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.model.families import ComponentPrior
 
-_THREADS = 128  # of a block
 _GRID, _BLOCK = 528, 128  # of kernels that touch labels only
 _UPLOAD = 1 << 26  # bytes of X that are moved at a time
 _FAMILIES = ("full", "diag", "spherical")
@@ -63,10 +62,10 @@ class Remote:
 class _Chain:
     """What the device holds of a chain: its labels, and how its family's numbers lie."""
 
-    def __init__(self, cuda: Any, N: int, D: int, family: Family, loc: FloatArray, capacity: int) -> None:
+    def __init__(self, cuda: Any, N: int, D: int, family: Family) -> None:
         self.z = cuda.to_device(np.zeros(N, np.uint16))
         self.layout = cuda.layout_of(family.components(1, D), D)
-        self.loc = loc
+        self.pairs = cuda.to_device(self.layout.pairs)
 
 
 class Device:
@@ -95,6 +94,8 @@ class Device:
         self._guard = threading.Lock()  # chains take turns: a pass fills the device
         self._own: Any = None  # X by columns, about loc
         self._rooms: dict[str, Any] = {}
+        self._views: dict[Any, Any] = {}
+        self._task = cuda.to_device(np.zeros(6, np.int64))
 
     def require(self, prior: ComponentPrior) -> None:
         """Refuse a family that is not offered."""
@@ -102,13 +103,18 @@ class Device:
             raise ValueError(
                 f'device="cuda" takes covariance_type {", ".join(map(repr, _FAMILIES))}, got {prior.covariance_type!r}'
             )
+        most = self._cuda.MOST_COLUMNS[prior.covariance_type != "full"]
+        if self._D > most:
+            raise ValueError(
+                f'device="cuda" takes at most {most} columns with covariance_type {prior.covariance_type!r}, got {self._D}'
+            )
 
     def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
         """Begin with labels 0 of a chain; the first brings X to the device."""
         with self._guard:
             if self._own is None or not np.array_equal(self._loc_here, loc):
                 self._load(loc)
-            self._chains[chain] = _Chain(self._cuda, self._N, self._D, family, loc, capacity)
+            self._chains[chain] = _Chain(self._cuda, self._N, self._D, family)
 
     def _load(self, loc: FloatArray) -> None:
         """X onto the device by columns, in its own precision, block by block."""
@@ -116,7 +122,7 @@ class Device:
         self._loc_here, self._loc = loc, cuda.to_device(loc)
         self._own = cuda.device_array(D * N, self.X.dtype)
         layout = cuda.Layout(D, True)
-        transpose = cuda.kernels(layout, self._single, _THREADS).transpose
+        transpose = cuda.kernels(layout, self._single).transpose
         step = max(1, _UPLOAD // (D * self.X.dtype.itemsize))
         for start in range(0, N, step):
             rows = cuda.to_device(self.X[start : start + step])
@@ -176,27 +182,33 @@ class Device:
         rest: float,
     ) -> tuple[FloatArray, float]:
         """One pass over X: statistics (K, entries), and the sum of what each row adds."""
-        cuda, N, E = self._cuda, self._N, own.layout.entries
-        compiled = cuda.kernels(own.layout, self._single, _THREADS)
-        blocks = min(cuda.MOST_BLOCKS, -(-N // compiled.threads))
+        cuda, N, width = self._cuda, self._N, K * own.layout.entries + 1
+        compiled = cuda.kernels(own.layout, self._single)
+        threads, blocks = compiled.threads, cuda.blocks_for(N, K, compiled, own.layout)
+        rows = blocks * compiled.groups
         with self._guard:
-            parameters = cuda.to_device(own.layout.pack(components, weight, K).ravel())
-            lw = self._room("lw", blocks * K * compiled.threads)
-            rows = blocks * compiled.groups
-            parts = self._room("parts", rows * K * E)[: rows * K * E].reshape(rows, K * E)
-            totals = self._room("totals", blocks)[:blocks]
-            sums = self._room("sums", K * E)[: K * E]
-            compiled.assign[blocks, compiled.threads](
-                self._own, self._loc, N, own.z, cuda.to_device(task), K, *keys, rest, parameters, lw, parts, totals
-            )
-            compiled.add[-(-K * E // _BLOCK), _BLOCK](parts, sums)
-            return sums.copy_to_host().reshape(K, E), float(totals.copy_to_host().sum())
+            P = self._room("P", K * own.layout.room)
+            P.copy_to_device(own.layout.pack(components, weight, K).ravel())
+            parts = self._room("parts", rows, width)
+            sums = self._room("sums", width)
+            self._task.copy_to_device(task)
+            compiled.assign[blocks, threads](
+                self._own, self._loc, N, own.z, self._task, K, *keys, rest, P, own.pairs,
+                self._room("lw", 2 * blocks * K * threads), parts,
+            )  # fmt: skip
+            compiled.add[-(-width // _BLOCK), _BLOCK](parts, sums)
+            result = sums.copy_to_host()
+        return result[:-1].reshape(K, -1), float(result[-1])
 
-    def _room(self, name: str, size: int) -> Any:
-        """A buffer of doubles on the device with at least so many, that all chains share."""
+    def _room(self, name: str, *shape: int) -> Any:
+        """An array of doubles on the device, that all chains share, and that overwrites the last of this name."""
+        size = math.prod(shape)
         if name not in self._rooms or len(self._rooms[name]) < size:
             self._rooms[name] = self._cuda.device_array(size, np.float64)
-        return self._rooms[name]
+            self._views = {key: view for key, view in self._views.items() if key[0] != name}
+        if (name, shape) not in self._views:
+            self._views[name, shape] = self._rooms[name][:size].reshape(*shape)
+        return self._views[name, shape]
 
     def _read(self, data: Data, rows: IntArray, size: int, out: FloatArray) -> None:
         with self._guard:
