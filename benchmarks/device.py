@@ -124,9 +124,9 @@ def main() -> None:
         sys.exit("there is no CUDA device that numba can use")
     one_pass(10_000_000, 8, 20)
     one_pass(500_000, 8, 20)
-    one_pass(10_000_000, 32, 32)
     if not arguments.passes:
         whole_sweeps(10_000_000, 8, 20)
+    one_pass(10_000_000, 32, 32)
     one_pass(100_000_000, 8, 20, np.float32)
     one_pass(10_000_000, 8, 100)
     if arguments.out is not None:

@@ -14,7 +14,6 @@ from gibbs_gmm import checks, data_warnings, seeds
 from gibbs_gmm.data import Observations
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
@@ -22,8 +21,9 @@ from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.posterior.standing import standing
 from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.assemble import chains_of
+from gibbs_gmm.sampler.places import placed
 from gibbs_gmm.sampler.progress import Progress
-from gibbs_gmm.sampler.recipe import Plan, Recipe, checked_device, versions
+from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
 from gibbs_gmm.sampler.run import run, stack
 from gibbs_gmm.storage.room import require_disk, require_memory
 from gibbs_gmm.storage.run_folder import Folder, Keeper, read_trace
@@ -166,7 +166,7 @@ def fit(
     """
     checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
-    array, columns, away = _data(X, client, device)
+    array, columns, away = placed(X, client, device)
     weight_prior = _weight_prior(n_components, len(array))
     plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n is not None)
     n_chains = checks.integer("chains", chains, 1)
@@ -256,33 +256,13 @@ def resume(
     recipe, _ = folder.recipe()
     recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps))
     n_threads = thread_count(threads)
-    array, _, away = _data(folder.data() if X is None else X, client, recipe.device)
+    array, _, away = placed(folder.data() if X is None else X, client, recipe.device)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
         data = Observations.of(array, recipe.columns).as_kernel()
         with Progress(bool(progress)) as shown:
             trace = _in_folder(folder, recipe, data, n_threads, shown, away)
         return warn_if_apart(trace, "resume")
-
-
-def _data(X: Any, client: Any, device: Any) -> tuple[AnyArray, tuple[str, ...], Away | None]:
-    """A table whose values are not looked at yet, the names of its columns, and where it is, if not here."""
-    on_cluster = client is not None or type(X).__module__.startswith("dask.")
-    if checked_device(device) == "cuda":
-        if on_cluster:
-            raise ValueError(
-                'device="cuda" takes rows on this machine, and client= or a Dask array puts them on others'
-            )
-        from gibbs_gmm.sampler.device import Device
-
-        away: Away = Device(X)
-    elif on_cluster:
-        from gibbs_gmm.sampler.machines import Cluster
-
-        away = Cluster(X, client)
-    else:
-        return *checks.table(X), None
-    return away.X, away.columns, away
 
 
 def _in_memory(recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, away: Away | None) -> Trace:

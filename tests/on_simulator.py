@@ -12,16 +12,16 @@ import numpy as np
 warnings.simplefilter("ignore")  # of whole numbers that wrap, as they do on a device
 np.seterr(over="ignore")
 
-import gibbs_gmm as gg
-from gibbs_gmm.data import Observations
-from gibbs_gmm.kernels import cuda
-from gibbs_gmm.kernels.sampler import sweep
-from gibbs_gmm.kernels.sampler.launch import MERGE, NEAREST, WRITE, pair_pass
-from gibbs_gmm.kernels.tile import new_workspace
-from gibbs_gmm.model.families import component_prior
-from gibbs_gmm.sampler import device
-from gibbs_gmm.sampler.assemble import as_model, initial_state
-from gibbs_gmm.sampler.buffers import new_pair
+import gibbs_gmm as gg  # noqa: E402
+from gibbs_gmm.data import Observations  # noqa: E402
+from gibbs_gmm.kernels import cuda  # noqa: E402
+from gibbs_gmm.kernels.sampler import sweep  # noqa: E402
+from gibbs_gmm.kernels.sampler.launch import MERGE, NEAREST, WRITE, pair_pass  # noqa: E402
+from gibbs_gmm.kernels.tile import new_workspace  # noqa: E402
+from gibbs_gmm.model.families import component_prior  # noqa: E402
+from gibbs_gmm.sampler import device  # noqa: E402
+from gibbs_gmm.sampler.assemble import as_model, initial_state  # noqa: E402
+from gibbs_gmm.sampler.buffers import new_pair  # noqa: E402
 
 device._GRID, device._BLOCK, device._UPLOAD = 2, 4, 1 << 10
 cuda.MOST_BLOCKS, cuda.threads_for = 3, lambda D: 8 if D > 1 else 16
@@ -143,6 +143,8 @@ def fits(folder: str) -> None:
         assert n == 3 or (counts[..., 1].sum() > 0), counts
     there = gg.fit(cuda.to_device(X), 3, device="cuda", **SETTINGS)
     assert np.array_equal(there.means, gg.fit(X, 3, device="cuda", **SETTINGS).means)
+    one = gg.log_evidence(X, 3, draws=100, warmup=100, chains=2, rng=1, device="cuda")
+    assert np.isfinite(one.log_evidence).all()
     for arguments, message in (
         ({"covariance_type": "tied"}, "covariance_type"),
         ({"device": "gpu"}, 'device must be "cpu" or "cuda"'),

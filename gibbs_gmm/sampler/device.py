@@ -104,9 +104,10 @@ class Device:
                 f'device="cuda" takes covariance_type {", ".join(map(repr, _FAMILIES))}, got {prior.covariance_type!r}'
             )
         most = self._cuda.MOST_COLUMNS[prior.covariance_type != "full"]
-        if self._D > most:
+        if most < self._D:
             raise ValueError(
-                f'device="cuda" takes at most {most} columns with covariance_type {prior.covariance_type!r}, got {self._D}'
+                f'device="cuda" takes at most {most} columns with covariance_type {prior.covariance_type!r}, got '
+                f"{self._D}"
             )
 
     def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
