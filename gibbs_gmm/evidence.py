@@ -28,6 +28,7 @@ from gibbs_gmm.sampler.assemble import initial_state
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
 from gibbs_gmm.sampler.one_cluster_gamma import log_one_cluster_gamma
+from gibbs_gmm.sampler.places import placed
 from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
@@ -155,6 +156,7 @@ def log_evidence(
     rng: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
+    device: str = "cpu",
     **unknown: Any,
 ) -> Evidence:
     """The evidence (marginal likelihood) log p(X | n) of mixtures of n components, for each n, from one run.
@@ -194,6 +196,8 @@ def log_evidence(
         The same seed gives the same bytes whatever ``threads`` is.
     progress : bool, optional
         Show a progress bar when the run takes long; by default where standard error is a terminal.
+    device : "cpu" or "cuda"
+        Where the passes over the rows are made, as for :func:`gibbs_gmm.fit`.
 
     Returns
     -------
@@ -223,7 +227,7 @@ def log_evidence(
     2
     """
     checks.refuse_unknown("log_evidence", unknown, checks.arguments(log_evidence))
-    array, columns = checks.table(X)
+    array, columns, away = placed(X, None, device)
     N = len(array)
     wanted = wanted_n(n_components)
     n_max = int(wanted[-1])
@@ -237,6 +241,8 @@ def log_evidence(
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns)
     prior = component_prior(prior, covariance_type, observations)
+    if away is not None:
+        away.require(prior)
 
     data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
@@ -248,8 +254,13 @@ def log_evidence(
         for c, seed in enumerate(spawned[:n_chains]):
             generator = np.random.Generator(np.random.PCG64(seed))
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
-            state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1)
-            chain = Chain(c, generator, data, model, prior.family, state, Plan(0, _BATCH, 1), written)
+            shards = None
+            if away is not None:
+                away.add_chain(c, model.prior, prior.family, data.loc, n_max + 1)
+                shards = away.shards
+            state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1, shards)
+            plan = Plan(0, _BATCH, 1)
+            chain = Chain(c, generator, data, model, prior.family, state, plan, written, remote=away)
             runs.append(_Run(chain, warmup))
         t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), progress)
         estimate, error, trips = tilt.log_evidence(t, first)
@@ -332,7 +343,7 @@ class _Run:
         chain = self._chain
         chain.plan, chain.sweeps_done = Plan(0, count, 1), 0  # the rows of earlier ones are overwritten
         while not chain.finished and not stop.is_set():
-            chain.advance(None)
+            chain.advance(chain.remote)
         self._done += count
         return np.asarray(chain.arrays["n_clusters"][:count]).copy()
 

@@ -14,7 +14,6 @@ from gibbs_gmm import checks, data_warnings, seeds
 from gibbs_gmm.data import Observations
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
@@ -22,6 +21,7 @@ from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.posterior.standing import standing
 from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.assemble import chains_of
+from gibbs_gmm.sampler.places import placed
 from gibbs_gmm.sampler.progress import Progress
 from gibbs_gmm.sampler.recipe import Plan, Recipe, versions
 from gibbs_gmm.sampler.run import run, stack
@@ -31,7 +31,7 @@ from gibbs_gmm.threads import thread_count
 from gibbs_gmm.trace import Trace
 
 if TYPE_CHECKING:
-    from gibbs_gmm.sampler.machines import Cluster
+    from gibbs_gmm.sampler.rows import Away
 
 _WINDOWS_BYTES = 1 << 26  # draws of all chains that wait in memory for their folder
 
@@ -54,6 +54,7 @@ def fit(
     save_assignments: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     client: Any = None,
+    device: str = "cpu",
     **unknown: Any,
 ) -> Trace:
     """Draw from the posterior of a Gaussian mixture: the number of components, weights, means, covariances and labels.
@@ -123,6 +124,11 @@ def fit(
         The Dask cluster on whose workers the data lie and the passes over them are made; by default, for a Dask array
         X, the current one. The draws are those of one machine, whatever the number of workers and the chunks of X, if
         the processors are of one kind; a worker that is lost is replaced.
+    device : "cpu" or "cuda"
+        Where the passes over the rows are made: "cuda" is the NVIDIA GPU that numba finds (the extra ``cuda``), for
+        full, diag and spherical components. X may then also be an array that is there (CuPy, DLPack). It pays from
+        some 100,000 rows on. The same seed gives the same bytes on one kind of GPU; they are other draws, of the same
+        posterior, than the processor's.
 
     Returns
     -------
@@ -160,7 +166,7 @@ def fit(
     """
     checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
-    array, columns, cluster = _data(X, client)
+    array, columns, away = placed(X, client, device)
     weight_prior = _weight_prior(n_components, len(array))
     plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n is not None)
     n_chains = checks.integer("chains", chains, 1)
@@ -171,16 +177,18 @@ def fit(
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns)
     prior = component_prior(prior, covariance_type, observations)
+    if away is not None:
+        away.require(prior)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations)
-    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes)
+    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes, device)
     data = observations.as_kernel()
     if checkpoint is None:
         with Progress(bool(progress)) as shown:
-            trace = _in_memory(recipe, data, n_threads, shown, begun, cluster)
+            trace = _in_memory(recipe, data, n_threads, shown, begun, away)
         return warn_if_apart(trace, "fit")
     folder = Folder(checkpoint)
     with folder.locked():
@@ -189,7 +197,7 @@ def fit(
             stored = folder.recipe()[0]
             recipe = dataclasses.replace(recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan))
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+            trace = _in_folder(folder, recipe, data, n_threads, shown, away)
         return warn_if_apart(trace, "fit")
 
 
@@ -248,32 +256,20 @@ def resume(
     recipe, _ = folder.recipe()
     recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps))
     n_threads = thread_count(threads)
-    array, _, cluster = _data(folder.data() if X is None else X, client)
+    array, _, away = placed(folder.data() if X is None else X, client, recipe.device)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
         data = Observations.of(array, recipe.columns).as_kernel()
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+            trace = _in_folder(folder, recipe, data, n_threads, shown, away)
         return warn_if_apart(trace, "resume")
 
 
-def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
-    """A table whose values are not looked at yet, the names of its columns, and the cluster that it is on, if any."""
-    if client is None and not type(X).__module__.startswith("dask."):
-        return *checks.table(X), None
-    from gibbs_gmm.sampler.machines import Cluster
-
-    cluster = Cluster(X, client)
-    return cluster.X, cluster.columns, cluster
-
-
-def _in_memory(
-    recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, cluster: Cluster | None
-) -> Trace:
+def _in_memory(recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, away: Away | None) -> Trace:
     """Run all chains and put their draws together."""
     require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
-    chains = chains_of(recipe, data, cluster)
-    stopped_by = run(chains, threads, progress, standing, cluster=cluster)
+    chains = chains_of(recipe, data, away)
+    stopped_by = run(chains, threads, progress, standing, away=away)
     kept = min(chain.draws_done for chain in chains)
     recipe = dataclasses.replace(recipe, plan=chains[0].plan)
     if stopped_by == "interruption":
@@ -293,19 +289,19 @@ def _in_memory(
 
 
 def _in_folder(
-    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, cluster: Cluster | None
+    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, away: Away | None
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
-        copy = {"a copy of X": 0 if folder.has_run or cluster is not None else data.X.nbytes}
+        copy = {"a copy of X": 0 if folder.has_run or not isinstance(data.X, np.ndarray) else data.X.nbytes}
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
-    chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains)
+    chains = chains_of(recipe, data, away, _WINDOWS_BYTES // recipe.chains)
     if new:
         folder.begin(recipe, data.X, threads)
     keeper = Keeper(folder, chains, recipe)
     try:
-        stopped_by = run(chains, threads, progress, standing, keeper, cluster)
+        stopped_by = run(chains, threads, progress, standing, keeper, away)
         keeper.keep_all()
     except NumericalError as error:  # the same sweeps would fail again
         folder.fail(str(error))

@@ -72,6 +72,14 @@ def test_checkpoints_are_the_same_too(tmp_path: Path) -> None:
                 gg.fit(bad, 2, **SETTINGS)
 
 
+def test_evidence_is_that_of_one_machine() -> None:
+    settings: dict[str, Any] = {"draws": 100, "warmup": 100, "chains": 2, "rng": 1}
+    expected = gg.log_evidence(X, 2, **settings)
+    with client_of(2):
+        found = gg.log_evidence(da.from_array(X, chunks=(150, 2)), 2, **settings)
+    assert np.array_equal(found.log_evidence, expected.log_evidence)
+
+
 # --- Workers that die ---
 
 ROWS = 4 * 16_384

@@ -145,7 +145,10 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
     data = Data(blank, np.zeros(D), np.ones(D))
     start = data._replace(X=np.random.default_rng(1).standard_normal((N_ROWS, D)))
     family = prior.family
-    state, moves = initial_state(rng, start, model, family, 1.0, 1, capacity), new_moves(data, family, capacity)
+    state, moves = (
+        initial_state(rng, start, model, family, 1.0, 1, capacity),
+        new_moves(data.X.shape[1], family, capacity, 1),
+    )
     none = {"weights": (0, 1), "means": (0, 1, D), "covariances": (0, 1, D, D), "scale": (0, D, D)}
     draws = Draws(
         **{

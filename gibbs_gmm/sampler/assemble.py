@@ -18,12 +18,10 @@ from gibbs_gmm.sampler.starts import kmeans_plus_plus
 from gibbs_gmm.trace_arrays import allocate
 
 if TYPE_CHECKING:
-    from gibbs_gmm.sampler.machines import Cluster
+    from gibbs_gmm.sampler.rows import Away
 
 
-def chains_of(
-    recipe: Recipe, data: Data, cluster: Cluster | None = None, window_bytes: int | None = None
-) -> list[Chain]:
+def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes: int | None = None) -> list[Chain]:
     """All chains of a run, before their first sweep.
 
     ``window_bytes`` is the memory that the draws of one may take; by default there is room for all draws.
@@ -34,15 +32,15 @@ def chains_of(
     whole = None  # the arrays of all chains, where it is known how large they will be
     if known is not None and window_bytes is None:
         whole = allocate(fields, (recipe.chains, recipe.plan.draws), known, D, N)
-    chains = []
+    chains, shards = [], None if away is None else away.shards
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
         K = known or min(_start(c, N), capacity - 1)
-        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity)
-        if cluster is not None:
-            cluster.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
+        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity, shards)
+        if away is not None:
+            away.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        settings = recipe.plan, fields, window_bytes, rows, cluster
+        settings = recipe.plan, fields, window_bytes, rows, away
         chains.append(Chain(c, generator, data, model, recipe.prior.family, state, *settings))
     return chains
 
@@ -54,14 +52,21 @@ def as_model(prior: ComponentPrior, weight_prior: WeightPrior, loc: FloatArray) 
 
 
 def initial_state(
-    rng: np.random.Generator, data: Data, model: Model, family: Family, alpha: float, K: int, capacity: int
+    rng: np.random.Generator,
+    data: Data,
+    model: Model,
+    family: Family,
+    alpha: float,
+    K: int,
+    capacity: int,
+    shards: int | None = None,
 ) -> State:
     """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
 
     ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
     """
     D = data.X.shape[1]
-    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity)
+    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity, shards)
     state.alpha[0] = alpha
     state.size[:] = K, 0
     rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)

@@ -10,15 +10,18 @@ from gibbs_gmm.kernels.families.generic import Family, padded
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.launch import Pair
 from gibbs_gmm.kernels.sampler.moves import Library, Moves
-from gibbs_gmm.kernels.sampler.state import Data, State
+from gibbs_gmm.kernels.sampler.state import State
 from gibbs_gmm.kernels.types import LabelArray
 
 _LIBRARY = 128  # learned launches kept
 
 
-def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> State:
-    """Room for a chain's state, with these labels (N,) and a prior of its own, equal to this one."""
-    D, shards = len(prior.mu_0), kernels.n_shards(len(z))
+def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int, shards: int | None = None) -> State:
+    """Room for a chain's state, with these labels (N,) and a prior of its own, equal to this one.
+
+    Its rows are cut into as many shards as this machine cuts them, or as is said.
+    """
+    D, shards = len(prior.mu_0), kernels.n_shards(len(z)) if shards is None else shards
     return State(
         z=z,
         total=family.statistics(capacity, D),
@@ -36,9 +39,8 @@ def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> Sta
     )
 
 
-def new_moves(data: Data, family: Family, capacity: int) -> Moves:
+def new_moves(D: int, family: Family, capacity: int, shards: int) -> Moves:
     """Buffers of split-merge moves, and an empty library."""
-    N, D = data.X.shape
     library = Library(
         components=family.components(2 * _LIBRARY, D),
         mean=np.zeros((_LIBRARY, D)),
@@ -46,7 +48,7 @@ def new_moves(data: Data, family: Family, capacity: int) -> Moves:
         collected=np.zeros(1, np.int64),
     )
     return Moves(
-        pair=new_pair(family, kernels.n_shards(N), D),
+        pair=new_pair(family, shards, D),
         groups=family.statistics(2, D),
         union=family.statistics(1, D),
         union_centre=np.zeros((1, padded(D))),

@@ -55,7 +55,7 @@ class Chain:
         capacity, (N, D) = len(state.log_w), data.X.shape
         self.remote, self._scale_ndim = remote, family.scale_ndim
         self.wider = wider(model, capacity)
-        self.moves = new_moves(data, family, capacity)
+        self.moves = new_moves(D, family, capacity, len(state.shard_log_likelihood))
         self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model, self.wider is not model)
         self._scratch = kernels.Scratch(
             sides=new_sides(family, model.prior, N),

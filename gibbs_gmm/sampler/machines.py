@@ -28,6 +28,7 @@ from gibbs_gmm.kernels.sampler.launch import MERGE, MODE, WRITE, Pair
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.machine import CHANGES, Part, row_range
 
@@ -110,8 +111,8 @@ class Cluster:
         self._N, self._D = (int(n) for n in X.shape)
         self._logs: dict[int, _Log] = {}
         self._guard = threading.Lock()
-        addresses, shards = self._workers(), kernels.n_shards(self._N)
-        cuts = np.linspace(0, shards, min(len(addresses), shards) + 1).astype(int).tolist()
+        addresses, self.shards = self._workers(), kernels.n_shards(self._N)
+        cuts = np.linspace(0, self.shards, min(len(addresses), self.shards) + 1).astype(int).tolist()
         self._members = []
         for a, b in itertools.pairwise(cuts):
             first, last = row_range(self._N, a, b)
@@ -119,6 +120,9 @@ class Cluster:
         for member, address in zip(self._members, addresses, strict=False):
             self._place(member, address)
         self.X: Any = Remote(self, (self._N, self._D), np.dtype(X.dtype))
+
+    def require(self, prior: ComponentPrior) -> None:
+        """All components are offered."""
 
     def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
         """Begin with labels 0 of a chain."""

@@ -84,6 +84,7 @@ class Recipe:
     save_assignments: bool
     seed: dict[str, Any]
     notes: tuple[str, ...] = ()
+    device: str = "cpu"
 
     @property
     def root(self) -> np.random.SeedSequence:
@@ -121,6 +122,7 @@ class Recipe:
             "seed": self.seed["entropy"],
             "spawn_key": self.seed["spawn_key"],
             "notes": list(self.notes),
+            "device": self.device,
             **others,
         }
         return Trace(
@@ -142,6 +144,7 @@ class Recipe:
             "save_assignments": self.save_assignments,
             "seed": self.seed,
             "notes": list(self.notes),
+            "device": self.device,
         }
 
     @classmethod
@@ -156,7 +159,15 @@ class Recipe:
             _boolean("save_assignments", values["save_assignments"]),
             values["seed"],
             tuple(values["notes"]),
+            checked_device(values["device"]),
         )
+
+
+def checked_device(device: Any) -> str:
+    """Where the passes over the rows are made, "cpu" or "cuda"."""
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f'device must be "cpu" or "cuda", got {device!r}')
+    return str(device)
 
 
 def _boolean(name: str, value: Any) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler.rows import Rows
+from gibbs_gmm.kernels.types import FloatArray, LabelArray
+from gibbs_gmm.model.families import ComponentPrior
 
 
 class Store(Protocol):
-    """A store of the rows: threads over rows that are here (:mod:`threaded`), or other machines (:mod:`machines`).
+    """A store of the rows: threads over rows that are here (:mod:`threaded`), other machines (:mod:`machines`), or a
+    GPU (:mod:`device`).
 
     A sweep that fits one core is compiled as a whole, with the functions of :mod:`gibbs_gmm.kernels.sampler.rows`. One
-    that does not is interpreted, and is handed the functions of a store. The bytes are the same.
+    that does not is interpreted, and is handed the functions of a store. The bytes are the same, but for a GPU's.
     """
 
     always: bool
@@ -19,3 +23,25 @@ class Store(Protocol):
 
     def rows(self, chain: int) -> Rows:
         """The functions that a sweep of this chain is handed."""
+
+
+class Away(Store, Protocol):
+    """A store of rows that are not here, with every chain's labels."""
+
+    X: Any
+    """What stands for the rows, (N, D): rows come when they are indexed."""
+    columns: tuple[str, ...]
+    shards: int
+    """Parts in which statistics come back."""
+
+    def require(self, prior: ComponentPrior) -> None:
+        """Refuse components that it cannot take, by a ValueError."""
+
+    def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
+        """Begin with labels 0 of a chain."""
+
+    def gather(self, chain: int) -> LabelArray:
+        """All labels of a chain."""
+
+    def scatter(self, chain: int, labels: LabelArray) -> None:
+        """Replace all labels of a chain."""

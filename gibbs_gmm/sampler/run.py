@@ -14,7 +14,7 @@ from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.sampler import until
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.progress import Progress
-from gibbs_gmm.sampler.rows import Store
+from gibbs_gmm.sampler.rows import Away, Store
 from gibbs_gmm.sampler.threaded import Threaded
 from gibbs_gmm.threads import Threads
 
@@ -52,7 +52,7 @@ def run(
     progress: Progress,
     judge: Judge,
     keep: Keep | None = None,
-    cluster: Store | None = None,
+    away: Away | None = None,
 ) -> str:
     """Advance all chains side by side until the run is done; returns what ended it.
 
@@ -60,9 +60,9 @@ def run(
     (:mod:`gibbs_gmm.sampler.until`), "converged" or "max_sweeps".
 
     Chains take turns, so that an interrupted run has about as many draws of each. ``keep`` is called after each batch
-    of a chain, on the thread that advanced it; ``cluster`` makes the passes over X, where they are not made here.
+    of a chain, on the thread that advanced it; ``away`` makes the passes over X, where they are not made here.
     """
-    while not _advance(chains, threads, progress, keep, cluster):
+    while not _advance(chains, threads, progress, keep, away):
         plan = chains[0].plan
         if plan.max_sweeps is None:
             return "draws"
@@ -97,12 +97,12 @@ def _judged(chains: list[Chain], keep: Keep | None) -> tuple[dict[str, AnyArray]
     return arrays, [chain.labels[:T] for chain in chains if chain.labels is not None] if labelled else None
 
 
-def _advance(chains: list[Chain], threads: int, progress: Progress, keep: Keep | None, cluster: Store | None) -> bool:
+def _advance(chains: list[Chain], threads: int, progress: Progress, keep: Keep | None, away: Away | None) -> bool:
     """Advance all chains to the end of their plan. Returns whether Ctrl-C came."""
     stop = threading.Event()
-    spare = cluster is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
+    spare = away is None and threads > len(chains) and kernels.n_shards(chains[0].data.X.shape[0]) > 1
     helpers = Threads(threads) if spare else None
-    store: Store | None = cluster if helpers is None else Threaded(helpers)
+    store: Store | None = away if helpers is None else Threaded(helpers)
 
     def step(chain: Chain) -> tuple[Chain, int]:
         sweeps = 0 if stop.is_set() or chain.finished else chain.advance(store)
@@ -110,7 +110,7 @@ def _advance(chains: list[Chain], threads: int, progress: Progress, keep: Keep |
             keep(chain)
         return chain, sweeps
 
-    workers = ThreadPoolExecutor(len(chains) if cluster is not None else min(threads, len(chains)))
+    workers = ThreadPoolExecutor(len(chains) if away is not None else min(threads, len(chains)))
     running: set[Future[tuple[Chain, int]]] = set()
     interrupted = False
     progress.begin(chains)

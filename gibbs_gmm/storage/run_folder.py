@@ -382,7 +382,7 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _mapped_file(X: AnyArray) -> tuple[str, int] | None:
     """The file that X is a map of, and where in it X begins; None for an array in memory. A cluster is no file."""
     if not isinstance(X, np.ndarray):
-        return "a cluster", 0
+        return "a cluster or a device", 0
     base: Any = X
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
         base = base.base

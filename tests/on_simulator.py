@@ -1,0 +1,160 @@
+"""Run by tests/test_device.py in a process with numba's CUDA simulator: passes and fits on a device of few threads."""
+
+import contextlib
+import dataclasses
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+warnings.simplefilter("ignore")  # of whole numbers that wrap, as they do on a device
+np.seterr(over="ignore")
+
+import gibbs_gmm as gg  # noqa: E402
+from gibbs_gmm.data import Observations  # noqa: E402
+from gibbs_gmm.kernels import cuda  # noqa: E402
+from gibbs_gmm.kernels.sampler import sweep  # noqa: E402
+from gibbs_gmm.kernels.sampler.launch import MERGE, NEAREST, WRITE, pair_pass  # noqa: E402
+from gibbs_gmm.kernels.tile import new_workspace  # noqa: E402
+from gibbs_gmm.model.families import component_prior  # noqa: E402
+from gibbs_gmm.sampler import device  # noqa: E402
+from gibbs_gmm.sampler.assemble import as_model, initial_state  # noqa: E402
+from gibbs_gmm.sampler.buffers import new_pair  # noqa: E402
+
+device._GRID, device._BLOCK, device._UPLOAD = 2, 4, 1 << 10
+cuda.MOST_BLOCKS, cuda.threads_for = 3, lambda D: 8 if D > 1 else 16
+EPS = float(np.finfo(float).eps)
+
+
+def rows(D: int, dtype: Any, N: int = 93) -> Any:
+    rng = np.random.default_rng(1)
+    return (rng.normal(size=(N, D)) + 3 * rng.integers(3, size=(N, 1)) + 1000).astype(dtype)
+
+
+def parts(block: Any, D: int, kind: str) -> Any:
+    """The numbers of blocks that mean something."""
+    P = sweep.new_workspace(1, D).rows.shape[1]
+    if kind != "full":
+        return np.concatenate([block[..., :D], block[..., P : P + D]], -1)
+    i, j = np.tril_indices(D)
+    return np.concatenate([block[..., :D], block[..., P + i * P + j]], -1)
+
+
+def assert_near(a: Any, b: Any) -> None:
+    assert (np.abs(a - b) <= 1e4 * EPS * (1.0 + np.abs(b).max())).all(), np.abs(a - b).max()
+
+
+def passes() -> None:
+    """Labels of the device are the processor's, given the same parameters and uniforms; statistics to rounding."""
+    for D, kind, dtype in (
+        (1, "full", np.float64),
+        (5, "full", np.float32),
+        (8, "full", np.float64),
+        (3, "diag", np.float64),
+        (2, "spherical", np.float32),
+    ):
+        X, rng, K = rows(D, dtype), np.random.default_rng(3), 3
+        observations = Observations.of(X, tuple(f"x{d}" for d in range(D)))
+        prior, data = component_prior(None, kind, observations), observations.as_kernel()
+        family = prior.family
+        model, alpha = as_model(prior, gg.FiniteMixture(K), data.loc)
+        state = initial_state(rng, data, model, family, alpha, K, K + 1)
+        sweep.draw_weights(rng, model, state, np.zeros(10), sweep.kernel_rows())
+        assert sweep.draw_parameters(rng, model, state, family.scratch(D)) == 0
+        store = device.Device(X)
+        store.add_chain(0, model.prior, family, data.loc, K + 1)
+        there = store.rows(0)
+        for sliced in (False, True):
+            state.key[1], state.log_w[K] = np.uint64(77), -3.0
+            state.z[:] = rng.integers(K, size=len(X))
+            store.scatter(0, state.z)
+            there.label_pass(data, state, sliced)
+            n, block, total = state.shards.n.copy(), state.shards.block.copy(), state.shard_log_likelihood.copy()
+            sweep.label_pass(data, state, sliced, new_workspace(K, D), 0, 1)
+            assert (store.gather(0) == state.z).all()
+            assert (n == state.shards.n).all()
+            assert len(np.unique(state.z)) == K
+            assert_near(parts(block, D, kind)[0, :K], parts(state.shards.block, D, kind)[0, :K])
+            assert_near(total, state.shard_log_likelihood)
+        w = np.array([0.1, 0.4, 0.5])
+        assert there.least_slice(None, w, np.uint64(5)) == sweep.store.least_slice(state.z, w, np.uint64(5), 0, len(X))
+        sides(D, kind, data, state, family, store)
+
+
+def sides(D: int, kind: str, data: Any, state: Any, family: Any, store: Any) -> None:
+    """The same of a pass over two clusters, in all its modes, and of what else is done to labels."""
+    N, z, there = len(state.z), state.z.copy(), store.rows(0)
+    pair = new_pair(family, 1, D)
+    for name, array in zip(pair.components._fields, pair.components, strict=True):
+        array[:] = getattr(state.components, name)[:2]
+    for mode in range(NEAREST, MERGE + 1):
+        pair.task[:] = mode, 0, 2, np.flatnonzero(z == 0)[0], np.flatnonzero(z == 2)[1]
+        pair.key[0] = np.uint64(5)
+        state.z[:] = z
+        store.scatter(0, z)
+        there.pair_pass(data, None, pair)
+        n, block, log_q = pair.groups.n.copy(), pair.groups.block.copy(), pair.log_q.copy()
+        pair_pass(data, state.z, pair, new_workspace(2, D), 0, 1)
+        assert (store.gather(0) == state.z).all()
+        if mode not in (WRITE, MERGE):
+            assert (n == pair.groups.n).all()
+            assert_near(parts(block, D, kind), parts(pair.groups.block, D, kind))
+            assert_near(log_q, pair.log_q)
+    state.z[:] = z
+    store.scatter(0, z)
+    found, want = (np.zeros((2, N + 1), np.int64) for _ in range(2))
+    m = there.members(None, 1, 2, *found)
+    assert m == sweep.store.members(state.z, 1, 2, *want)
+    assert (found[:, :m] == want[:, :m]).all()
+    there.assign(None, *found, m, 0, 1)
+    sweep.store.assign(state.z, *want, m, 0, 1)
+    there.rename(None, 1, 2)
+    sweep.store.rename(state.z, 1, 2)
+    place = np.array([1, 0, 0])
+    there.relabel(None, place)
+    sweep.store.relabel(state.z, place)
+    copied, read, values = np.zeros(N, np.uint16), np.array([5, 90]), np.zeros((2, 2, 8))
+    there.copy(None, copied)
+    assert (copied == state.z).all()
+    assert there.label(None, 4) == state.z[4]
+    there.read(data, read, 2, values[0])
+    sweep.store.read(data, read, 2, values[1])
+    assert (values[0] == values[1]).all()
+
+
+SETTINGS: dict[str, Any] = {"draws": 4, "warmup": 16, "chains": 2, "rng": 1, "progress": False, "thin": 1}
+
+
+def fits(folder: str) -> None:
+    """Each prior of n: twice the same bytes, and from a checkpoint; an array that is on the device; what is refused."""
+    X = rows(2, np.float64, 40)
+    for number, n in enumerate((3, None, gg.DirichletProcess())):
+        first = gg.fit(X, n, device="cuda", **SETTINGS)
+        path = Path(folder) / str(number)
+        gg.fit(X, n, device="cuda", checkpoint=path, **{**SETTINGS, "draws": 2})
+        second = gg.resume(path, draws=4, progress=False)
+        for field in dataclasses.fields(first):
+            a, b = getattr(first, field.name), getattr(second, field.name)
+            assert not isinstance(a, np.ndarray) or np.array_equal(a, b, equal_nan=True), field.name
+        assert first.settings["device"] == "cuda"
+        counts = np.sum([chain["counts"] for chain in first.settings["split_merge"]], 0)
+        assert n == 3 or (counts[..., 1].sum() > 0), counts
+    there = gg.fit(cuda.to_device(X), 3, device="cuda", **SETTINGS)
+    assert np.array_equal(there.means, gg.fit(X, 3, device="cuda", **SETTINGS).means)
+    one = gg.log_evidence(X, 3, draws=100, warmup=100, chains=2, rng=1, device="cuda")
+    assert np.isfinite(one.log_evidence).all()
+    for arguments, message in (
+        ({"covariance_type": "tied"}, "covariance_type"),
+        ({"device": "gpu"}, 'device must be "cpu" or "cuda"'),
+        ({"client": 1}, "client"),
+    ):
+        with contextlib.suppress(ValueError):
+            gg.fit(X, 3, **{"device": "cuda", **SETTINGS, **arguments})
+            raise AssertionError(message)
+
+
+if __name__ == "__main__":
+    {"passes": passes, "fits": lambda: fits(sys.argv[2])}[sys.argv[1]]()
+    print("passed")
