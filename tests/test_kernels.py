@@ -6,6 +6,10 @@ divided by their number. Tolerances are bounds on rounding errors, with their so
 """
 
 import math
+import os
+import platform
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -365,3 +369,26 @@ def there_and_back(x: float) -> float:
 @given(st.floats(allow_nan=False))
 def test_bits_round_trip(x: float) -> None:
     assert there_and_back(x) == x
+
+
+@pytest.mark.skipif(not JIT or platform.machine() != "x86_64", reason="nothing is compiled, or not for x86")
+def test_kernels_ask_for_vectors_as_wide_as_the_processors() -> None:
+    """Where LLVM prefers half of a processor's vectors, loops over a tile are compiled for whole ones all the same."""
+    code = """
+import numba
+from gibbs_gmm.kernels.tile import load_tile
+X, x = numba.types.float64[:, ::1], numba.types.float64[::1]
+compiled = numba.njit(load_tile.py_func)
+compiled.compile((X, x, numba.types.int64, numba.types.int64, X, X))
+(text,) = compiled.inspect_asm().values()
+print(text.count("zmm"), text.count("ymm"))
+"""
+    without = "import gibbs_gmm.kernels.tile as tile\ntile.wide_vectors = numba.njit(lambda: None)\n"
+    features = "+avx512f,+avx512dq,+avx512bw,+avx512vl,+avx2,+avx,+fma"
+    environment = os.environ | {"NUMBA_CPU_NAME": "cascadelake", "NUMBA_CPU_FEATURES": features}
+    found = []
+    for source in (code, code.replace("compiled = ", without + "compiled = ")):
+        command = [sys.executable, "-c", source]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found.append([int(number) for number in run.stdout.split()])
+    assert found[0][0] > found[1][0], found

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
-from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits
+from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits, wide_vectors
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TILE = 128
@@ -104,6 +104,7 @@ def exp2(x: float) -> float:
 @kernel
 def load_tile(X: AnyArray, loc: FloatArray, first: int, size: int, Xt: FloatArray, rows: FloatArray) -> None:
     """Rows first .. first + size of X (N, D), minus loc, into Xt (D, TILE) and rows (TILE, P); the rest is zero."""
+    wide_vectors()
     D = X.shape[1]
     for b in range(size):
         x, row = X[first + b], rows[b]

@@ -12,7 +12,7 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
 from gibbs_gmm.kernels.linalg import gather_log
-from gibbs_gmm.kernels.simd import LANES, add_moments
+from gibbs_gmm.kernels.simd import LANES, add_moments, wide_vectors
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -95,6 +95,7 @@ def log_weights(components: DiagonalComponents, K: int, work: Workspace) -> None
     Four columns' a and c are held in registers; every inner loop runs over the observations of the tile. What is left
     of a chunk after its last multiple of four goes column by column.
     """
+    wide_vectors()
     a, c, log_c = components.a, components.c, components.log_c
     Xt, lw, top = work.Xt, work.lw, work.top
     D = Xt.shape[0]
@@ -130,6 +131,7 @@ def log_weights(components: DiagonalComponents, K: int, work: Workspace) -> None
 @kernel
 def accumulate(components: DiagonalComponents, size: int, work: Workspace, statistics: Statistics) -> None:
     """Each row at once: sums and squares are few enough."""
+    wide_vectors()
     rows, label, centre, block = work.rows, work.label, components.centre, statistics.block
     P = rows.shape[1]
     for b in range(size):

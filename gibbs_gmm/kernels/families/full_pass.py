@@ -15,6 +15,7 @@ from gibbs_gmm.kernels.simd import (
     add_rows,
     subtract_half,
     subtract_row,
+    wide_vectors,
 )
 from gibbs_gmm.kernels.tile import PENDING, TILE, Workspace
 from gibbs_gmm.kernels.types import FloatArray
@@ -67,6 +68,7 @@ def log_weights(components: Components, K: int, work: Workspace) -> None:
     W is used in 4 x 4 blocks held in registers; every inner loop runs over the observations of the tile. Rows beyond
     the last multiple of four go one at a time.
     """
+    wide_vectors()
     W, c = components.W, components.c
     Xt, lw, top, q, acc = work.Xt, work.lw, work.top, work.q, work.acc
     D = Xt.shape[0]
@@ -140,6 +142,7 @@ def log_weights(components: Components, K: int, work: Workspace) -> None:
 @kernel
 def _fold(D: int, k: int, size: int, pending: FloatArray, block: FloatArray) -> None:
     """Add the first ``size`` (a multiple of 8) pending rows of component k to its sums and scatter."""
+    wide_vectors()
     P = pending.shape[2]
     sums = k * block.shape[1]
     scatter = sums + P
@@ -155,6 +158,7 @@ def _fold(D: int, k: int, size: int, pending: FloatArray, block: FloatArray) -> 
 @kernel
 def _fold_half(k: int, size: int, pending: FloatArray, block: FloatArray) -> None:
     """The same for rows packed to four numbers."""
+    wide_vectors()
     P = pending.shape[2]
     sums = k * block.shape[1]
     for r in range(0, size, LANES):
@@ -164,6 +168,7 @@ def _fold_half(k: int, size: int, pending: FloatArray, block: FloatArray) -> Non
 @kernel
 def _accumulate_half(size: int, centre: FloatArray, work: Workspace, statistics: Statistics) -> None:
     """:func:`accumulate` where D <= 4: rows are packed to four numbers, and two of them share a vector."""
+    wide_vectors()
     rows, label, pending, waiting = work.rows, work.label, work.pending, work.waiting
     P = rows.shape[1]
     for b in range(size):
@@ -184,6 +189,7 @@ def accumulate_scatter(size: int, centre: FloatArray, work: Workspace, statistic
     A centred row waits in its component's buffer until enough are there: one load and store of the scatter then serves
     eight rows, and the branch that a random label makes unpredictable is rare.
     """
+    wide_vectors()
     rows, label, pending, waiting = work.rows, work.label, work.pending, work.waiting
     D, P = work.Xt.shape[0], rows.shape[1]
     if D <= HALF:
@@ -204,6 +210,7 @@ def accumulate_scatter(size: int, centre: FloatArray, work: Workspace, statistic
 @kernel
 def flush_scatter(K: int, work: Workspace, statistics: Statistics) -> None:
     """Add the rows that still wait, filled up with rows of zeros."""
+    wide_vectors()
     pending, waiting, D = work.pending, work.waiting, work.Xt.shape[0]
     for k in range(K):
         size = (waiting[k] + LANES - 1) // LANES * LANES

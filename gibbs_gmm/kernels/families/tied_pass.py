@@ -8,6 +8,7 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full_pass import accumulate_scatter, flush_scatter
 from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
+from gibbs_gmm.kernels.simd import wide_vectors
 from gibbs_gmm.kernels.tile import TILE, Workspace
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -38,6 +39,7 @@ def _multiply_rows(V: FloatArray, work: Workspace) -> None:
     V is used in 4 x 4 blocks held in registers; every inner loop runs over the observations of the tile. Rows beyond
     the last multiple of four go one at a time.
     """
+    wide_vectors()
     Xt, acc = work.Xt, work.acc
     D = Xt.shape[0]
     blocked = D - D % 4
@@ -81,6 +83,7 @@ def _multiply_rows(V: FloatArray, work: Workspace) -> None:
 @kernel
 def log_weights(components: TiedComponents, K: int, work: Workspace) -> None:
     """The quadratic form is |y_b + c_k|^2, y_b = V x_b, four columns at a time."""
+    wide_vectors()
     c = components.c
     Xt, lw, top, q = work.Xt, work.lw, work.top, work.q
     D = Xt.shape[0]

@@ -14,7 +14,7 @@ from gibbs_gmm.kernels.families.full_pass import Components
 from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
 from gibbs_gmm.kernels.sampler.label_pass import sum_weights
-from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
+from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits, wide_vectors
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_tile, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
@@ -148,6 +148,7 @@ def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
 
     The last k is all components that own nothing, if they have any weight.
     """
+    wide_vectors()
     components = Components(mixtures.W[t], mixtures.c[t], mixtures.log_c[t], mixtures.c[t])
     K = mixtures.n[t]
     rest = mixtures.log_rest[t]
@@ -191,6 +192,7 @@ def add_draws(
     column (B, K + 1), components that own nothing in the place after the others. top (N,) starts at LOWEST, mass (J, N)
     at 0.
     """
+    wide_vectors()
     J, B = mass.shape[0], mixtures.n.shape[0]
     work = new_workspace(mixtures.c.shape[1], X.shape[1])
     part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
@@ -228,6 +230,7 @@ def log_densities(
     X: AnyArray, loc: FloatArray, mixtures: Mixtures, log_density: FloatArray, first: int, last: int
 ) -> None:
     """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N)."""
+    wide_vectors()
     B, work = mixtures.n.shape[0], new_workspace(mixtures.c.shape[1], X.shape[1])
     group = max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):

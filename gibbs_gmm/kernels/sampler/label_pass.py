@@ -6,7 +6,7 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.random import uniform
-from gibbs_gmm.kernels.simd import LANES
+from gibbs_gmm.kernels.simd import LANES, wide_vectors
 from gibbs_gmm.kernels.tile import TILE, Workspace, exp2
 from gibbs_gmm.kernels.types import LabelArray
 
@@ -17,6 +17,7 @@ def draw_labels(K: int, key: np.uint64, first: int, work: Workspace) -> None:
 
     Row first + b uses the uniform of that number. lw is overwritten by the cumulated weights.
     """
+    wide_vectors()
     lw, top, total, threshold, label = work.lw, work.top, work.total, work.threshold, work.label
     for b in range(TILE):
         total[b] = 0.0
@@ -35,6 +36,7 @@ def draw_labels(K: int, key: np.uint64, first: int, work: Workspace) -> None:
 @kernel
 def sum_weights(K: int, work: Workspace) -> None:
     """total[b] <- sum_k 2^(lw[k, b] - top[b]), for :func:`log_likelihood`."""
+    wide_vectors()
     lw, top, total = work.lw, work.top, work.total
     for b in range(TILE):
         total[b] = 0.0
@@ -50,6 +52,7 @@ def apply_slice(K: int, rest: float, key: np.uint64, first: int, z: LabelArray, 
     u_b = w_{z_b} v_b, v_b the uniform of row first + b. z holds the current labels of the tile's rows, work.weight the
     weights. Rows with u_b <= rest, the weight of the components that are not represented, keep their label.
     """
+    wide_vectors()
     lw, top, u, weight = work.lw, work.top, work.threshold, work.weight
     for b in range(TILE):
         u[b] = weight[z[b]] * uniform(key, first + b) if b < z.shape[0] else 1.0
@@ -73,6 +76,7 @@ def log_likelihood(size: int, work: Workspace) -> float:
 
     Totals lie in [1, K], so sixteen of them are multiplied before one logarithm is taken.
     """
+    wide_vectors()
     top, total = work.top, work.total
     for b in range(size, TILE):
         top[b] = 0.0

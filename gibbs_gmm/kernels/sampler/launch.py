@@ -31,6 +31,7 @@ from gibbs_gmm.kernels.families.generic import (
 from gibbs_gmm.kernels.random import draw_key, uniform
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.kernels.simd import wide_vectors
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
@@ -63,6 +64,7 @@ class Pair(NamedTuple):
 @kernel
 def _load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: Workspace) -> None:
     """The rows of X in ``index``, minus loc, into the tile."""
+    wide_vectors()
     D = X.shape[1]
     for b in range(TILE):
         for d in range(D):
@@ -75,6 +77,7 @@ def _load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: W
 @kernel
 def _choose_sides(index: IntArray, size: int, z: LabelArray, pair: Pair, work: Workspace) -> float:
     """Sides of the tile's rows, into work.label; returns the log2 probability of all of them (0 for NEAREST)."""
+    wide_vectors()
     mode, label_1, i, j = pair.task[MODE], pair.task[SIDE_1], pair.task[ROW_0], pair.task[ROW_1]
     lw, label, margin, odds, chance = work.lw, work.label, work.top, work.total, work.threshold
     for b in range(TILE):
