@@ -11,13 +11,14 @@ from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.launch import Pair
 from gibbs_gmm.kernels.sampler.moves import Library, Moves
 from gibbs_gmm.kernels.sampler.state import Data, State
-from gibbs_gmm.kernels.types import LabelArray
+from gibbs_gmm.kernels.types import FloatArray, LabelArray
 
 _LIBRARY = 128  # learned launches kept
+NO_OUTLIERS = np.zeros(0)
 
 
-def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> State:
-    """Room for a chain's state, with these labels (N,) and a prior of its own, equal to this one."""
+def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int, outliers: FloatArray = NO_OUTLIERS) -> State:
+    """Room for a chain's state, with these labels (N,), outliers, and a prior of its own, equal to this one."""
     D, shards = len(prior.mu_0), kernels.n_shards(len(z))
     return State(
         z=z,
@@ -33,6 +34,7 @@ def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> Sta
         size=np.zeros(2, np.int64),
         report=np.zeros(3, np.int64),
         visits=np.zeros(3, np.int64),
+        outliers=outliers.copy(),
     )
 
 
