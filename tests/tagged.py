@@ -43,14 +43,12 @@ def enumerate_tagged(
     outliers: tuple[float, float, float] | None = None,
     tied: bool = False,
 ) -> Tagged:
-    """The posterior over all partitions in which rows of a known kind (tags >= 0) are together and apart as they should.
+    """The posterior over all partitions in which rows of known kinds (tags >= 0) are together and apart as they should.
 
     ``outliers`` are (a, b, log g): a row is an outlier with probability s ~ Beta(a, b), and then has density g.
     """
     N, G = len(X), int(tags.max(initial=-1)) + 1
-    extended = np.array(
-        list(oracle.partitions(N + 1))
-    )  # a last row marks the outliers' block, which it may be alone in
+    extended = np.array(list(oracle.partitions(N + 1)))  # a last row marks the block of outliers
     rows = np.arange(N)
     is_outlier = extended[:, :N] == extended[:, N:]
     if outliers is None:

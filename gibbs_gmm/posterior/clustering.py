@@ -30,9 +30,9 @@ class Partition:
     Attributes
     ----------
     labels : (N,) int64
-        The number of the cluster of each row, -1 for one that is an outlier in at least half of the draws. It is that of the matched component that the cluster is, as in
-        ``trace.summary()``; clusters of a search that are none of these have further numbers. A component that owns
-        no row more often than others do is missing among the labels.
+        The number of the cluster of each row, -1 for one that is an outlier in at least half of the draws. It is that
+        of the matched component that the cluster is, as in ``trace.summary()``; clusters of a search that are none of
+        these have further numbers. A component that owns no row more often than others do is missing among the labels.
     loss : str or None
         None for the matched components; "vi", "binder" or "omari" where a search was made for the least of it.
     probabilities : (N, J + 1) float64

@@ -38,7 +38,7 @@ def log_density(trace: Trace, X_new: Any, threads: int | None = None) -> FloatAr
     """Log posterior predictive density of rows; see :meth:`gibbs_gmm.trace.Trace.log_density`."""
     X, (C, T, K) = checks.new_data(X_new, trace.columns), trace.weights.shape
     top, mass = _sums(trace, X, np.zeros((C * T, K + 1), np.int64), 1, threads)
-    if trace._outliers is not None:
+    if trace._outliers is not None and trace.outlier_weight is not None:
         inside = trace._outliers.contains(np.asarray(X, np.float64))
         mass[0] += np.where(inside, trace.outlier_weight.sum() * _relative(trace._outliers.log_density, top), 0.0)
     return np.asarray((top + np.log2(mass[0])) / LOG2_E - math.log(C * T), np.float64)
@@ -54,7 +54,7 @@ def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name
         for start, mixtures in _blocks(trace, loc, workers):
             out = result[start : start + len(mixtures.n)]
             workers.run(functools.partial(kernels.log_densities, rows, loc, mixtures, out), N, TILE, _MOST_ROWS)
-    if trace._outliers is not None:
+    if trace._outliers is not None and trace.outlier_weight is not None:
         inside = trace._outliers.contains(np.asarray(rows, np.float64))
         with np.errstate(divide="ignore"):
             log_weight = np.log(trace.outlier_weight.reshape(-1, 1)) + trace._outliers.log_density
