@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -117,12 +117,18 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
         """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
         checks.column_names(X)
-        array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        return self._fit(
+            validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2), self.n_components
+        )
+
+    def _fit(self, array: AnyArray, n_components: Any, labels: IntArray | None = None) -> Self:
+        """Fit checked rows."""
         trace = fit(
             array,
-            self.n_components,
+            n_components,
             prior=self.prior,
             covariance_type=self.covariance_type,
+            labels=labels,
             draws=self.draws,
             warmup=self.warmup,
             thin=self.thin,
