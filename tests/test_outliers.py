@@ -23,6 +23,7 @@ from gibbs_gmm.model.outliers import Outliers
 X = np.array([-1.5, -1.4, -1.2, 0.6, 0.8, 2.9])[:, None]
 XNIW = NIW(np.zeros(1), 0.2, 4.0, 0.3 * np.eye(1))
 SHARE = 0.3
+DATA = Path(__file__).resolve().parents[1] / "data"
 LABELS, TAGS = ["a", None, None, "b", None, None], np.array([0, -1, -1, 1, -1, -1])
 NONE = np.full(6, -1)
 FIT: dict[str, Any] = {"threads": 1, "progress": False}
@@ -138,6 +139,23 @@ def test_few_outliers_in_clean_data() -> None:
     p = trace.outlier_probability()
     assert p.mean() < 0.03  # below the share that is expected
     assert (p > 0.5).sum() <= 3
+
+
+def test_wine_has_three_kinds_and_a_few_outliers() -> None:
+    """Wines that are odd, well known among the 71 of one cultivar, are outliers, and take no component of the three."""
+    table = np.genfromtxt(DATA / "wine.csv", delimiter=",", skip_header=1)
+    data, cultivar = table[:, :13], table[:, 13]
+    trace = gg.fit(data, 3, outliers=True, draws=150, warmup=500, thin=2, rng=1, **FIT)
+    z = trace.assignments
+    assert z is not None
+    assert min((z == k).sum(-1).min() for k in range(3)) > 40
+    p = trace.outlier_probability()
+    assert set(np.flatnonzero(p > 0.95)) >= {69, 73, 78, 95, 110, 121}
+    assert 5.0 < p.sum() < 12.0
+    labels = trace.partition().labels
+    own = labels >= 0
+    table = np.array([[((labels == k) & (cultivar == c)).sum() for c in (1, 2, 3)] for k in range(3)])
+    assert table.max(1).sum() >= 0.96 * own.sum()
 
 
 def test_units_do_not_matter() -> None:
