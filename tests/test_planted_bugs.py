@@ -102,11 +102,6 @@ PLANTS = {
         "n_0, moves.scratch)",
         OUTLIERS,
     ),
-        "sampler/outliers.py",
-        "n_0, moves.scratch) - log_q",
-        "n_0, moves.scratch)",
-        OUTLIERS,
-    ),
     "choice of the first outlier forgotten": ("sampler/outliers.py", "(t + 1.0 - G) * n_0", "(t + 1.0 - G)", OUTLIERS),
     "choice of clusters forgotten": (
         "sampler/moves.py",
