@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.estimator_base import DensityMixin, GibbsEstimator, check_is_fitted, validate_data
-from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.posterior import predict
 from gibbs_gmm.posterior.matched import matched_components
 
@@ -73,12 +73,16 @@ class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc] 
     covariances_: FloatArray
     precisions_: FloatArray
 
-    def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
         checks.column_names(X)
-        array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        return self._fit(rows, self.n_components)
+
+    def _fit(self, array: AnyArray, n_components: Any, labels: IntArray | None = None) -> Self:
+        """Fit checked rows."""
         names = getattr(self, "feature_names_in_", None)
-        self._draw(array, None if names is None else tuple(names))
+        self._draw(array, None if names is None else tuple(names), n_components, labels)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # fit() has said that the chains have not met
             self.labels_ = self.trace_.partition().labels

@@ -12,7 +12,7 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.fitting import fit
-from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.kernels.types import AnyArray, IntArray
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.trace import Trace
@@ -63,13 +63,16 @@ class GibbsEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     trace_: Trace
     converged_: bool
 
-    def _draw(self, rows: AnyArray, columns: tuple[str, ...] | None) -> None:
+    def _draw(
+        self, rows: AnyArray, columns: tuple[str, ...] | None, n_components: Any, labels: IntArray | None = None
+    ) -> None:
         """Set ``trace_``, the posterior given rows (N, D) whose columns have these names, and ``converged_``."""
         trace = fit(
             rows,
-            self.n_components,
+            n_components,
             prior=self.prior,
             covariance_type=self.covariance_type,
+            labels=labels,
             draws=self.draws,
             warmup=self.warmup,
             thin=self.thin,

@@ -65,7 +65,7 @@ class GibbsMixtureRegressor(MultiOutputMixin, RegressorMixin, GibbsEstimator):  
         names = tuple(getattr(self, "feature_names_in_", [f"x{d}" for d in range(X.shape[1])]))
         usual = ("y",) if self._is_one else tuple(f"y{t}" for t in range(y.shape[1]))
         apart = (names + targets for targets in (own, usual) if targets and not set(names) & set(targets))
-        self._draw(np.column_stack([X, y]), next(apart, None))
+        self._draw(np.column_stack([X, y]), next(apart, None), self.n_components)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:

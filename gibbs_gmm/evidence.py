@@ -258,7 +258,7 @@ def log_evidence(
             if away is not None:
                 away.add_chain(c, model.prior, prior.family, data.loc, n_max + 1)
                 shards = away.shards
-            state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1, shards)
+            state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1, shards=shards)
             plan = Plan(0, _BATCH, 1)
             chain = Chain(c, generator, data, model, prior.family, state, plan, written, remote=away)
             runs.append(_Run(chain, warmup))

@@ -16,6 +16,8 @@ from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
+from gibbs_gmm.model.known_labels import KnownLabels
+from gibbs_gmm.model.outliers import Outliers
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.posterior.standing import standing
@@ -43,6 +45,8 @@ def fit(
     prior: ComponentPrior | None = None,
     covariance_type: str | None = None,
     resolution: Any = None,
+    labels: Any = None,
+    outliers: bool | float = False,
     draws: int | None = None,
     warmup: int | None = None,
     thin: int | None = None,
@@ -87,6 +91,17 @@ def fit(
         To what width the values of each column are known, in place of the prior's own ``resolution``, which the default
         prior finds from the data. 0 takes them as exact: then the default's posterior may be improper where many rows
         are equal.
+    labels : (N,) array-like, optional
+        Of which kind each row is known to be, any hashable values; -1, None, NaN, "" and what pandas calls missing
+        where it is unknown. Each kind is a component: a row of a known kind belongs to it, other rows may. Other kinds
+        may be found beside them; n_components counts both. In the trace kind j, ``trace.label_names[j]``, is component
+        j of every draw.
+    outliers : bool or float between 0 and 1
+        Whether there may be rows of no kind, or the share of them that is expected; True expects 5%. They are taken by
+        a component of their own that is uniform over the box of the data
+        (:class:`gibbs_gmm.model.outliers.Outliers`), which keeps a few odd rows from making a cluster. It is none of
+        the n components and has no place in ``weights`` and ``means``; ``assignments`` are -1, and
+        :meth:`Trace.outlier_probability` says how surely.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise. If neither is, the run goes on until
@@ -181,10 +196,19 @@ def fit(
         away.require(prior)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
+    known = None if labels is None else KnownLabels.of(labels, len(array))
+    if known is not None:
+        known.require_room(weight_prior)
+    beside = Outliers.of(outliers, observations, prior.resolution)
+    if away is not None and (known is not None or beside is not None):
+        name = "labels" if known is not None else "outliers"
+        raise ValueError(f"{name} cannot be used with rows on a cluster or a GPU yet")
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations)
-    recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes, device)
+    recipe = Recipe(
+        columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes, device, known, beside
+    )
     data = observations.as_kernel()
     if checkpoint is None:
         with Progress(bool(progress)) as shown:

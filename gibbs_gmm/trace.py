@@ -12,6 +12,7 @@ import numpy as np
 from gibbs_gmm import trace_arrays
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.families import ComponentPrior
+from gibbs_gmm.model.outliers import Outliers
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 
@@ -54,6 +55,7 @@ class Trace:
         The matrix that all components of a draw share.
     assignments : (C, T, N) unsigned integers, or None
         Component of each observation, 0..K-1, in the smallest type that holds K; None with ``save_assignments=False``.
+        Where there may be outliers they are int16, and -1 for these.
     n_components, n_clusters : (C, T) int64
         Components of the mixture, and those of them that own at least one observation. Under a Dirichlet or Pitman-Yor
         process the mixture has infinitely many, and n_components counts those that the sampler had to look at: it
@@ -66,6 +68,8 @@ class Trace:
         Of different numbers of components, and so of different dimensions, these densities cannot be compared.
     concentration, kappa_0 : (C, T) float64; Psi_0 : (C, T, D, D) float64; b_0 : (C, T, D) (diag), (C, T); or None
         The hyperparameters that are learned; None where they are fixed, or the family has none of that name.
+    outlier_weight : (C, T) float64, or None
+        The share of rows of no kind, where ``fit(outliers=...)`` allows any. ``weights`` are shares of the other rows.
     columns : tuple of str
         Names of the D columns of X ("x0", "x1", ... if it had none).
     prior : NormalInverseWishart or NormalInverseGamma
@@ -97,6 +101,7 @@ class Trace:
     log_likelihood: FloatArray
     log_posterior: FloatArray
     concentration: FloatArray | None = None
+    outlier_weight: FloatArray | None = None
     kappa_0: FloatArray | None = None
     Psi_0: FloatArray | None = None
     b_0: FloatArray | None = None
@@ -168,6 +173,44 @@ class Trace:
     def n_is_known(self) -> bool:
         """Whether the number of components was given, so that it is the same in every draw."""
         return self.weight_prior.known_n is not None
+
+    @property
+    def label_names(self) -> tuple[Any, ...]:
+        """The kinds that some rows were known to be of: kind j is component j of every draw."""
+        return tuple(self.settings.get("label_names", ()))
+
+    @functools.cached_property
+    def _outliers(self) -> Outliers | None:
+        """The component of outliers, if there is one."""
+        values = self.settings.get("outliers")
+        return None if values is None else Outliers.from_dict(values)
+
+    def outlier_probability(self, X_new: Any = None, *, threads: int | None = None) -> FloatArray:
+        """The probability of each row that it is of no kind, where ``fit(outliers=...)`` allowed for such rows.
+
+        Parameters
+        ----------
+        X_new, threads : optional, as for :meth:`log_density`
+            New rows. One outside the box of the data is as probable an outlier as if the box were just wide enough to
+            hold it. By default the rows of the fit.
+
+        Returns
+        -------
+        (N,) float64
+            For the rows of the fit, the share of the draws in which it is an outlier.
+
+        Raises
+        ------
+        ValueError
+            The fit allowed no outliers, or the trace has no assignments and X_new was not given.
+        """
+        from gibbs_gmm.posterior import clustering, predict
+
+        if self._outliers is None:
+            raise ValueError("outlier_probability needs a fit that allows outliers: fit(..., outliers=True)")
+        return (
+            clustering.outlier_probability(self) if X_new is None else predict.outlier_probability(self, X_new, threads)
+        )
 
     def n_posterior(self) -> NPosterior:
         """How many components and clusters there are: a table of p(n) and p(n+), beside their priors.

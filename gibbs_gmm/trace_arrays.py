@@ -29,8 +29,8 @@ class Field:
         Of the array, the attribute of a trace, the file in a run's folder and the variable of ArviZ.
     axes : tuple of str
         Its axes behind chain and draw: "component" (only as the first), "column", "column_2" or "row".
-    kind : "float", "count" or "label"
-        float64, int64, or the smallest unsigned integers that hold the labels 0..K-1.
+    kind : "float", "count", "label" or "label or none"
+        float64, int64, the smallest unsigned integers that hold the labels 0..K-1, or int16 where -1 is one too.
     unused : float
         The value in component slots that a draw does not use.
     hyper : bool
@@ -60,6 +60,8 @@ class Field:
         """The type of its values, for this many component slots."""
         if self.kind == "label":
             return np.min_scalar_type(max(slots, 1) - 1)
+        if self.kind == "label or none":
+            return np.dtype(np.int16)
         return np.dtype(np.int64 if self.kind == "count" else np.float64)
 
     def bytes(self, slots: int, D: int, N: int) -> int:
@@ -89,14 +91,19 @@ ALWAYS = (
     Field("log_posterior"),
 )
 _CONCENTRATION = Field("concentration", hyper=True)
-_ASSIGNMENTS = Field("assignments", ("row",), "label")
+_OUTLIER_WEIGHT = Field("outlier_weight", hyper=True)
 
 
-def fields(prior: ComponentPrior, learns_concentration: bool, save_assignments: bool) -> tuple[Field, ...]:
+def fields(
+    prior: ComponentPrior, learns_concentration: bool, save_assignments: bool, outliers: bool = False
+) -> tuple[Field, ...]:
     """The arrays of a trace under this prior of the components."""
     concentration = (_CONCENTRATION,) if learns_concentration else ()
-    assignments = (_ASSIGNMENTS,) if save_assignments else ()
-    return (*ALWAYS, *prior.fields(), *concentration, *assignments)
+    weight = (_OUTLIER_WEIGHT,) if outliers else ()
+    assignments = (
+        (Field("assignments", ("row",), "label or none" if outliers else "label"),) if save_assignments else ()
+    )
+    return (*ALWAYS, *prior.fields(), *concentration, *weight, *assignments)
 
 
 def allocate(fields: Iterable[Field], shape: tuple[int, ...], slots: int, D: int, N: int) -> dict[str, AnyArray]:

@@ -29,6 +29,10 @@ ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
+TAGGED_LAUNCHES = "test_known_labels.py::test_enumeration[static-launches]"
+TAGGED_RECALLS = "test_known_labels.py::test_enumeration[static-recalls]"
+OUTLIERS = "test_outliers.py::test_enumeration[static-row by row]"
+
 PLANTS = {
     "reversed Bartlett": ("families/full.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - i)", COMPONENTS),
     "nu off by one": ("families/full.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - D + i + 2)", COMPONENTS),
@@ -66,8 +70,8 @@ PLANTS = {
     "row by row without its proposal": ("sampler/row_by_row.py", "log_ratio -= _allocate(", "_allocate(", ROWS),
     "row by row at a fresh probability": (
         "sampler/row_by_row.py",
-        "offset, sides, m, False)",
-        "offset, sides, m, True)",
+        "offset, sides, m, data.tags, a, False)",
+        "offset, sides, m, data.tags, a, True)",
         ROWS,
     ),
     "choice of anchors in rows forgotten": ("sampler/moves.py", "((t + 1.0) * n_0 * n_1)", "(t + 1.0)", ROWS),
@@ -83,6 +87,22 @@ PLANTS = {
         "_draw_components(rng, state, scratch, t, t)",
         EMPTY,
     ),
+    "known kinds among those to choose from": (
+        "sampler/partition_prior.py",
+        "math.lgamma(n - weights.tagged + 1.0)",
+        "math.lgamma(n + 1.0)",
+        "test_known_labels.py::test_enumeration[static-all]",
+    ),
+    "known rows may move": ("sampler/launch.py", "if tagged and tags[row] >= 0:", "if False:", TAGGED_LAUNCHES),
+    "a tag leans to one side": ("sampler/split_merge.py", "rng.random() < 0.5", "rng.random() < 0.9", TAGGED_RECALLS),
+    "outliers without their density": ("sampler/outliers.py", " + m * outliers[LOG_DENSITY]", "", OUTLIERS),
+    "outliers without the proposal": (
+        "sampler/outliers.py",
+        "n_0, moves.scratch) - log_q",
+        "n_0, moves.scratch)",
+        OUTLIERS,
+    ),
+    "choice of the first outlier forgotten": ("sampler/outliers.py", "(t + 1.0 - G) * n_0", "(t + 1.0 - G)", OUTLIERS),
     "choice of clusters forgotten": (
         "sampler/moves.py",
         " * 2.0 / (t + 1.0))",

@@ -130,6 +130,17 @@ def _add_fit(subcommands: Any) -> None:
         metavar="R[,R...]",
         help="to what width values are known, for all columns or for each (default: as the values show; 0: exact)",
     )
+    model.add_argument(
+        "--labels",
+        metavar="COLUMN",
+        help="the column that says of which kind rows are known to be, empty where that is not known; each kind is a "
+        "cluster, and others may be found beside them",
+    )
+    model.add_argument(
+        "--outliers",
+        action="store_true",
+        help="allow for rows of no cluster, anywhere in the range of the data: about 5%% of them are expected",
+    )
     add_file_options(fit, choose=True)
     _add_run_options(fit)
 

@@ -34,7 +34,7 @@ def fit(args: argparse.Namespace) -> int:
     with step(f"reading {_name(args.csv)}", args.quiet):
         weight_prior = _weight_prior(args)
         running.refuse_existing_run(out, args.force)
-        options = read_options(args, columns=args.columns, drop=tuple(args.drop))
+        options = read_options(args, columns=args.columns, drop=tuple(args.drop), labels=args.labels)
         table = _read(args.csv, options)
     _say_what_was_read(args.csv, table, say)
     seed = args.seed if args.seed is not None else secrets.randbits(64)
@@ -43,7 +43,7 @@ def fit(args: argparse.Namespace) -> int:
     command = output_folder.Command(_name(args.csv), arguments, table.left_out, table.notes, warnings)
     with running.made(out), running.begun(out, table, command):
         with warnings_as_lines(), running.progress_lines(args.quiet):
-            trace = _sample(args, weight_prior, table.columns, out, seed)
+            trace = _sample(args, weight_prior, table, out, seed)
         with results.writing(out) as written:
             X = output_folder.observations(out)
             findings = results.write(output_folder.Run(trace, X, table.rows, command), out, written, args.quiet)
@@ -166,6 +166,8 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
     """Refuse options that do not go together."""
     if args.append and str(args.csv) == "-":
         raise Refusal("--append needs a file, and standard input cannot be read twice")
+    if args.outliers and args.no_assignments:
+        raise Refusal("--outliers needs to know which row is what: leave out --no-assignments")
     if args.discount is not None and args.weights != "py":
         raise Refusal("--discount is for --weights py")
     if args.components is not None and args.weights is not None:
@@ -243,15 +245,13 @@ def _read_run(folder: Path) -> output_folder.Run:
         raise Refusal(error) from None
 
 
-def _sample(
-    args: argparse.Namespace, weight_prior: WeightPrior, columns: tuple[str, ...], out: Path, seed: int
-) -> Trace:
+def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, out: Path, seed: int) -> Trace:
     """Sample from the observations in the folder, into the folder."""
     from gibbs_gmm import NormalInverseWishart, fit
     from gibbs_gmm.command_line.reading.table import Observations
 
     with running.failures(out):
-        X = Observations(output_folder.observations(out), columns)
+        X = Observations(output_folder.observations(out), table.columns)
         draws, warmup, thin = args.draws, args.warmup, args.thin
         if args.quick:
             draws, warmup = draws or QUICK_DRAWS, _QUICK_WARMUP if warmup is None else warmup
@@ -265,6 +265,8 @@ def _sample(
             prior=prior,
             covariance_type=args.covariance_type,
             resolution=args.resolution,
+            labels=table.rows.labels,
+            outliers=args.outliers,
             draws=draws,
             warmup=warmup,
             max_sweeps=args.max_sweeps,

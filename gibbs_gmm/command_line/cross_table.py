@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gibbs_gmm.kernels.types import IntArray
-from gibbs_gmm.posterior.wording import listed
+from gibbs_gmm.posterior.wording import cluster_name, listed
 
 _MOST_VALUES = 30
 _MOST_NAMED = 12  # values whose clusters are said in words
@@ -54,7 +54,7 @@ class CrossTable:
         for value, row in zip(self.values[:_MOST_NAMED], self.counts[:_MOST_NAMED], strict=True):
             j, total = int(row.argmax()), int(row.sum())
             if row[j] >= _MOSTLY * total:
-                mostly.append(f"{value} is in cluster {self.numbers[j]} ({row[j]:,} of {total:,} rows)")
+                mostly.append(f"{value} is in {cluster_name(self.numbers[j])} ({row[j]:,} of {total:,} rows)")
         return f"{text} {listed(mostly, most=_MOST_NAMED)}." if mostly else text
 
     def of_cluster(self, number: int) -> str:

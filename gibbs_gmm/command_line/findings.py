@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gibbs_gmm.command_line.cluster_words import Description, describe
 from gibbs_gmm.command_line.cross_table import CrossTable, cross_table
 from gibbs_gmm.kernels.types import AnyArray, IntArray
@@ -41,6 +43,15 @@ class Findings:
     texts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     names: Sequence[str] | None = None
     lines: Sequence[int] | IntArray | None = None
+
+    @functools.cached_property
+    def outliers(self) -> IntArray | None:
+        """The rows that are outliers with a probability of 1/2 or more, the surest first; None where none may be."""
+        if self.trace.outlier_weight is None or self.partition is None:
+            return None
+        probability = self.trace.outlier_probability()
+        order = np.argsort(-probability, kind="stable")
+        return order[probability[order] >= 0.5]
 
     @functools.cached_property
     def descriptions(self) -> tuple[Description, ...]:

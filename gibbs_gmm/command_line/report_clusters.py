@@ -12,7 +12,7 @@ from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import badge, escape, figure, fold, interval_cell, p, raw_table, warning
 from gibbs_gmm.plots.style import distinct
 from gibbs_gmm.posterior.relabel import AMBIGUOUS_LIMIT
-from gibbs_gmm.posterior.wording import count, listed, percent
+from gibbs_gmm.posterior.wording import cluster_name, count, listed, percent
 
 _ABREAST = 4  # clusters in one table of numbers: what a page has room for
 _MUCH_TOGETHER = 0.25  # probability of being in one component from which on two clusters may be one
@@ -23,13 +23,17 @@ _FEW_COLUMNS = 12  # in the table of all numbers, before it is folded
 def described(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     """A card for each cluster, and the profiles of all."""
     trace, kinds = findings.trace, findings.components
+    numbered = "Clusters are numbered from the largest, 0, on, the same in every table and picture."
+    if trace.label_names:
+        known = listed(f"{k} is {name}" for k, name in enumerate(trace.label_names))
+        numbered = f"Of the clusters {known}, as known for some rows; the others are numbered from the largest on."
     if not trace.n_is_known and kinds.share < 1.0:
         yield p(
             f"What follows is from the {percent(kinds.share)} of draws with {count(kinds.K, 'cluster')}, the most "
-            "probable number. Clusters are numbered from the largest, 0, on, the same in every table and picture."
+            f"probable number. {numbered}"
         )
     else:
-        yield p("Clusters are numbered from the largest, 0, on, the same in every table and picture.")
+        yield p(numbered)
     if kinds.ambiguous_share > AMBIGUOUS_LIMIT:
         yield warning(
             f"In {percent(kinds.ambiguous_share)} of draws it is not clear which component is which: they overlap, or "
@@ -69,9 +73,10 @@ def _card(findings: Findings, one: Description, colour: str) -> str:
             )
     elif partition is not None:
         size = f"no row is in it more often than in others; weight {percent(one.weight)}"
+    name = f"C{cluster_name(k, findings.trace.label_names)[1:]}"
     said = "".join(p(text, "small") for text in more)
     return (
-        f'<div class="card" style="--c: {escape(colour)}"><h3>{badge(k, colour)} Cluster {k}: {escape(size)}</h3>'
+        f'<div class="card" style="--c: {escape(colour)}"><h3>{badge(k, colour)} {escape(name)}: {escape(size)}</h3>'
         f"{p(one.sentence)}{said}</div>"
     )
 
@@ -109,7 +114,7 @@ def beside_texts(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
                 for n, top in zip(table.counts[v], most[v], strict=True)
             )
             rows.append((escape(value), *cells, f"{table.counts[v].sum():,}"))
-        header = (escape(table.name), *(f"cluster {k}" for k in table.numbers), "rows")
+        header = (escape(table.name), *(cluster_name(k) for k in table.numbers), "rows")
         yield raw_table(header, rows, "counts")
     missing = [name for name in findings.texts if name not in {table.name for table in findings.cross_tables}]
     if missing and findings.cross_tables:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from gibbs_gmm.command_line import output_folder
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import figure, fold, p, ranges, table
 from gibbs_gmm.posterior.clustering import Partition
-from gibbs_gmm.posterior.wording import count, percent
+from gibbs_gmm.posterior.wording import cluster_name, count, listed, percent
 
 UNSURE = 0.1  # uncertainty of a row from which on it is in doubt
 _CERTAIN = 0.01
@@ -54,7 +54,7 @@ def rows(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
         u = partition.uncertainty[partition.labels == k]
         body.append(
             (
-                f"cluster {k}",
+                cluster_name(k, findings.trace.label_names),
                 f"{len(u):,}",
                 f"{np.count_nonzero(u < _CERTAIN):,}",
                 f"{np.count_nonzero((u >= _CERTAIN) & (u < UNSURE)):,}",
@@ -63,7 +63,8 @@ def rows(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
         )
     yield table(("", "rows", "above 99% sure", "90% to 99%", "in doubt"), body)
     yield from _uncertain(findings, partition)
-    yield fold("Which rows are in which cluster", _members(partition))
+    yield from _outliers(findings)
+    yield fold("Which rows are in which cluster", _members(partition, findings.trace.label_names))
     yield fold("Does each cluster hold together, or may two be one?", _holding(partition, images))
 
 
@@ -106,10 +107,46 @@ def _uncertain(findings: Findings, partition: Partition) -> Iterator[str]:
         second = (str(other), f"{partition.probabilities[row, other]:.2f}") if other >= 0 else ("-", "-")
         values = (f"{findings.X[row, d]:.6g}" for d in shown)
         own = f"{1.0 - partition.uncertainty[row]:.2f}"
-        body.append((*name_of(int(row)), *values, str(partition.labels[row]), own, *second))
+        label = int(partition.labels[row])
+        body.append((*name_of(int(row)), *values, str(label) if label >= 0 else "none", own, *second))
     counted = "" if findings.lines is not None else f" {_COUNTED}"
     yield p(f"Here are {many} in doubt.{counted}")
     yield table(header, body)
+
+
+def _outliers(findings: Findings) -> Iterator[str]:
+    """The rows that are more probably of no kind than not, one by one."""
+    if findings.outliers is None:
+        return
+    yield p(outliers_sentence(findings))
+    rows = findings.outliers[:_MAX_LISTED]
+    if len(rows) > 0:
+        called, name_of = _called(findings)
+        shown = range(min(len(findings.trace.columns), 4))
+        header = [*called, *(findings.trace.columns[d] for d in shown), "probability"]
+        probability = findings.trace.outlier_probability()
+        yield table(
+            header,
+            [
+                (*name_of(int(row)), *(f"{findings.X[row, d]:.6g}" for d in shown), f"{probability[row]:.2f}")
+                for row in rows
+            ],
+        )
+
+
+def outliers_sentence(findings: Findings) -> str:
+    """How many outliers there are, and which, in a sentence."""
+    rows, trace = findings.outliers, findings.trace
+    assert rows is not None
+    assert trace.outlier_weight is not None
+    share = f"outliers are expected to be {percent(float(trace.outlier_weight.mean()))} of further rows"
+    if len(rows) == 0:
+        return f"No row is an outlier with a probability of 1/2 or more; {share}."
+    verb = "is an outlier" if len(rows) == 1 else "are outliers"
+    called, name_of = _called(findings)
+    probability = trace.outlier_probability()
+    which = listed((f"{called[0]} {name_of(int(row))[0]} ({probability[row]:.2f})" for row in rows), most=10)
+    return f"{count(len(rows), 'row')} {verb}, of no cluster, with a probability of 1/2 or more: {which}; {share}."
 
 
 def _called(findings: Findings) -> tuple[list[str], Callable[[int], list[str]]]:
@@ -123,8 +160,10 @@ def _called(findings: Findings) -> tuple[list[str], Callable[[int], list[str]]]:
     return ["name", *headers], lambda row: [str(names[row]), *([str(lines[row])] if lines is not None else [])]
 
 
-def _members(partition: Partition) -> Iterator[str]:
-    body = [(f"cluster {k}", ranges(np.flatnonzero(partition.labels == k))) for k in partition.numbers]
+def _members(partition: Partition, kinds: Sequence[object]) -> Iterator[str]:
+    body = [(cluster_name(k, kinds), ranges(np.flatnonzero(partition.labels == k))) for k in partition.numbers]
+    if (partition.labels < 0).any():
+        body.append((cluster_name(-1), ranges(np.flatnonzero(partition.labels < 0))))
     yield p(_COUNTED)
     yield table(("", "rows"), body, "facts")
     yield p(f"Cluster, uncertainty and second cluster of every row: {output_folder.CLUSTERS}.", "small")
@@ -143,7 +182,7 @@ def _holding(partition: Partition, images: dict[str, bytes]) -> Iterator[str]:
         between = float(partition.together[j, np.searchsorted(partition.numbers, other)]) if other >= 0 else 0.0
         nearest = f"{other} ({between:.2f})" if between >= 0.005 else "-"
         mean = partition.uncertainty[partition.labels == k].mean()
-        body.append((f"cluster {k}", f"{mean:.3f}", f"{partition.cohesion[j]:.2f}", nearest))
+        body.append((cluster_name(k), f"{mean:.3f}", f"{partition.cohesion[j]:.2f}", nearest))
     yield table(("", "mean uncertainty", "together", "nearest"), body)
     low, high = partition.cohesion.min(), partition.cohesion.max()
     between_text = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"

@@ -101,6 +101,10 @@ def show(findings: Findings, command: output_folder.Command, out: Path, written:
         print(f"\n{bar_chart(findings.n_posterior)}")
     print(f"\n{fold(f'{trace.headline}{trace.verdict}')}\n")
     print(clusters_table(findings))
+    if findings.outliers is not None:
+        from gibbs_gmm.command_line.report_rows import outliers_sentence
+
+        print(f"\n{fold(outliers_sentence(findings))}")
     said = [] if findings.check is None else list(sentences(findings.check))
     for message in (*command.warnings, *alarms, *said):
         print(f"\n{fold(message)}")
@@ -121,7 +125,7 @@ def clusters_table(findings: Findings) -> str:
     """A line for each cluster: its share, its rows, and its means in the columns that tell clusters apart best."""
     import numpy as np
 
-    kinds, partition = findings.components, findings.partition
+    kinds, partition, kinds_known = findings.components, findings.partition, findings.trace.label_names
     shares = kinds.weights.mean(0)
     for most in range(min(_MOST_COLUMNS, len(findings.trace.columns)), 0, -1):
         columns = kinds.telling_columns(most)
@@ -131,7 +135,8 @@ def clusters_table(findings: Findings) -> str:
         table = [["cluster", "share", *([] if partition is None else ["rows"]), *shown]]
         for k in range(min(kinds.K, _MOST_CLUSTERS)):
             rows = [] if partition is None else [f"{np.count_nonzero(partition.labels == k):,}"]
-            table.append([str(k), f"{100.0 * shares[k]:.0f}%", *rows, *(f"{mean:.4g}" for mean in means[k])])
+            name = str(k) if k >= len(kinds_known) else f"{k} {kinds_known[k]}"[:_LONGEST_NAME]
+            table.append([name, f"{100.0 * shares[k]:.0f}%", *rows, *(f"{mean:.4g}" for mean in means[k])])
         room = [max(map(len, column)) for column in zip(*table, strict=True)]
         if sum(room) + 2 * (len(room) - 1) <= WIDTH:
             break

@@ -58,7 +58,7 @@ def membership(trace: Trace | Partition, axes: Axes | None = None) -> Any:
     colours = [*distinct(p.shape[1] - 1), PALE]
     edges = np.arange(len(rows) + 1)
     # A row's own cluster is at the bottom, so that what it lacks of 1 is what is unsure.
-    places = np.argsort(np.arange(p.shape[1]) != shown[:, None], axis=1, kind="stable")
+    places = np.argsort(np.arange(p.shape[1]) != shown[:, None] % p.shape[1], axis=1, kind="stable")
     heights = np.take_along_axis(p, places, 1)
     tops = np.cumsum(heights, axis=1)
     for k, colour in enumerate(colours):
@@ -84,7 +84,7 @@ def _name(ax: Any, shown: IntArray) -> None:
     for edge in first[1:]:
         ax.axvline(edge, color="white", lw=1.2)
         ax.axvline(edge, color=INK, lw=0.6)
-    ax.set_xticks(apart((first + last) / 2, len(shown), _NAMED), [str(k) for k in shown[first]])
+    ax.set_xticks(apart((first + last) / 2, len(shown), _NAMED), [str(k) if k >= 0 else "none" for k in shown[first]])
     ax.tick_params(axis="x", length=0)
 
 

@@ -108,7 +108,7 @@ def _draw(kinds: Components, X: AnyArray, shown: IntArray, axes: AnyArray, max_d
     rows = spread(N, _MAX_POINTS)
     face, alpha = [GREY] * len(rows), np.full(len(rows), _SURE)
     if trace.assignments is not None:
-        face = [colours[k] for k in trace._partition.labels[rows]]
+        face = [colours[k] if k >= 0 else INK for k in trace._partition.labels[rows]]
         alpha = _UNSURE + (_SURE - _UNSURE) * (1.0 - trace._partition.uncertainty[rows])
     points = matplotlib("colors").to_rgba_array(face, alpha)
     panels = max(1, d * (d - 1) // 2)

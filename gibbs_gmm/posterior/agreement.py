@@ -68,7 +68,7 @@ def invariants(trace: Trace) -> dict[str, FloatArray]:
     rows["n_clusters"] = trace.n_clusters.astype(np.float64)
     if trace.weight_prior.learns_n:
         rows["n_components"] = trace.n_components.astype(np.float64)
-    learned = {"concentration": trace.concentration, "kappa_0": trace.kappa_0}
+    learned = {name: getattr(trace, name) for name in ("concentration", "kappa_0", "outlier_weight")}
     return rows | {name: values for name, values in learned.items() if values is not None}
 
 

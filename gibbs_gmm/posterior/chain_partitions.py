@@ -115,6 +115,7 @@ def _in_all_rows(assignments: Sequence[AnyArray] | AnyArray, row: int, other: in
 
 def _likeness(z: AnyArray, rows: AnyArray) -> float:
     """The Jaccard index of some rows (N,) bool, and the cluster among the labels (N,) that is most like them."""
+    z = z - z.min()  # outliers are -1
     shared, sizes = np.bincount(z[rows]), np.bincount(z)
     return float((shared / (np.count_nonzero(rows) + sizes[: len(shared)] - shared).clip(1)).max())
 

@@ -30,9 +30,9 @@ class Partition:
     Attributes
     ----------
     labels : (N,) int64
-        The number of the cluster of each row. It is that of the matched component that the cluster is, as in
-        ``trace.summary()``; clusters of a search that are none of these have further numbers. A component that owns
-        no row more often than others do is missing among the labels.
+        The number of the cluster of each row, -1 for one that is an outlier in at least half of the draws. It is that
+        of the matched component that the cluster is, as in ``trace.summary()``; clusters of a search that are none of
+        these have further numbers. A component that owns no row more often than others do is missing among the labels.
     loss : str or None
         None for the matched components; "vi", "binder" or "omari" where a search was made for the least of it.
     probabilities : (N, J + 1) float64
@@ -76,7 +76,7 @@ class Partition:
     @functools.cached_property
     def numbers(self) -> IntArray:
         """(n_clusters,) the numbers of the clusters that have rows, in increasing order."""
-        return _read_only(np.unique(self.labels))
+        return _read_only(np.unique(self.labels[self.labels >= 0]))
 
     @property
     def n_clusters(self) -> int:
@@ -86,7 +86,7 @@ class Partition:
     @property
     def sizes(self) -> IntArray:
         """(n_clusters,) how many rows each of them has."""
-        return np.bincount(self.labels)[self.numbers]
+        return np.bincount(self.labels[self.labels >= 0])[self.numbers]
 
     @functools.cached_property
     def uncertainty(self) -> FloatArray:
@@ -143,12 +143,24 @@ def assignments_of(trace: Trace) -> AnyArray:
     return trace.assignments
 
 
+def outlier_probability(trace: Trace) -> FloatArray:
+    """Of the rows of the fit: see :meth:`gibbs_gmm.Trace.outlier_probability`."""
+    return np.asarray((assignments_of(trace) == -1).mean((0, 1)), np.float64)
+
+
+def without_outliers(trace: Trace, labels: IntArray) -> IntArray:
+    """The labels, -1 for rows that are outliers in at least half of the draws."""
+    if trace.outlier_weight is None:
+        return labels
+    return np.where(outlier_probability(trace) >= 0.5, -1, labels)
+
+
 def by_components(trace: Trace) -> Partition:
     """The rows by matched components: see :meth:`gibbs_gmm.Trace.partition`."""
     assignments_of(trace)
     relabelling = trace.relabel()
     probabilities = membership(trace, clusters_of(relabelling), relabelling.counted, relabelling.n_matched)
-    labels = probabilities[:, :-1].argmax(1)
+    labels = without_outliers(trace, probabilities[:, :-1].argmax(1))
     return Partition(labels, None, probabilities, together(trace, labels))
 
 
@@ -196,18 +208,20 @@ def membership(trace: Trace, cluster: IntArray, counted: AnyArray, J: int) -> Fl
     cluster : (C, T, K) int64
         The number that each component stands for, 0..J-1, or J for none.
     """
-    assignments = assignments_of(trace)
+    assignments, (C, T, K) = assignments_of(trace), cluster.shape
     counts = np.zeros((assignments.shape[-1], J + 1), np.int64)
-    for rows, labels in label_blocks(assignments):
+    place = np.concatenate([cluster, np.full((C, T, 1), J)], -1)
+    for rows, labels in label_blocks(assignments, K):
         for c, z in enumerate(labels):
-            count_places(z, cluster[c], counted[c], counts[rows])
+            count_places(z, place[c], counted[c], counts[rows])
     return np.asarray(counts / counted.sum())
 
 
 def together(trace: Trace, labels: IntArray) -> FloatArray:
     """``Partition.together``: mean probabilities that two rows are in one component, between and within clusters."""
-    numbers, cluster = np.unique(labels, return_inverse=True)
+    numbers, cluster = np.unique(labels[labels >= 0], return_inverse=True)
     n = np.bincount(cluster).astype(np.float64)
+    cluster = np.where(labels >= 0, np.searchsorted(numbers, labels), -1)
     pairs = np.zeros((len(n), len(n)))
     for shared in _contingency(trace, cluster, len(numbers)):
         pairs += np.tensordot(shared, shared, ((0, 2), (0, 2)))
@@ -218,14 +232,14 @@ def together(trace: Trace, labels: IntArray) -> FloatArray:
 
 
 def _contingency(trace: Trace, labels: IntArray, J: int) -> list[FloatArray]:
-    """For each chain, (T, J, K): how many rows a cluster shares with a component of a draw."""
+    """For each chain, (T, J, K): how many rows a cluster shares with a component of a draw, labels -1 left out."""
     assignments = assignments_of(trace)
     C, T, K = trace.weights.shape
-    shared = np.zeros((C, T, J, K))
-    for rows, draws in label_blocks(assignments):
+    shared, reference = np.zeros((C, T, J + 1, K + 1)), np.where(labels >= 0, labels, J)
+    for rows, draws in label_blocks(assignments, K):
         for c, z in enumerate(draws):
-            count_agreements(z, labels[rows], shared[c])
-    return list(shared)
+            count_agreements(z, reference[rows], shared[c])
+    return list(shared[:, :, :J, :K])
 
 
 def _read_only(array: _Array) -> _Array:

@@ -46,7 +46,9 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
     arviz_base = needs("arviz_base", "arviz", "Trace.to_arviz()")
     relabelling = trace.relabel()
     posterior: dict[str, AnyArray] = {"sorted_weights": np.sort(trace.weights, axis=-1)[..., ::-1]}
-    fields = trace_arrays.fields(trace.prior, trace.weight_prior.learns_concentration, save_assignments=True)
+    fields = trace_arrays.fields(
+        trace.prior, trace.weight_prior.learns_concentration, True, trace.outlier_weight is not None
+    )
     posterior |= {field.name: getattr(trace, field.name) for field in fields if field.hyper}
     stats: dict[str, AnyArray] = {"lp": trace.log_posterior, "total_log_likelihood": trace.log_likelihood}
     (posterior if trace.weight_prior.learns_n else stats)["n_components"] = trace.n_components

@@ -106,8 +106,10 @@ def marginal(trace: Trace, columns: IntArray) -> Trace:
         if any(across) and array is not None:
             own = np.ix_(*[columns] * sum(across))
             kept[field.name] = array[..., *own]
-    names = tuple(trace.columns[column] for column in columns)
-    return dataclasses.replace(trace, **kept, columns=names, prior=trace.prior.marginal(columns))
+    names, settings = tuple(trace.columns[column] for column in columns), trace.settings
+    if trace._outliers is not None:
+        settings = {**settings, "outliers": trace._outliers.marginal(columns).to_dict()}
+    return dataclasses.replace(trace, **kept, columns=names, prior=trace.prior.marginal(columns), settings=settings)
 
 
 def checked_data(trace: Trace, X: Any) -> AnyArray:

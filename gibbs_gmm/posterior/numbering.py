@@ -41,7 +41,8 @@ def like(reference: IntArray, labels: IntArray, K: int) -> IntArray:
     """The same partition, each cluster with the number of the cluster of ``reference`` that it is.
 
     That is the one with which it shares most rows, by an assignment, so that no number is given twice. Clusters that
-    are left over have the numbers from K on, in the order of their labels.
+    are left over have the numbers from K on, in the order of their labels. Outliers, -1 in the reference, are one of
+    its clusters.
 
     Parameters
     ----------
@@ -54,10 +55,12 @@ def like(reference: IntArray, labels: IntArray, K: int) -> IntArray:
     """
     cluster = np.unique(labels, return_inverse=True)[1]
     J = int(cluster.max()) + 1
-    shared = np.bincount(cluster * K + reference, minlength=J * K).reshape(J, K)
+    outlier = reference < 0
+    L = K + int(outlier.any())
+    shared = np.bincount(cluster * L + np.where(outlier, K, reference), minlength=J * L).reshape(J, L)
     theirs, ours = linear_sum_assignment(shared, maximize=True)
-    number = np.full(J, -1)
-    number[theirs] = np.where(shared[theirs, ours] > 0, ours, -1)
-    left = np.flatnonzero(number < 0)
+    number = np.full(J, -2)
+    number[theirs] = np.where(shared[theirs, ours] > 0, np.where(ours == K, -1, ours), -2)
+    left = np.flatnonzero(number < -1)
     number[left] = K + np.arange(len(left))
     return np.asarray(number[cluster], np.int64)

@@ -14,16 +14,24 @@ from gibbs_gmm.kernels.posterior.partition_search import Draws
 from gibbs_gmm.kernels.types import AnyArray, IntArray
 
 _BUFFER = 1 << 22  # labels that are renumbered at once
+_OUTLIER = np.uint16(65_535)  # -1 as uint16
 _BLOCK = 8192  # rows of all draws of a chain that are in memory at once
 
 
-def label_blocks(assignments: AnyArray) -> Iterator[tuple[slice, list[AnyArray]]]:
-    """Labels of some rows in all draws (C, T, N), one array (T, B) per chain, until all rows were there."""
+def label_blocks(assignments: AnyArray, none: int) -> Iterator[tuple[slice, list[AnyArray]]]:
+    """Labels of some rows in all draws (C, T, N), one array (T, B) per chain, until all rows were there.
+
+    ``none`` is written where a row is an outlier, -1.
+    """
     C, _, N = assignments.shape
     for first in range(0, N, _BLOCK):
         rows = slice(first, min(first + _BLOCK, N))
         # A copy, of one type and layout: one compiled version serves all traces.
-        yield rows, [np.array(assignments[c, :, rows], dtype=np.uint16, order="C") for c in range(C)]
+        blocks = [np.array(assignments[c, :, rows], dtype=np.uint16, order="C") for c in range(C)]
+        if assignments.dtype.kind == "i":
+            for block in blocks:
+                block[block == _OUTLIER] = none
+        yield rows, blocks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

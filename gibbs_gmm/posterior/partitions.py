@@ -234,7 +234,8 @@ def credible_ball(trace: Trace, level: float = 0.95, partition: Partition | None
     code = _loss(loss)
     draws = sample.draws(code)
     distance, compact = np.empty(len(sample.count)), np.searchsorted(centre.numbers, centre.labels)
-    partition_search.losses_of(draws, code, compact, _new_table(draws, centre.n_clusters), distance)
+    compact[centre.labels < 0] = centre.n_clusters
+    partition_search.losses_of(draws, code, compact, _new_table(draws, int(compact.max()) + 1), distance)
     K = centre.probabilities.shape[1] - 1
     order = np.argsort(distance, kind="stable")
     # Counted in draws: level * S is rounded up, but not because of the last bit of the product.

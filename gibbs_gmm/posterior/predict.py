@@ -38,6 +38,9 @@ def log_density(trace: Trace, X_new: Any, threads: int | None = None) -> FloatAr
     """Log posterior predictive density of rows; see :meth:`gibbs_gmm.trace.Trace.log_density`."""
     X, (C, T, K) = checks.new_data(X_new, trace.columns), trace.weights.shape
     top, mass = _sums(trace, X, np.zeros((C * T, K + 1), np.int64), 1, threads)
+    if trace._outliers is not None and trace.outlier_weight is not None:
+        inside = trace._outliers.contains(np.asarray(X, np.float64))
+        mass[0] += np.where(inside, trace.outlier_weight.sum() * _relative(trace._outliers.log_density, top), 0.0)
     return np.asarray((top + np.log2(mass[0])) / LOG2_E - math.log(C * T), np.float64)
 
 
@@ -51,6 +54,11 @@ def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name
         for start, mixtures in _blocks(trace, loc, workers):
             out = result[start : start + len(mixtures.n)]
             workers.run(functools.partial(kernels.log_densities, rows, loc, mixtures, out), N, TILE, _MOST_ROWS)
+    if trace._outliers is not None and trace.outlier_weight is not None:
+        inside = trace._outliers.contains(np.asarray(rows, np.float64))
+        with np.errstate(divide="ignore"):
+            log_weight = np.log(trace.outlier_weight.reshape(-1, 1)) + trace._outliers.log_density
+        result[:, inside] = np.logaddexp(result[:, inside], log_weight)
     return result.reshape(C, T, N)
 
 
@@ -61,8 +69,30 @@ def predict_proba(trace: Trace, X_new: Any, reference: Any = None, threads: int 
     C, T, K = cluster.shape
     column = np.full((C * T, K + 1), J, np.int64)
     column[:, :K] = cluster.reshape(C * T, K)
-    _, mass = _sums(trace, X, column, J + 1, threads, counted.ravel())
+    top, mass = _sums(trace, X, column, J + 1, threads, counted.ravel())
+    mass[J] += _mass_of_outliers(trace, X, top, counted)
     return np.asarray((mass / mass.sum(0)).T, np.float64, order="C")
+
+
+def outlier_probability(trace: Trace, X_new: Any, threads: int | None = None) -> FloatArray:
+    """Of new rows: see :meth:`gibbs_gmm.trace.Trace.outlier_probability`."""
+    X, (C, T, K) = checks.new_data(X_new, trace.columns), trace.weights.shape
+    top, mass = _sums(trace, X, np.zeros((C * T, K + 1), np.int64), 1, threads)
+    outliers = _mass_of_outliers(trace, X, top, np.ones((C, T), bool))
+    return np.asarray(outliers / (mass[0] + outliers), np.float64)
+
+
+def _mass_of_outliers(trace: Trace, X: AnyArray, top: FloatArray, counted: AnyArray) -> FloatArray | float:
+    """What outliers add to the masses of :func:`_sums`, of the draws that are ``counted`` (C, T)."""
+    if trace._outliers is None or trace.outlier_weight is None:
+        return 0.0
+    log_density = trace._outliers.log_densities(np.asarray(X, np.float64))
+    return np.asarray(trace.outlier_weight[counted].sum() * _relative(log_density, top))
+
+
+def _relative(log_density: FloatArray | float, top: FloatArray) -> FloatArray:
+    """A density over 2^top, at most 1e300."""
+    return np.asarray(np.exp2(np.minimum(LOG2_E * log_density - top, 996.0)))
 
 
 def predict(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> IntArray:
@@ -109,7 +139,7 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
     """``n`` rows from the posterior predictive, and of each its draw (counted over all chains) and component.
 
     A draw is chosen uniformly, one of its components by their weights, and a row from this component. Unoccupied
-    components that are not in the trace have number K.
+    components that are not in the trace have number K, outliers -1.
     """
     n = checks.integer("n", n, 1)
     generator = np.random.Generator(np.random.PCG64(seed_sequence(rng)))
@@ -138,6 +168,10 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
         A = np.where(prior[:, None, None], scale[t], covariances[t, inside])
         centre = np.where(prior[:, None], trace.prior.mu_0, means[t, inside])
         X[rows] = centre[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(A)[which], X[rows])
+    if trace._outliers is not None and trace.outlier_weight is not None:
+        outlier = generator.random(n) < trace.outlier_weight.reshape(-1)[draw]
+        X[outlier] = generator.uniform(trace._outliers.low, trace._outliers.high, (int(outlier.sum()), D))
+        component[outlier] = -1
     return X, draw, component
 
 
@@ -171,6 +205,9 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
     covariances = trace.covariances.reshape(C * T, K, D, D)
     place = _held_first(trace, np.broadcast_to(np.arange(K), (C * T, K)))
     rest, n_held, (law, df, scale) = rest_weight(trace), held_slots(trace).sum(1), unoccupied(trace)
+    if trace.outlier_weight is not None:
+        share = 1.0 - trace.outlier_weight.reshape(-1)
+        weights, rest = _read_only(weights * share[:, None]), rest * share
     mu_0 = _read_only(trace.prior.mu_0)
     B = min(C * T, max(_LEAST_DRAWS, _BLOCK_BYTES // (8 * (K + 1) * (D * D + D + 1))))
     buffers = kernels.Mixtures(

@@ -97,6 +97,8 @@ class Relabelling:
         assignments = source.assignments
         if assignments is not None:
             place = np.argsort(perm, axis=-1).astype(assignments.dtype)
+            if source.outlier_weight is not None:  # -1 is the last place, and stays
+                place = np.concatenate([place, np.full((*place.shape[:2], 1), -1, place.dtype)], -1)
             moved = np.empty_like(assignments, subok=False)
             for draw in np.ndindex(*perm.shape[:2]):
                 np.take(place[draw], assignments[draw], out=moved[draw])
@@ -136,7 +138,8 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
       no observation, drawn from the prior, has divergences so large that it alone decides where the others go. It
       needs nothing but the trace, and stays with the pivot.
 
-    Draws with more or fewer components than the reference are matched with it, and do not change it.
+    Draws with more or fewer components than the reference are matched with it, and do not change it. Components of
+    known kinds (``trace.label_names``) are at the first places, in their order, whatever their weight.
 
     Ambiguity. For two places, let g be the score that a draw loses, per row that the two components own (in
     "divergence", per weight), when they are exchanged. If the labels of every draw were swapped at random, g would be a
@@ -172,12 +175,14 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
         raise ValueError(f'X must be the data for method="kl", and None for any other; got method={method!r}')
     if method == "ecr" and trace.assignments is None:
         raise ValueError('method="ecr" needs assignments, and the trace was made with save_assignments=False')
-    filled = ~np.isnan(trace.means[..., 0])
-    # Components in order of decreasing weight, then unused slots.
-    slots = np.argsort(np.where(filled, -trace.weights, 1.0), axis=-1, kind="stable")
+    filled, tagged = ~np.isnan(trace.means[..., 0]), len(trace.label_names)
+    # Components of known kinds, the others in order of decreasing weight, then unused slots.
+    by = np.where(filled, -trace.weights, 1.0)
+    by[..., :tagged] = -2.0
+    slots = np.argsort(by, axis=-1, kind="stable")
     pivot = _pivot(trace)
     order = slots[pivot][: filled[pivot].sum()]
-    candidates = _Candidates(slots, filled.sum(-1), len(order))
+    candidates = _Candidates(slots, filled.sum(-1), len(order), tagged)
     if method == "ecr":
         scores, sizes, perm = _ecr(trace, candidates, pivot, order)
     else:
@@ -186,15 +191,18 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
         if method == "kl":
             scores, sizes, perm = _stephens(trace, candidates, perm, _data(trace, X))
     counted, J = candidates.counted, candidates.J
-    draws = perm[counted][:, :J]
+    draws = perm[counted][:, tagged:J]
     weights = np.take_along_axis(trace.weights[counted], draws, -1)
-    number = by_weight(weights, np.take_along_axis(trace.means[..., 0][counted], draws, -1))
+    number = np.arange(J)
+    if len(order) > tagged:
+        places = np.take_along_axis(trace.means[..., 0][counted], draws, -1)
+        number[tagged:] = tagged + by_weight(weights, places)
     perm[..., :J], scores = perm[..., number], scores[:, :, number]
     return Relabelling(
         permutation=perm,
         n_matched=J,
         counted=counted,
-        ambiguous_places=_doubtful(scores, sizes, perm, filled),
+        ambiguous_places=_doubtful(scores, sizes, perm, filled, tagged),
         method=method,
         source=trace,
     )
@@ -220,13 +228,14 @@ def _pivot(trace: Trace) -> tuple[int, int]:
 class _Candidates(NamedTuple):
     """The components to be matched in each draw.
 
-    slots (C, T, K): in order of decreasing weight, unused ones last; n (C, T): components of each draw; J: those of the
-    reference.
+    slots (C, T, K): those of known kinds, then in order of decreasing weight, unused ones last; n (C, T): components of
+    each draw; J: those of the reference; tagged: of known kinds, which are where they are.
     """
 
     slots: IntArray
     n: IntArray
     J: int
+    tagged: int
 
     @property
     def counted(self) -> AnyArray:
@@ -239,12 +248,13 @@ class _Candidates(NamedTuple):
         Components that match none come behind, in order of weight. Of equal totals that is taken which matches heavier
         components with earlier places, whatever the labels.
         """
-        perm = np.full(self.slots.shape, -1, dtype=np.int64)
+        perm, G = np.full(self.slots.shape, -1, dtype=np.int64), self.tagged
+        perm[..., :G] = np.arange(G)
         for draw in np.ndindex(*self.n.shape):
             slots, row = self.slots[draw], perm[draw]
-            own = slots[: self.n[draw]]
-            places, matched = linear_sum_assignment(scores[draw][:, own], maximize=True)
-            row[places] = own[matched]
+            own = slots[G : self.n[draw]]
+            places, matched = linear_sum_assignment(scores[draw][G:, own], maximize=True)
+            row[G + places] = own[matched]
             row[row < 0] = slots[~np.isin(slots, row)]
         return perm
 
@@ -259,21 +269,23 @@ def _ecr(
     assert trace.assignments is not None
     C, T, K = trace.weights.shape
     J, counted = candidates.J, candidates.counted
-    place = np.zeros(K, dtype=np.int64)
+    place = np.zeros(K + 1, dtype=np.int64)
     place[order] = np.arange(J)
+    place[K] = J  # of outliers, labelled K in blocks of labels
     reference = place[trace.assignments[pivot]]
     perm = None
     for _ in range(_MAX_PASSES):
-        scores = np.zeros((C, T, J, K))
-        for rows, labels in label_blocks(trace.assignments):
+        table = np.zeros((C, T, J + 1, K + 1))
+        for rows, labels in label_blocks(trace.assignments, K):
             for c in range(C):
-                count_agreements(labels[c], reference[rows], scores[c])
+                count_agreements(labels[c], reference[rows], table[c])
+        scores = table[:, :, :J, :K]
         before, perm = perm, candidates.assign(scores)
         if before is not None and np.array_equal(perm[counted], before[counted]):
             break
-        places = np.argsort(perm, axis=-1)
-        for rows, labels in label_blocks(trace.assignments):
-            counts = np.zeros((labels[0].shape[1], J), dtype=np.int64)
+        places = np.concatenate([np.argsort(perm, axis=-1), np.full((C, T, 1), J)], -1)
+        for rows, labels in label_blocks(trace.assignments, K):
+            counts = np.zeros((labels[0].shape[1], J + 1), dtype=np.int64)
             for c in range(C):
                 count_places(labels[c], places[c], counted[c], counts)
             reference[rows] = counts.argmax(1)
@@ -330,7 +342,7 @@ def _ready(
     return math.sqrt(LOG2_E) * W, math.sqrt(LOG2_E) * c, log_c
 
 
-def _doubtful(scores: FloatArray, sizes: FloatArray, perm: IntArray, filled: AnyArray) -> AnyArray:
+def _doubtful(scores: FloatArray, sizes: FloatArray, perm: IntArray, filled: AnyArray, tagged: int) -> AnyArray:
     """(C, T, J): whether the component at this place might be exchanged with another, as :func:`relabel` says.
 
     Parameters
@@ -343,6 +355,8 @@ def _doubtful(scores: FloatArray, sizes: FloatArray, perm: IntArray, filled: Any
         The matching.
     filled : (C, T, K) bool
         Whether a slot holds a component.
+    tagged : int
+        Components of known kinds, the first, about which there is no doubt.
     """
     C, T, J, K = scores.shape
     first, second = np.triu_indices(J, 1)
@@ -359,6 +373,8 @@ def _doubtful(scores: FloatArray, sizes: FloatArray, perm: IntArray, filled: Any
             gap = _per_row(best[..., None] - S[..., J:], size[:, :J, None] + size[:, None, J:])
             gap = np.where(present[:, :J, None] & present[:, None, J:], gap, np.inf).min(-1)
             gaps[c, :, len(first) :] = np.where(np.isinf(gap), np.nan, gap)
+    gaps[..., : len(first)][..., first < tagged] = np.nan
+    gaps[..., len(first) :][..., :tagged] = np.nan
     possible = ~np.isnan(gaps)
     # Sums in an order of their own, so that the order of the chains makes no difference to the last digit.
     ordered = np.sort(np.where(possible, gaps, 0.0).reshape(C * T, -1), axis=0)

@@ -41,6 +41,13 @@ def count(n: int, what: str) -> str:
     return f"{n:,} {what}{'s'[: n != 1]}"
 
 
+def cluster_name(k: int, kinds: Sequence[object] = ()) -> str:
+    """cluster 3; of a known kind, cluster 0 (setosa); outliers for -1."""
+    if k < 0:
+        return "outliers"
+    return f"cluster {k} ({kinds[k]})" if k < len(kinds) else f"cluster {k}"
+
+
 def listed(values: Iterable[object], word: str = "and", most: int = 20) -> str:
     """a, b and c; of very many the first."""
     texts: Sequence[str] = [str(value) for value in values]

@@ -11,7 +11,7 @@ from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.types import FloatArray
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
-from gibbs_gmm.sampler.buffers import empty_state
+from gibbs_gmm.sampler.buffers import NO_OUTLIERS, empty_state
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.recipe import Recipe
 from gibbs_gmm.sampler.starts import kmeans_plus_plus
@@ -27,6 +27,12 @@ def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes
     ``window_bytes`` is the memory that the draws of one may take; by default there is room for all draws.
     """
     model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
+    tagged = 0
+    if recipe.labels is not None:
+        tagged = len(recipe.labels.names)
+        data = data._replace(tags=recipe.labels.tags.copy())
+        model = model._replace(weights=model.weights._replace(tagged=tagged))
+    outliers = NO_OUTLIERS if recipe.outliers is None else recipe.outliers.as_kernel()
     known, fields, (N, D) = recipe.known_n, recipe.fields, data.X.shape
     capacity = recipe.capacity(N)
     whole = None  # the arrays of all chains, where it is known how large they will be
@@ -35,8 +41,8 @@ def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes
     chains, shards = [], None if away is None else away.shards
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
-        K = known or min(_start(c, N), capacity - 1)
-        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity, shards)
+        K = known or max(tagged, min(_start(c, N), capacity - 1 - (len(outliers) > 0)))
+        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity, outliers, shards)
         if away is not None:
             away.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
@@ -59,20 +65,29 @@ def initial_state(
     alpha: float,
     K: int,
     capacity: int,
+    outliers: FloatArray = NO_OUTLIERS,
     shards: int | None = None,
 ) -> State:
     """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
 
-    ``capacity`` components find room. Labels are not set yet: the first sweep draws them.
+    The first components have the rows of known kinds, and the clustering is one of the others. ``capacity`` components
+    find room. Labels are not set yet, but for known ones: the first sweep draws them.
     """
-    D = data.X.shape[1]
-    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity, shards)
+    D, tagged = data.X.shape[1], model.weights.tagged
+    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity, outliers, shards)
     state.alpha[0] = alpha
     state.size[:] = K, 0
-    rows, labels = kmeans_plus_plus(rng, data.X, data.loc, data.scale, K)
+    groups, free = [], data.X
+    if tagged > 0:
+        known = data.tags >= 0
+        state.z[known] = data.tags[known]
+        groups = [data.X[data.tags == k].astype(np.float64) - data.loc for k in range(tagged)]
+        free = data.X[~known]
+    if len(free) > 0 and len(groups) < K:
+        rows, labels = kmeans_plus_plus(rng, free, data.loc, data.scale, K - tagged)
+        groups += [rows[labels == k] for k in range(K - tagged)]
     t = 0
-    for k in range(K):
-        own = rows[labels == k]
+    for own in groups:
         if len(own) > 0:
             centre = own.mean(0)
             state.total.n[t] = len(own)

@@ -11,13 +11,21 @@ from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.launch import Pair
 from gibbs_gmm.kernels.sampler.moves import Library, Moves
 from gibbs_gmm.kernels.sampler.state import State
-from gibbs_gmm.kernels.types import LabelArray
+from gibbs_gmm.kernels.types import FloatArray, LabelArray
 
 _LIBRARY = 128  # learned launches kept
+NO_OUTLIERS = np.zeros(0)
 
 
-def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int, shards: int | None = None) -> State:
-    """Room for a chain's state, with these labels (N,) and a prior of its own, equal to this one.
+def empty_state(
+    z: LabelArray,
+    prior: Any,
+    family: Family,
+    capacity: int,
+    outliers: FloatArray = NO_OUTLIERS,
+    shards: int | None = None,
+) -> State:
+    """Room for a chain's state, with these labels (N,), outliers, and a prior of its own, equal to this one.
 
     Its rows are cut into as many shards as this machine cuts them, or as is said.
     """
@@ -36,6 +44,7 @@ def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int, shards
         size=np.zeros(2, np.int64),
         report=np.zeros(3, np.int64),
         visits=np.zeros(3, np.int64),
+        outliers=outliers.copy(),
     )
 
 

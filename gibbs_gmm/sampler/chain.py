@@ -14,7 +14,18 @@ from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.partition_prior import tilt
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
-from gibbs_gmm.kernels.sampler.state import ALL_AWAY, DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
+from gibbs_gmm.kernels.sampler.state import (
+    ALL_AWAY,
+    DONE,
+    FAILED,
+    N_CLUSTERS,
+    UNRECORDED,
+    Data,
+    Draws,
+    Model,
+    State,
+    room,
+)
 from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
 from gibbs_gmm.sampler.buffers import new_moves
@@ -54,7 +65,7 @@ class Chain:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
         self.remote, self._scale_ndim = remote, family.scale_ndim
-        self.wider = wider(model, capacity)
+        self.wider = wider(model, room(state))
         self.moves = new_moves(D, family, capacity, len(state.shard_log_likelihood))
         self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model, self.wider is not model)
         self._scratch = kernels.Scratch(
@@ -169,7 +180,7 @@ class Chain:
         spread = store is not None and (store.always or long)
         run_sweeps = kernels.interpreted_sweeps if spread else kernels.run_sweeps
         if store is not None and spread:
-            calls, rows = kernels.kernel_calls(self.wider), store.rows(self.number)
+            calls, rows = kernels.kernel_calls(self.wider, state), store.rows(self.number)
         else:
             calls, rows = self._compiled
         total = run_sweeps(
@@ -189,7 +200,11 @@ class Chain:
             if not spread:
                 rows = kernels.kernel_rows()  # a pointer would be interpreted
             kernels.record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1, rows)
-        if self.labels is not None and kept > 0:
+        if self.labels is not None and kept > 0 and len(state.outliers) > 0:
+            own = labels[:kept].astype(self.labels.dtype)
+            own[own == len(state.log_w) - 1] = -1
+            self.labels[first : first + kept] = own
+        elif self.labels is not None and kept > 0:
             most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
             self.labels = self.labels.astype(
                 np.promote_types(self.labels.dtype, np.min_scalar_type(most - 1)), copy=False
@@ -209,6 +224,7 @@ class Chain:
         own = {self.fields[n].place or n: array[first : first + kept] for n, array in self.arrays.items()}
         scale = np.empty((kept, *[0] * self._scale_ndim)) if self._scale_ndim > 0 else np.empty(0)
         fixed = {"concentration": np.empty(kept), "kappa_0": np.empty(kept), "scale": scale}
+        fixed["outlier_weight"] = np.empty(kept)
         return Draws(**{**fixed, **own}, z=labels)
 
     def _check(self, done: int) -> None:

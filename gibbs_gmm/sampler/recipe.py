@@ -12,6 +12,8 @@ import numpy as np
 
 from gibbs_gmm import checks, seeds, trace_arrays
 from gibbs_gmm.model.families import ComponentPrior, prior_from_dict
+from gibbs_gmm.model.known_labels import KnownLabels
+from gibbs_gmm.model.outliers import Outliers
 from gibbs_gmm.model.weight_priors import WeightPrior, from_dict, to_dict
 from gibbs_gmm.trace import Trace
 from gibbs_gmm.trace_arrays import Field
@@ -85,6 +87,8 @@ class Recipe:
     seed: dict[str, Any]
     notes: tuple[str, ...] = ()
     device: str = "cpu"
+    labels: KnownLabels | None = None
+    outliers: Outliers | None = None
 
     @property
     def root(self) -> np.random.SeedSequence:
@@ -99,14 +103,17 @@ class Recipe:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The arrays of its trace."""
-        return trace_arrays.fields(self.prior, self.weight_prior.learns_concentration, self.save_assignments)
+        learned, outliers = self.weight_prior.learns_concentration, self.outliers is not None
+        return trace_arrays.fields(self.prior, learned, self.save_assignments, outliers)
 
     def capacity(self, N: int) -> int:
         """How many components a chain of N rows finds room for. Memory is touched only where components are in use."""
+        last = 0 if self.outliers is None else 1  # a place for outliers behind the others
         if self.known_n is not None:  # with room for a few more, and one that split-merge needs
             higher = n_may_rise_by(len(self.columns), N)
-            return self.known_n + (higher + 1 if higher > 0 else 0)
-        return len(self.weight_prior.log_n_prior()[0]) if self.weight_prior.n_is_finite else _PROCESS_CAPACITY
+            return self.known_n + (higher + 1 if higher > 0 else 0) + last
+        finite = self.weight_prior.n_is_finite
+        return (len(self.weight_prior.log_n_prior()[0]) if finite else _PROCESS_CAPACITY) + last
 
     def bytes(self, N: int) -> Mapping[str, int]:
         """Bytes of each array of its trace for N rows; at least so many where the number of components is unknown."""
@@ -125,6 +132,10 @@ class Recipe:
             "device": self.device,
             **others,
         }
+        if self.labels is not None:
+            settings["label_names"] = list(self.labels.names)
+        if self.outliers is not None:
+            settings["outliers"] = self.outliers.to_dict()
         return Trace(
             **arrays,
             columns=self.columns,
@@ -135,6 +146,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON."""
+        rows = {"labels": self.labels, "outliers": self.outliers}
         return {
             "columns": list(self.columns),
             "prior": self.prior.to_dict(),
@@ -145,6 +157,7 @@ class Recipe:
             "seed": self.seed,
             "notes": list(self.notes),
             "device": self.device,
+            **{name: value.to_dict() for name, value in rows.items() if value is not None},
         }
 
     @classmethod
@@ -160,6 +173,8 @@ class Recipe:
             values["seed"],
             tuple(values["notes"]),
             checked_device(values["device"]),
+            KnownLabels.from_dict(values["labels"]) if "labels" in values else None,
+            Outliers.from_dict(values["outliers"]) if "outliers" in values else None,
         )
 
 

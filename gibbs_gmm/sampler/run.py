@@ -141,7 +141,7 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     """
     known = chains[0].model.weights.known
     used = (int(chain.arrays["n_clusters"][:kept].max()) for chain in chains)
-    slots = chains[0].slots if known else max(used)
+    slots = chains[0].slots if known else max(1, *used)
     whole = {
         name: _joined([field.with_slots(chain.arrays[name][:kept], slots) for chain in chains])
         for name, field in chains[0].fields.items()
@@ -149,7 +149,7 @@ def stack(chains: list[Chain], kept: int) -> dict[str, AnyArray]:
     }
     labels = [chain.labels[:kept] for chain in chains if chain.labels is not None]
     if labels:
-        whole["assignments"] = _joined(labels).astype(np.min_scalar_type(slots - 1), copy=False)
+        whole["assignments"] = _joined(labels).astype(chains[0].fields["assignments"].dtype(slots), copy=False)
     return whole
 
 

@@ -19,6 +19,8 @@ class Rows:
         Where they are in the file, from 1.
     id_name, ids : str and list of str
         The column of the rows' names, and these; "" and None if there is none.
+    labels : list, optional
+        The kinds that rows are known to be of, as int or str, None where that is not known.
     texts : dict
         Columns with few distinct values that were left out, such as the species -> their N values as text.
     """
@@ -27,3 +29,4 @@ class Rows:
     id_name: str = ""
     ids: list[str] | None = None
     texts: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    labels: list[int | str | None] | None = None

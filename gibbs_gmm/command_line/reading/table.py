@@ -129,6 +129,7 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     wanted = None if options.columns is None else _chosen(options.columns, names)
     dropped = set(_chosen(options.drop, names))
     id_ = None if options.id is None else _chosen_one(options.id, names)
+    labels = None if options.labels is None else _chosen_one(options.labels, names)
     order = range(len(names)) if wanted is None else dict.fromkeys(names.index(name) for name in wanted)
     missing = [entry.strip() for entry in options.missing]
     columns = {
@@ -146,6 +147,8 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
             left_out[shown] = "dropped"
         elif id_ == name:
             left_out[shown] = "the names of the rows"
+        elif labels == name:
+            left_out[shown] = "the kinds of the rows, as far as they are known"
         elif not name and wanted is None and not (_is_empty(columns[j])):
             id_, left_out[shown] = name if id_ is None else id_, "it has no name: row labels"
         else:
@@ -177,8 +180,11 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     if wanted is None:
         warnings += hints.warnings(X, tuple(used), grid.lines)
     else:
-        left_out |= {name: "not asked for" for name in names if name and name not in (*wanted, id_)}
-    return Table(X, tuple(used), left_out, (*grid.notes, *_notations(used)), tuple(warnings), _rows(grid, id_, used))
+        left_out |= {name: "not asked for" for name in names if name and name not in (*wanted, id_, labels)}
+    rows = _rows(grid, id_, used, labels)
+    if labels is not None:
+        rows = dataclasses.replace(rows, labels=_labels(grid.columns[names.index(labels)], missing))
+    return Table(X, tuple(used), left_out, (*grid.notes, *_notations(used)), tuple(warnings), rows)
 
 
 def _chosen(given: Iterable[str], names: Sequence[str]) -> list[str]:
@@ -315,14 +321,26 @@ def _quoted(name: str) -> str:
     return f"'{name}'" if any(mark in name for mark in " ;&()'") else name
 
 
-def _rows(grid: Grid, id_: str | None, used: dict[str, Numbers]) -> Rows:
+def _labels(column: list[str] | Numbers, missing: Sequence[str]) -> list[int | str | None]:
+    """Labels as whole numbers where all are, else as texts; None where they are missing."""
+    if isinstance(column, Numbers):
+        texts = ["" if np.isnan(value) else f"{value:.17g}" for value in _without(column, missing).values.tolist()]
+    else:
+        absent = Cells(column, missing).absent.tolist()
+        texts = ["" if gone else text.strip() for text, gone in zip(column, absent, strict=True)]
+    with contextlib.suppress(ValueError):
+        return [int(text) if text else None for text in texts]
+    return [text or None for text in texts]
+
+
+def _rows(grid: Grid, id_: str | None, used: dict[str, Numbers], labels: str | None) -> Rows:
     """Lines, names and texts of the rows."""
     ids: list[str] | None = None
     texts = {}
     for name, cells in zip(grid.names, grid.columns, strict=True):
         if name == id_ and name not in used:
             ids = cells if isinstance(cells, list) else [f"{value:.17g}" for value in cells.values.tolist()]
-        elif name and name not in used:
+        elif name and name not in used and name != labels:
             values = cells if isinstance(cells, list) else [f"{value:.6g}" for value in cells.values.tolist()]
             if 2 <= len(set(values)) <= min(_MOST_LEVELS, len(values) // 2):
                 texts[name] = values

@@ -8,7 +8,7 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.random import uniform
 from gibbs_gmm.kernels.simd import LANES, wide_vectors
 from gibbs_gmm.kernels.tile import TILE, Workspace, exp2
-from gibbs_gmm.kernels.types import LabelArray
+from gibbs_gmm.kernels.types import IntArray, LabelArray
 
 
 @kernel
@@ -68,6 +68,46 @@ def apply_slice(K: int, rest: float, key: np.uint64, first: int, z: LabelArray, 
             for k in range(K):
                 lw[k, b] = 0.0 if k == z[b] else -np.inf
             top[b] = 0.0
+
+
+@kernel
+def weigh_outliers(K: int, log2_weight: float, work: Workspace) -> None:
+    """lw[K, b] <- the log2 of what outliers weigh beside the K components; top follows."""
+    lw, top = work.lw, work.top
+    for b in range(TILE):
+        lw[K, b] = log2_weight
+        top[b] = log2_weight if log2_weight > top[b] else top[b]
+
+
+@kernel
+def apply_slice_with_outliers(
+    K: int, rest: float, key: np.uint64, first: int, z: LabelArray, log2_weight: float, work: Workspace
+) -> None:
+    """:func:`apply_slice` where outliers, labelled K in z, are beside the components.
+
+    Given that row b is an outlier u_b is uniform: outliers may be chosen whatever it is, with their weight over that of
+    all components together.
+    """
+    work.weight[K] = 1.0
+    apply_slice(K, rest, key, first, z, work)
+    lw, top, u = work.lw, work.top, work.threshold
+    for b in range(TILE):
+        value = log2_weight
+        if b < z.shape[0] and u[b] <= rest:
+            value = 0.0 if z[b] == K else -np.inf
+        lw[K, b] = value
+        top[b] = value if value > top[b] else top[b]
+
+
+@kernel
+def keep_to_tags(tags: IntArray, K: int, work: Workspace) -> None:
+    """lw[k, b] <- -inf but for the tag of row b, where it has one (is not -1); top follows."""
+    lw, top = work.lw, work.top
+    for b in range(tags.shape[0]):
+        if tags[b] >= 0:
+            for k in range(K):
+                lw[k, b] = lw[k, b] if k == tags[b] else -np.inf
+            top[b] = lw[tags[b], b]
 
 
 @kernel

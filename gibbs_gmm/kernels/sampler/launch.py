@@ -75,10 +75,14 @@ def _load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: W
 
 
 @kernel
-def _choose_sides(index: IntArray, size: int, z: LabelArray, pair: Pair, work: Workspace) -> float:
-    """Sides of the tile's rows, into work.label; returns the log2 probability of all of them (0 for NEAREST)."""
+def _choose_sides(tags: IntArray, index: IntArray, size: int, z: LabelArray, pair: Pair, work: Workspace) -> float:
+    """Sides of the tile's rows, into work.label; returns the log2 probability of all of them (0 for NEAREST).
+
+    Rows of a known kind are on the side of its cluster, like anchors on theirs.
+    """
     wide_vectors()
     mode, label_1, i, j = pair.task[MODE], pair.task[SIDE_1], pair.task[ROW_0], pair.task[ROW_1]
+    label_0, tagged = pair.task[SIDE_0], tags.shape[0] > 0
     lw, label, margin, odds, chance = work.lw, work.label, work.top, work.total, work.threshold
     for b in range(TILE):
         margin[b] = lw[1, b] - lw[0, b]
@@ -93,6 +97,9 @@ def _choose_sides(index: IntArray, size: int, z: LabelArray, pair: Pair, work: W
             continue
         if row == j:
             label[b] = 1
+            continue
+        if tagged and tags[row] >= 0:
+            label[b] = 0 if tags[row] == label_0 else 1
             continue
         if mode == NEAREST:
             label[b] = 1 if margin[b] > 0.0 else 0
@@ -131,7 +138,7 @@ def pair_pass(data: Data, z: LabelArray, pair: Pair, work: Workspace, first: int
                 else:
                     _load_rows(data.X, data.loc, index, size, work)
                     log_weights(pair.components, sides, work)
-                    total += _choose_sides(index, size, z, pair, work)
+                    total += _choose_sides(data.tags, index, size, z, pair, work)
                     if mode == WRITE:
                         for b in range(size):
                             z[index[b]] = label_1 if work.label[b] == 1 else label_0

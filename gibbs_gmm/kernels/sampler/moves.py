@@ -8,6 +8,11 @@ is weighed, and the move is carried out or not. The acceptance ratio is
 
 with q the probability of the sides that are drawn, and q_before that with which the current sides would have been. The
 probabilities of choosing are below, beside each other.
+
+The first clusters may be tagged: of kinds some of whose rows are known. These rows are on the side of their cluster,
+whatever the move. Two tagged clusters are never merged; a tagged one stays so when it is split, or another is merged
+into it. Where anchors are drawn, the first lies in the tagged cluster before and after. A choice of anchors for which
+this is not so is no move; then a move and its reverse are chosen with the probabilities that they have without tags.
 """
 
 import math
@@ -23,10 +28,14 @@ from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import (
     N_CLUSTERS,
     N_COMPONENTS,
+    Data,
     Model,
     State,
     n_observations,
+    n_outliers,
     n_rows,
+    outlier_label,
+    room,
 )
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -94,11 +103,11 @@ def _n_step(model: Model) -> int:
 
 
 @kernel
-def _may_split(model: Model, state: State) -> bool:
+def may_split(model: Model, state: State) -> bool:
     """Whether the prior, and the room there is, allow one more cluster."""
-    t = state.size[N_CLUSTERS]
-    if t + 1 >= state.log_w.shape[0]:
-        return t + 1 == state.log_w.shape[0] and model.weights.known
+    t, most = state.size[N_CLUSTERS], room(state)
+    if t + 1 >= most:
+        return t + 1 == most and model.weights.known
     if model.weights.kind == PROCESS:
         return True
     after = state.size[N_COMPONENTS] + _n_step(model)
@@ -119,36 +128,55 @@ def _pair_of_clusters(rng: np.random.Generator, t: int) -> tuple[int, int]:
     return a, b + (1 if b >= a else 0)
 
 
+@kernel
+def ordered(model: Model, choice: Choice) -> bool:
+    """Whether cluster a is the tagged one, if one of two is, and the two may be merged, if they are to be."""
+    a, b, tagged = choice.a, choice.b, model.weights.tagged
+    return b >= tagged or (choice.kind == RESPLIT and a < tagged)
+
+
+@kernel
+def tagged_first(model: Model, choice: Choice) -> Choice:
+    """Two clusters that are to be merged, the one that stays in its place as a."""
+    if choice.b < model.weights.tagged:
+        return Choice(choice.kind, choice.b, choice.a)
+    return choice
+
+
 @step
 def choose_anchored(
-    rng: np.random.Generator, u: float, model: Model, state: State, task: IntArray, rows: Rows
+    rng: np.random.Generator, u: float, data: Data, model: Model, state: State, task: IntArray, rows: Rows
 ) -> Choice:
     """Clusters by two anchors, which ``task`` takes: i among all rows, and j, equally likely, among the others in i's
-    cluster, which is to be split, or among those outside.
+    cluster, which is to be split, or among those outside. An outlier is in no cluster.
     """
     kind, N, t = _kind(u, _SPLIT_ANCHORED, _JOIN_ANCHORED), n_rows(state), state.size[N_CLUSTERS]
+    outlier = outlier_label(state)
     i = int(rng.random() * N)
     a = rows.label(state.z, i)
-    if (kind == SPLIT and state.total.n[a] < 2.0) or (kind != SPLIT and t == 1):
+    if a == outlier or (kind == SPLIT and state.total.n[a] < 2.0) or (kind != SPLIT and t < 2):
         return Choice(NONE, a, a)
     j, b = i, a
-    while j == i or (b == a) != (kind == SPLIT):
+    while j == i or (b == a) != (kind == SPLIT) or b == outlier:
         j = int(rng.random() * N)
         b = rows.label(state.z, j)
     task[ROW_0], task[ROW_1] = i, j
     if kind != SPLIT:
-        return Choice(kind, a, b)
-    return Choice(kind if _may_split(model, state) else NONE, a, t)
+        choice = Choice(kind, a, b)
+        return choice if ordered(model, choice) else Choice(NONE, a, b)
+    if a < model.weights.tagged and data.tags[j] >= 0:
+        return Choice(NONE, a, t)
+    return Choice(kind if may_split(model, state) else NONE, a, t)
 
 
 @kernel
 def log_choice_anchored(kind: int, state: State, n_a: float, n_b: float, n_0: float) -> float:
     """log of the probability of choosing the reverse move, over that of choosing this one.
 
-    Split: P_split / (N (n - 1)); the others: P_join / (N (N - n_i)), n_i the size of the cluster of i. n_a, n_b: sizes
-    as they are (n_b = 0 for a split); n_0: of the side of i that would be.
+    Split: P_split / (N (n - 1)); the others: P_join / (N (N - n_i)), n_i the size of the cluster of i; the second N
+    without outliers. n_a, n_b: sizes as they are (n_b = 0 for a split); n_0: of the side of i that would be.
     """
-    N, n = float(n_rows(state)), n_a + n_b
+    N, n = float(n_rows(state) - n_outliers(state)), n_a + n_b
     if kind == SPLIT:
         return math.log(_JOIN_ANCHORED / _SPLIT_ANCHORED) + math.log((n - 1.0) / (N - n_0))
     if kind == JOIN:
@@ -158,15 +186,15 @@ def log_choice_anchored(kind: int, state: State, n_a: float, n_b: float, n_0: fl
 
 @kernel
 def choose_learned(rng: np.random.Generator, u: float, merge_only: bool, model: Model, state: State) -> Choice:
-    """A cluster at random, to be split, or a pair."""
-    t = state.size[N_CLUSTERS]
+    """A cluster at random, to be split, or a pair, in random order."""
+    t, tagged = state.size[N_CLUSTERS], model.weights.tagged
     kind = JOIN if merge_only else _kind(u, _SPLIT_LEARNED, _JOIN_LEARNED)
-    if t == 1 and kind != SPLIT:
+    if t < 2 and kind != SPLIT:
         return Choice(NONE, 0, 0)
     a, b = _pair_of_clusters(rng, t)
     if kind != SPLIT:
-        return Choice(kind, a, b)
-    return Choice(kind if state.total.n[a] >= 2.0 and _may_split(model, state) else NONE, a, t)
+        return Choice(NONE if kind == JOIN and a < tagged and b < tagged else kind, a, b)
+    return Choice(kind if state.total.n[a] >= 2.0 and may_split(model, state) else NONE, a, t)
 
 
 @kernel
@@ -183,11 +211,12 @@ def choose_few(rng: np.random.Generator, u: float, model: Model, state: State) -
     kind, t = _kind(u, _SPLIT_FEW, _JOIN_FEW), state.size[N_CLUSTERS]
     a = int(rng.random() * t)
     if kind == SPLIT:
-        return Choice(kind if state.total.n[a] >= 2.0 and _may_split(model, state) else NONE, a, t)
-    if t == 1:
+        return Choice(kind if state.total.n[a] >= 2.0 and may_split(model, state) else NONE, a, t)
+    if t < 2:
         return Choice(NONE, a, a)
     b = int(rng.random() * (t - 1))
-    return Choice(kind, a, b + (1 if b >= a else 0))
+    choice = Choice(kind, a, b + (1 if b >= a else 0))
+    return choice if ordered(model, choice) else Choice(NONE, a, b)
 
 
 @kernel
@@ -306,7 +335,7 @@ def remember_pair(rng: np.random.Generator, scale: FloatArray, state: State, mov
     Distances are in the columns' scales (D,).
     """
     t, n, centre = state.size[N_CLUSTERS], state.total.n, state.components.centre
-    if t == 1 or rng.random() >= _REMEMBER_PAIR:
+    if t < 2 or rng.random() >= _REMEMBER_PAIR:
         return
     a = int(rng.random() * t)
     b, least = 0, np.inf

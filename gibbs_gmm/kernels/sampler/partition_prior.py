@@ -7,6 +7,10 @@ Given the clusters' sizes n_1..n_t nothing else of the data matters here. Finite
 with gamma = alpha (static) or alpha/n (dynamic). Dirichlet and Pitman-Yor processes with discount d (Pitman 1996):
 
     p(C) = prod_{i=1}^{t-1} (alpha + i d) Gamma(1 + alpha)/Gamma(alpha + N) prod_c Gamma(n_c - d)/Gamma(1 - d).
+
+The clusters of G kinds of which some rows are known are tagged; t counts them. A finite mixture has these kinds among
+its components, so that (n-G)!/(n-t)! stands in place of n!/(n-t)!. A process has infinitely many components to choose
+from: its p(C) is the same, of partitions in which the known rows are together and apart as they should be.
 """
 
 import math
@@ -32,7 +36,8 @@ class Weights(NamedTuple):
 
     kind: STATIC, DYNAMIC or PROCESS. known: whether n has one possible value. discount: d of a process. log_p (n_max +
     1,): log prior of n = 0, 1, ...; log_tail: log of the prior mass beyond n. grid, log_prior: log alpha on an even
-    grid, and the log prior density of log alpha there; of length 0 where alpha is known.
+    grid, and the log prior density of log alpha there; of length 0 where alpha is known. tagged: G, how many kinds are
+    known; their clusters are the first.
     """
 
     kind: int
@@ -42,6 +47,7 @@ class Weights(NamedTuple):
     log_tail: FloatArray
     grid: FloatArray
     log_prior: FloatArray
+    tagged: int = 0
 
 
 @kernel
@@ -56,6 +62,8 @@ def log_partition(weights: Weights, alpha: float, N: int, n: int, t: int, sizes:
 
     -inf where n < t or p(n) = 0.
     """
+    if weights.kind == PROCESS and t == 0:  # of no rows
+        return 0.0
     if weights.kind == PROCESS:
         d = weights.discount
         result = math.lgamma(1.0 + alpha) - math.lgamma(alpha + N) - t * math.lgamma(1.0 - d)
@@ -67,7 +75,7 @@ def log_partition(weights: Weights, alpha: float, N: int, n: int, t: int, sizes:
     if n < t or n >= weights.log_p.shape[0]:
         return -np.inf
     gamma = component_concentration(weights, alpha, n)
-    result = weights.log_p[n] + math.lgamma(n + 1.0) - math.lgamma(n - t + 1.0)
+    result = weights.log_p[n] + math.lgamma(n - weights.tagged + 1.0) - math.lgamma(n - t + 1.0)
     result += math.lgamma(n * gamma) - math.lgamma(n * gamma + N) - t * math.lgamma(gamma)
     for c in range(t):
         result += math.lgamma(gamma + sizes[c])
@@ -81,20 +89,21 @@ def draw_n_components(
     """n | C, alpha for a finite mixture (telescoping: Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021).
 
     By inversion, from n = t upwards, until what lies beyond cannot change the draw any more: the factor beside p(n)
-    falls once it has begun to fall (static), and is at most its value without (n)_t / n^t (dynamic). ``cumulated`` is
-    scratch of the length of ``log_p``.
+    falls once it has begun to fall (static), and is at most its value without (n - G)!/(n - t)! / n^(t - G) (dynamic).
+    ``cumulated`` is scratch of the length of ``log_p``.
     """
     n_max = weights.log_p.shape[0] - 1
     u = 1.0 - rng.random()
-    top, total, previous, candidate = -np.inf, 0.0, -np.inf, t
-    for n in range(t, n_max + 1):
+    least = max(t, 1)  # all rows may be outliers
+    top, total, previous, candidate = -np.inf, 0.0, -np.inf, least
+    for n in range(least, n_max + 1):
         log_term = log_partition(weights, alpha, N, n, t, sizes)
         if log_term == -np.inf:
             cumulated[n] = total
             continue
         if log_term > top:  # rescale what has been summed
             scale = math.exp(top - log_term)
-            for m in range(t, n):
+            for m in range(least, n):
                 cumulated[m] *= scale
             total *= scale
             top = log_term
@@ -102,7 +111,8 @@ def draw_n_components(
         cumulated[n] = total
         log_factor = log_term - weights.log_p[n]
         if weights.kind == DYNAMIC:
-            log_factor += t * math.log(n) + math.lgamma(n - t + 1.0) - math.lgamma(n + 1.0)
+            tagged = weights.tagged
+            log_factor += (t - tagged) * math.log(n) + math.lgamma(n - t + 1.0) - math.lgamma(n - tagged + 1.0)
             falling = True
         else:
             falling = log_factor < previous
@@ -115,7 +125,7 @@ def draw_n_components(
                 candidate += 1
             if u * (total + beyond) <= cumulated[candidate]:
                 return candidate
-    candidate = t
+    candidate = least
     while candidate < n_max and cumulated[candidate] < u * total:
         candidate += 1
     return candidate

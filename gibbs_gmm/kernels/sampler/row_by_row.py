@@ -80,7 +80,14 @@ def new_sides(family: Family, prior: Any, N: int) -> Sides:
 
 
 @kernel
-def _exchange(sides: Sides, a: int, b: int) -> None:
+def affordable(rng: np.random.Generator, m: float, state: State, sides: Sides) -> bool:
+    """Whether a move on m rows is attempted: there is room for them, and its cost is met by chance."""
+    cost = m + n_rows(state) / _SCANNED
+    return bool(not (m > len(sides.side) - 1 or rng.random() * cost > _TYPICAL_COST))
+
+
+@kernel
+def exchange(sides: Sides, a: int, b: int) -> None:
     """Exchange two rows that are to be shared."""
     rows, side = sides.rows, sides.side
     rows[a], rows[b] = rows[b], rows[a]
@@ -96,16 +103,26 @@ def _order(rng: np.random.Generator, state: State, choice: Choice, sides: Sides,
             while sides.side[s] != k or left > 0:
                 left -= 1 if sides.side[s] == k else 0
                 s += 1
-            _exchange(sides, k, s)
+            exchange(sides, k, s)
     for s in range(0 if choice.kind == SPLIT else 2, m):
-        _exchange(sides, s, s + int(rng.random() * (m - s)))
+        exchange(sides, s, s + int(rng.random() * (m - s)))
 
 
 @kernel
-def _allocate(prior: Any, rng: np.random.Generator, offset: float, sides: Sides, m: int, drawn: bool) -> float:
+def _allocate(
+    prior: Any,
+    rng: np.random.Generator,
+    offset: float,
+    sides: Sides,
+    m: int,
+    tags: IntArray,
+    tag: int,
+    drawn: bool,
+) -> float:
     """Allocate rows 2 .. m to the sides that rows 0 and 1 begin, or follow ``side`` where not drawn; returns log q.
 
-    ``offset`` is added to a side's size in its weight, as the prior of partitions has it.
+    ``offset`` is added to a side's size in its weight, as the prior of partitions has it. Rows that have a tag are on
+    side 0 if it is ``tag``, else on side 1.
     """
     own, n, D, first = sides.own, sides.n, prior.mu_0.shape[0], 0 * m
     for k in range(2):
@@ -117,6 +134,10 @@ def _allocate(prior: Any, rng: np.random.Generator, offset: float, sides: Sides,
         if s < 2:
             log_predictive(prior, own, k, n[k], x)
             sides.side[s] = s
+        elif tags.shape[0] > 0 and tags[sides.rows[s]] >= 0:
+            k = 0 if tags[sides.rows[s]] == tag else 1
+            log_predictive(prior, own, k, n[k], x)
+            sides.side[s] = k
         else:
             log_odds = log_predictive(prior, own, first, n[0], x) - log_predictive(prior, own, first + 1, n[1], x)
             odds = math.exp(min(max(log_odds, -300.0), 300.0)) * (n[0] + offset) / (n[1] + offset)
@@ -134,7 +155,7 @@ def _allocate(prior: Any, rng: np.random.Generator, offset: float, sides: Sides,
 
 
 @kernel
-def _settle_side(state: State, sides: Sides, m: int, side: int, k: int) -> None:
+def settle_side(state: State, sides: Sides, m: int, side: int, k: int) -> None:
     """Give cluster k the statistics of the rows of a side, about their mean."""
     D, block, centre, values = state.prior.mu_0.shape[0], state.total.block[k], state.components.centre[k], sides.values
     n = sides.n[side]
@@ -166,8 +187,7 @@ def _move(
     if kind == NONE:
         return
     n_a, n_b = total.n[a], 0.0 if kind == SPLIT else total.n[b]
-    cost = n_a + n_b + n_rows(state) / _SCANNED
-    if n_a + n_b > len(sides.side) - 1 or rng.random() * cost > _TYPICAL_COST:
+    if not affordable(rng, n_a + n_b, state, sides):
         return
     moves.counts[1, kind, 0] += 1
 
@@ -179,15 +199,17 @@ def _move(
 
     m = rows.members(state.z, a, a if kind == SPLIT else b, sides.rows, sides.side)
     _order(rng, state, choice, sides, m)
+    if kind == SPLIT and a < model.weights.tagged and data.tags[sides.rows[1]] >= 0:
+        return
     rows.read(data, sides.rows, m, sides.values)
     offset = -model.weights.discount
     if model.weights.kind != PROCESS:  # with n as it is when the two are merged, in both directions
         n = size_after(model, state, kind)[0] if kind == JOIN else state.size[N_COMPONENTS]
         offset = component_concentration(model.weights, state.alpha[0], n)
     if kind != SPLIT:
-        log_ratio += _allocate(prior, rng, offset, sides, m, False)
+        log_ratio += _allocate(prior, rng, offset, sides, m, data.tags, a, False)
     if kind != JOIN:
-        log_ratio -= _allocate(prior, rng, offset, sides, m, True)
+        log_ratio -= _allocate(prior, rng, offset, sides, m, data.tags, a, True)
         for k in range(2):
             log_ratio += log_marginal_side(prior, sides.own, k, sides.n[k], moves.scratch)
         log_ratio += log_choice_few(kind, t, n_a, n_b, sides.n[0], sides.n[1])
@@ -200,7 +222,7 @@ def _move(
         settle_merge(state, moves, choice, rows)
     else:
         for k in range(2):
-            _settle_side(state, sides, m, k, b if k == 1 else a)
+            settle_side(state, sides, m, k, b if k == 1 else a)
     settle(model, state, moves, 0 * m + 1, kind)
 
 

@@ -39,6 +39,7 @@ from gibbs_gmm.kernels.sampler.moves import (
     remember_pair,
     settle,
     settle_merge,
+    tagged_first,
 )
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State, n_rows
@@ -83,8 +84,13 @@ def _lean(components: Any, centre: FloatArray, sums: FloatArray, n: float, mean:
 
 
 @kernel
-def _recalled(rng: np.random.Generator, scale: FloatArray, state: State, moves: Moves, choice: Choice) -> Choice:
-    """A launch from the library that suits the union; clusters a and b then change places if b leans more to side 0."""
+def _recalled(
+    rng: np.random.Generator, scale: FloatArray, state: State, moves: Moves, choice: Choice, tagged: bool
+) -> Choice:
+    """A launch from the library that suits the union; clusters a and b then change places if b leans more to side 0.
+
+    A tagged cluster is side 0 or 1 with probability 1/2, in both directions: a pair is in random order already.
+    """
     total, centre, a, b, mean = state.total, state.components.centre, choice.a, choice.b, moves.mean
     n = total.n[a] + (0.0 if choice.kind == SPLIT else total.n[b])
     for d in range(mean.shape[0]):
@@ -92,7 +98,10 @@ def _recalled(rng: np.random.Generator, scale: FloatArray, state: State, moves: 
         if choice.kind != SPLIT:
             mean[d] += (total.n[b] * centre[b, d] + total.block[b, d]) / n
     _recall(rng, scale, state, moves, mean)
-    if choice.kind != SPLIT:
+    if tagged:
+        if choice.kind == SPLIT and rng.random() < 0.5:
+            a, b = b, a
+    elif choice.kind != SPLIT:
         components = moves.pair.components
         lean_a = _lean(components, centre[a], total.block[a], total.n[a], mean)
         if lean_a < _lean(components, centre[b], total.block[b], total.n[b], mean):
@@ -143,7 +152,8 @@ def split_merge(
 
     scans > 0: clusters by two anchors, and a launch from them. scans = 0: a launch from the library; when two clusters
     are merged or split again, the one whose mean has the higher odds under component 0 is side 0, and a split whose
-    reverse would assign the sides the other way round is refused, so that every move has exactly one reverse.
+    reverse would assign the sides the other way round is refused, so that every move has exactly one reverse. (Unless
+    one is tagged: a tag tells them apart.)
 
     greedy leaves out the proposal's probability: not exact, for warm-up only. Greedy and with scans = 0, it merges a
     pair at random if their marginal likelihood together is better, without reading X. collect keeps accepted launches
@@ -155,7 +165,7 @@ def split_merge(
         remember_pair(rng, data.scale, state, moves)
     u, log_u = rng.random(), math.log1p(-rng.random())
     if scans > 0:
-        choice = choose_anchored(rng, u, model, state, task, rows)
+        choice = choose_anchored(rng, u, data, model, state, task, rows)
     else:
         if moves.library.collected[0] == 0 and not greedy:
             return False
@@ -166,6 +176,7 @@ def split_merge(
         return False
     moves.counts[0, kind, 0] += 1
     n_a, n_b = total.n[choice.a], 0.0 if kind == SPLIT else total.n[choice.b]
+    tagged = choice.a < model.weights.tagged or choice.b < model.weights.tagged
     cost = n_a + n_b + n_rows(state) / _SCANNED  # of one pass, in rows read
 
     set_rest(state.prior, total, t, state.components.centre, choice.a, choice.b, moves.scratch)
@@ -180,8 +191,8 @@ def split_merge(
 
     if kind != JOIN or not greedy:
         if scans == 0:
-            choice = _recalled(rng, data.scale, state, moves, choice)
-            n_a = total.n[choice.a]
+            choice = _recalled(rng, data.scale, state, moves, choice, tagged)
+            n_a = n_a if kind == SPLIT else total.n[choice.a]
         task[SIDE_0], task[SIDE_1] = choice.a, choice.b
         if scans > 0:
             if not launch(state.prior, rng, data, state.z, pair, groups, moves.scratch, scans, work, rows):
@@ -199,7 +210,7 @@ def split_merge(
         log_q = reduce_pair(pair, groups)
         moves.rows_read[0] += int(cost)
         n_0, n_1 = groups.n[0], groups.n[1]
-        if n_0 == 0.0 or n_1 == 0.0 or (scans == 0 and _sides_change_places(moves)):
+        if n_0 == 0.0 or n_1 == 0.0 or (scans == 0 and not tagged and _sides_change_places(moves)):
             return False
         log_ratio += log_marginals(state.prior, groups, first, first + 1, pair.components.centre, moves.scratch)
         log_ratio += log_sizes_after(model, state, moves, choice, n_0, n_1)
@@ -210,6 +221,8 @@ def split_merge(
     if not log_u < log_ratio:  # a NaN is refused too
         return False
 
+    if kind == JOIN:
+        choice = tagged_first(model, choice)
     task[SIDE_0], task[SIDE_1] = choice.a, choice.b
     _carry_out(data, model, state, moves, choice, work, rows)
     if collect and kind == SPLIT:

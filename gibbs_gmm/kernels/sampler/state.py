@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.sampler.partition_prior import Weights
@@ -18,13 +20,21 @@ RISING, AWAY, ALL_AWAY = 0, 1, 2
 """Places in ``State.visits``, of a known n that may rise: sweeps in which it might while p(n) was tilted; sweeps in a
 row after which it was larger; and all such sweeps."""
 
+SHAPE_0, SHAPE_1, LOG_DENSITY, COUNT, LOG_SHARE, LOG_REST = 0, 1, 2, 3, 4, 5
+"""Places in ``State.outliers``: the law Beta(SHAPE_0, SHAPE_1) of the share of outliers, the log of their density, how
+many rows are outliers now, and the logarithms of their share and of what it leaves, as drawn."""
+
 
 class Data(NamedTuple):
-    """X (N, D), the point that coordinates are taken about (D,), and the scale of each column (D,)."""
+    """X (N, D), the point that coordinates are taken about (D,), and the scale of each column (D,).
+
+    tags (N,): the cluster of each row of a known kind, -1 for other rows; of length 0 where no kind is known.
+    """
 
     X: AnyArray
     loc: FloatArray
     scale: FloatArray
+    tags: IntArray = np.zeros(0, np.int64)
 
 
 class Model(NamedTuple):
@@ -44,7 +54,9 @@ class State(NamedTuple):
     occupied ones first. z (N,); total: statistics of z about ``components.centre``; log_w; parameters, as drawn, and
     components: the same, ready for the label pass, with the means as their centres; shards, shard_log_likelihood:
     results by shard; key (2,) of the sweep's uniforms; alpha (1,) the concentration; prior: that of the components at
-    the current hyperparameters; size (2,); report (3,); visits (3,).
+    the current hyperparameters; size (2,); report (3,); visits (3,). outliers (6,): of a component of fixed density for
+    rows of no kind, which is none of the others: its rows have the label of the last place, :func:`outlier_label`; of
+    length 0 where there is none.
     """
 
     z: LabelArray
@@ -60,6 +72,7 @@ class State(NamedTuple):
     size: IntArray
     report: IntArray
     visits: IntArray
+    outliers: FloatArray
 
 
 class Draws(NamedTuple):
@@ -78,16 +91,35 @@ class Draws(NamedTuple):
     concentration: FloatArray
     kappa_0: FloatArray
     scale: FloatArray
+    outlier_weight: FloatArray
     z: LabelArray
 
 
 @kernel
 def n_observations(state: State) -> int:
-    """How many observations the prior of partitions speaks of."""
-    return state.z.shape[0]
+    """How many observations the prior of partitions speaks of: all but outliers."""
+    return state.z.shape[0] - n_outliers(state)
 
 
 @kernel
 def n_rows(state: State) -> int:
     """How many rows a proposal chooses among."""
     return state.z.shape[0]
+
+
+@kernel
+def n_outliers(state: State) -> int:
+    """How many rows are outliers."""
+    return int(state.outliers[COUNT]) if state.outliers.shape[0] > 0 else 0
+
+
+@kernel
+def room(state: State) -> int:
+    """How many components there is room for: the last place is kept for outliers, where there may be any."""
+    return state.log_w.shape[0] - (1 if state.outliers.shape[0] > 0 else 0)
+
+
+@kernel
+def outlier_label(state: State) -> int:
+    """The label of outliers, or -1 where there are none."""
+    return state.log_w.shape[0] - 1 if state.outliers.shape[0] > 0 else -1

@@ -41,9 +41,18 @@ from gibbs_gmm.kernels.families.generic import (
 )
 from gibbs_gmm.kernels.random import draw_key
 from gibbs_gmm.kernels.sampler import rows as store
-from gibbs_gmm.kernels.sampler.label_pass import apply_slice, draw_labels, log_likelihood, sum_weights
+from gibbs_gmm.kernels.sampler.label_pass import (
+    apply_slice,
+    apply_slice_with_outliers,
+    draw_labels,
+    keep_to_tags,
+    log_likelihood,
+    sum_weights,
+    weigh_outliers,
+)
 from gibbs_gmm.kernels.sampler.launch import pair_pass
 from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.outliers import draw_share, log_share_prior, moves_with_outliers
 from gibbs_gmm.kernels.sampler.partition_prior import (
     PROCESS,
     break_sticks,
@@ -59,8 +68,12 @@ from gibbs_gmm.kernels.sampler.split_merge import split_merge
 from gibbs_gmm.kernels.sampler.state import (
     ALL_AWAY,
     AWAY,
+    COUNT,
     DONE,
     FAILED,
+    LOG_DENSITY,
+    LOG_REST,
+    LOG_SHARE,
     N_CLUSTERS,
     N_COMPONENTS,
     RISING,
@@ -71,6 +84,7 @@ from gibbs_gmm.kernels.sampler.state import (
     State,
     n_observations,
     n_rows,
+    outlier_label,
 )
 from gibbs_gmm.kernels.sampler.weights import draw_log_weights, log_dirichlet
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, load_tile, new_workspace
@@ -95,6 +109,8 @@ def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int, r
     draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
     for k in range(t):
         w[k] = math.exp(log_w[k])
+    if state.outliers.shape[0] > 0:
+        w[outlier_label(state)] = 1.0
     least = rows.least_slice(state.z, w, state.key[1], 0, n_rows(state))
     return break_sticks(rng, model.weights, alpha, t, math.log(least), log_w)
 
@@ -111,6 +127,7 @@ def draw_weights(rng: np.random.Generator, model: Model, state: State, scratch: 
         alpha = draw_concentration(rng, weights, alpha, N, state.size[N_COMPONENTS], t, sizes)
         state.alpha[0] = alpha
     if weights.kind == PROCESS:
+        draw_share(rng, state)
         state.size[N_COMPONENTS] = _draw_sticks(rng, model, state, t, rows)
     else:
         draw_known_weights(rng, model, state, scratch, rows)
@@ -120,6 +137,7 @@ def draw_weights(rng: np.random.Generator, model: Model, state: State, scratch: 
 def draw_known_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray, rows: Rows) -> None:
     """The weights | C where n and the concentration are known: all that :func:`draw_weights` then does."""
     t, n = state.size[N_CLUSTERS], state.size[N_COMPONENTS]
+    draw_share(rng, state)
     for k in range(t, n):
         state.total.n[k] = 0.0
     gamma = component_concentration(model.weights, state.alpha[0], n)
@@ -170,14 +188,21 @@ def label_pass(data: Data, state: State, sliced: bool, work: Workspace, first: i
     Leaves p(z | w, mu, Sigma, X) invariant (it draws from it); ``sliced``, p(z | w, mu, Sigma, u, X),
     where row i may only choose among the components with w_k > u_i. Overwrites z for these rows, and each shard's
     statistics about the components' centres and its log likelihood, sum_i log sum_k w_k N(x_i | mu_k, Sigma_k).
+
+    A row of a known kind may only choose its component, and its log likelihood is that of both. Where there are
+    outliers, they are one more component, behind the others.
     """
     N, K, n_cut = data.X.shape[0], state.size[N_COMPONENTS], state.shard_log_likelihood.shape[0]
+    outlier, tagged, M, log2_weight = outlier_label(state), data.tags.shape[0] > 0, K, 0.0
+    if outlier >= 0:
+        M = K + 1
+        log2_weight = LOG2_E * (state.outliers[LOG_SHARE] - state.outliers[LOG_REST] + state.outliers[LOG_DENSITY])
     if sliced:
         for k in range(K):
             work.weight[k] = math.exp(state.log_w[k])
     for shard in range(first, last):
         statistics = Statistics(state.shards.n[shard], state.shards.block[shard])
-        clear(statistics, K)
+        clear(statistics, M)
         total = 0.0
         end = (shard + 1) * N // n_cut
         for start in range(shard * N // n_cut, end, TILE):
@@ -185,33 +210,55 @@ def label_pass(data: Data, state: State, sliced: bool, work: Workspace, first: i
             labels = state.z[start : start + size]  # a slice: an index that cannot be negative vectorises
             load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
             log_weights(state.components, K, work)
+            if outlier >= 0:
+                weigh_outliers(K, log2_weight, work)
+            if tagged:
+                keep_to_tags(data.tags[start : start + size], M, work)
             if sliced:
-                sum_weights(K, work)
+                sum_weights(M, work)
                 total += log_likelihood(size, work)
-                apply_slice(K, math.exp(state.log_w[K]), state.key[1], start, labels, work)
-            draw_labels(K, state.key[0], start, work)
+                rest = math.exp(state.log_w[K])
+                if outlier >= 0:
+                    for b in range(size):
+                        labels[b] = K if labels[b] == outlier else labels[b]
+                    apply_slice_with_outliers(K, rest, state.key[1], start, labels, log2_weight, work)
+                else:
+                    apply_slice(K, rest, state.key[1], start, labels, work)
+                if tagged:
+                    keep_to_tags(data.tags[start : start + size], M, work)
+            draw_labels(M, state.key[0], start, work)
             for b in range(size):
                 labels[b] = work.label[b]
+            if outlier >= 0:
+                for b in range(size):
+                    labels[b] = outlier if work.label[b] == K else work.label[b]
             accumulate(state.components, size, work, statistics)
             if not sliced:
                 total += log_likelihood(size, work)
-        flush(state.components, K, work, statistics)
+        flush(state.components, M, work, statistics)
         state.shard_log_likelihood[shard] = total / LOG2_E
+        if outlier >= 0:
+            state.shard_log_likelihood[shard] += (end - shard * N // n_cut) * state.outliers[LOG_REST]
 
 
 @allocating_kernel
 def label_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
     """:func:`label_pass` with a workspace of its own: one task of a pass that is spread over threads."""
-    label_pass(data, state, sliced, new_workspace(state.size[N_COMPONENTS], data.X.shape[1]), first, last)
+    K = state.size[N_COMPONENTS] + (1 if state.outliers.shape[0] > 0 else 0)
+    label_pass(data, state, sliced, new_workspace(K, data.X.shape[1]), first, last)
 
 
 @kernel
 def reduce_shards(state: State) -> float:
     """Sum the shards' statistics in order into ``state.total``; returns the log likelihood of (w, mu, Sigma)."""
     K, result = state.size[N_COMPONENTS], 0.0
+    with_outliers = state.outliers.shape[0] > 0
     for shard in range(state.shard_log_likelihood.shape[0]):
-        add_shard(state.total, state.shards, shard, K)
+        add_shard(state.total, state.shards, shard, K + 1 if with_outliers else K)
         result += state.shard_log_likelihood[shard]
+    if with_outliers:
+        state.outliers[COUNT] = state.total.n[K]
+        state.total.n[K] = 0.0
     return result
 
 
@@ -219,11 +266,14 @@ def reduce_shards(state: State) -> float:
 def compact(state: State, place: IntArray) -> bool:
     """Put the occupied components first and count them; whether any moved, from k to place[k] (capacity,).
 
-    A hole is filled by the last occupied component, as often as needed. Labels are left to the caller.
+    A hole is filled by the last occupied component, as often as needed. Labels are left to the caller. Clusters of
+    known kinds stay where they are, the first: none is ever empty.
     """
     total, K = state.total, state.size[N_COMPONENTS]
     for k in range(K):
         place[k] = k
+    if state.outliers.shape[0] > 0:
+        place[outlier_label(state)] = outlier_label(state)
     low, high, moved = 0, K - 1, False
     while True:
         while low < K and total.n[low] > 0.0:
@@ -288,6 +338,9 @@ def record(
         erase(state.prior, covariances, k)
     if model.weights.kind != PROCESS:
         log_density += log_dirichlet(component_concentration(model.weights, state.alpha[0], K), state.log_w[:K])
+    if state.outliers.shape[0] > 0:
+        log_density += log_share_prior(state)
+        draws.outlier_weight[row] = math.exp(state.outliers[LOG_SHARE])
     draws.log_likelihood[row] = total
     draws.log_posterior[row] = total + log_density
     draws.n_components[row] = K
@@ -413,11 +466,12 @@ interpreted_sweeps = getattr(run_sweeps, "py_func", run_sweeps)
 """The same as plain Python: for a store of rows that is not compiled code."""
 
 
-def kernel_calls(model: Model) -> Calls:
+def kernel_calls(model: Model, state: State) -> Calls:
     """The pieces as kernels that Python can call; a simple model has simpler ones."""
     simple = model.weights.known and len(model.weights.grid) == 0
     draw_some = draw_known_weights if simple else draw_weights
-    return Calls(split_merge, sequential_moves, draw_some, draw_parameters, finish, record)
+    row_by_row = sequential_moves if len(state.outliers) == 0 else moves_with_outliers
+    return Calls(split_merge, row_by_row, draw_some, draw_parameters, finish, record)
 
 
 def kernel_rows() -> Rows:
@@ -457,7 +511,7 @@ def compiled_calls(
     rng: np.random.Generator, data: Data, model: Model, state: State, moves: Moves, draws: Draws, scratch: Scratch
 ) -> tuple[Calls, Rows]:
     """The pieces of a sweep as pointers, and a store of rows; what a simple model does not need is not compiled."""
-    work, calls = scratch.work, kernel_calls(model)
+    work, calls = scratch.work, kernel_calls(model, state)
     rows = compiled_rows(data, state, moves, work)
     return Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
