@@ -169,13 +169,14 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    observations = Observations.of(array, columns)
+    observations = Observations.of(array, columns, missing=True)
+    _require_exact_on_cluster(observations, cluster)
     prior = component_prior(prior, covariance_type, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
-    notes = prior.notes(observations)
+    notes = prior.notes(observations) + observations.notes()
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes)
     data = observations.as_kernel()
     if checkpoint is None:
@@ -251,7 +252,7 @@ def resume(
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
         folder.require_same(recipe, array, any_seed=False)
-        data = Observations.of(array, recipe.columns).as_kernel()
+        data = Observations.of(array, recipe.columns, missing=True).as_kernel()
         with Progress(bool(progress)) as shown:
             trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
         return warn_if_apart(trace, "resume")
@@ -265,6 +266,15 @@ def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | Non
 
     cluster = Cluster(X, client)
     return cluster.X, cluster.columns, cluster
+
+
+def _require_exact_on_cluster(observations: Observations, cluster: Cluster | None) -> None:
+    """Refuse missing values where the rows are on a cluster."""
+    if cluster is not None and observations.missing.any():
+        raise ValueError(
+            f"X must have all of its values where the rows are on a Dask cluster, got {observations.missing.sum()} "
+            "missing ones (NaN): fit it on one machine, as an array"
+        )
 
 
 def _in_memory(

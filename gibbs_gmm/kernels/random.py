@@ -34,6 +34,13 @@ def uniform(key: np.uint64, i: int) -> float:
 
 
 @kernel
+def normal(key: np.uint64, i: int) -> float:
+    """The i-th standard normal of a key, from two of its uniforms (Box & Muller 1958)."""
+    radius = math.sqrt(-2.0 * math.log(uniform(key, 2 * i)))
+    return radius * math.cos(2.0 * math.pi * uniform(key, 2 * i + 1))
+
+
+@kernel
 def draw_key(rng: np.random.Generator) -> np.uint64:
     """A fresh key for :func:`uniform`."""
     return mix(np.uint64(rng.random() * 2.0**53))

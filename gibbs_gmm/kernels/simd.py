@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from gibbs_gmm.kernels._jit import JIT
@@ -230,6 +231,98 @@ if JIT:
         args = (out, types.intp, V, types.intp, a, types.intp, numbers, types.intp)
         return types.void(*args), codegen
 
+    @intrinsic
+    def copy_plus(typingctx: Any, out: Any, i: Any, a: Any, j: Any, value: Any) -> Any:
+        """out[i:i+8] = a[j:j+8] + value."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, a, j, value = args
+            one = builder.insert_element(_UNDEFINED, value, _I32(0))
+            value = builder.shuffle_vector(one, _UNDEFINED, _FIRST_LANE)
+            total = builder.fadd(_load(builder, _start(context, builder, sig.args[2], a), j), value)
+            _store(builder, _start(context, builder, sig.args[0], out), i, total)
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, a, types.intp, types.float64), codegen
+
+    @intrinsic
+    def multiply_by(typingctx: Any, out: Any, i: Any, a: Any, j: Any) -> Any:
+        """out[i:i+8] *= a[j:j+8]."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, a, j = args
+            out = _start(context, builder, sig.args[0], out)
+            right = _load(builder, _start(context, builder, sig.args[2], a), j)
+            _store(builder, out, i, builder.fmul(_load(builder, out, i), right))
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, a, types.intp), codegen
+
+    @intrinsic
+    def inverse_root(typingctx: Any, out: Any, i: Any, a: Any, j: Any, share: Any) -> Any:
+        """out[i:i+8] = 1 / sqrt(the larger of out[i:i+8] and share times a[j:j+8])."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, a, j, share = args
+            out = _start(context, builder, sig.args[0], out)
+            one = builder.insert_element(_UNDEFINED, share, _I32(0))
+            share = builder.shuffle_vector(one, _UNDEFINED, _FIRST_LANE)
+            least = builder.fmul(_load(builder, _start(context, builder, sig.args[2], a), j), share)
+            value = _load(builder, out, i)
+            value = builder.select(builder.fcmp_ordered(">", value, least), value, least)
+            sqrt = builder.module.declare_intrinsic("llvm.sqrt.v8f64", (), ir.FunctionType(_VECTOR, [_VECTOR]))
+            root = builder.call(sqrt, [value])
+            _store(builder, out, i, builder.fdiv(ir.Constant(_VECTOR, [1.0] * LANES), root))
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, a, types.intp, types.float64), codegen
+
+    @intrinsic
+    def multiply_row(
+        typingctx: Any, out: Any, i: Any, V: Any, j: Any, stride: Any, x: Any, k: Any, count: Any, a: Any, o: Any
+    ) -> Any:
+        """out[i:i+8] = the sum over r < count of x[k+r] V[j+r*stride : j+r*stride+8], less a[o:o+8]."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, V, j, stride, x, k, count, a, o = args
+            V = _start(context, builder, sig.args[2], V)
+            x = _start(context, builder, sig.args[5], x)
+            minus = _load(builder, _start(context, builder, sig.args[8], a), o)
+            total = cgutils.alloca_once_value(builder, builder.fneg(minus))
+            with cgutils.for_range(builder, count) as loop:
+                row = _load(builder, V, builder.add(j, builder.mul(loop.index, stride)))
+                factor = _broadcast(builder, x, builder.add(k, loop.index))
+                more = builder.fmul(row, factor, flags=_FMA)
+                builder.store(builder.fadd(builder.load(total), more, flags=_FMA), total)
+            _store(builder, _start(context, builder, sig.args[0], out), i, builder.load(total))
+            return context.get_dummy_value()
+
+        args = (out, types.intp, V, types.intp, types.intp, x, types.intp, types.intp, a, types.intp)
+        return types.void(*args), codegen
+
+    @intrinsic
+    def subtract_products(
+        typingctx: Any, out: Any, i: Any, a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any
+    ) -> Any:
+        """out[i:i+8] -= the sum over r < count of a[j+r*stride : j+r*stride+8] b[k+r*stride : k+r*stride+8]."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            out, i, a, j, b, k, stride, count = args
+            out = _start(context, builder, sig.args[0], out)
+            a = _start(context, builder, sig.args[2], a)
+            b = _start(context, builder, sig.args[4], b)
+            total = cgutils.alloca_once_value(builder, _load(builder, out, i))
+            with cgutils.for_range(builder, count) as loop:
+                step = builder.mul(loop.index, stride)
+                left, right = _load(builder, a, builder.add(j, step)), _load(builder, b, builder.add(k, step))
+                less = builder.fmul(left, right, flags=_FMA)
+                builder.store(builder.fsub(builder.load(total), less, flags=_FMA), total)
+            _store(builder, out, i, builder.load(total))
+            return context.get_dummy_value()
+
+        args = (out, types.intp, a, types.intp, b, types.intp, types.intp, types.intp)
+        return types.void(*args), codegen
+
 else:
 
     def bits_to_float(bits: Any) -> Any:
@@ -274,3 +367,26 @@ else:
         above = q + V.reshape(-1)[j : j + LANES] - r * a.reshape(-1)[k : k + LANES]
         ratio = (above + 1e-200) / (s + t * a.reshape(-1)[k : k + LANES] + 1e-200)
         out.reshape(-1)[i : i + LANES] += p * ratio
+
+    def copy_plus(out: Any, i: Any, a: Any, j: Any, value: Any) -> None:
+        out.reshape(-1)[i : i + LANES] = a.reshape(-1)[j : j + LANES] + value
+
+    def multiply_by(out: Any, i: Any, a: Any, j: Any) -> None:
+        out.reshape(-1)[i : i + LANES] *= a.reshape(-1)[j : j + LANES]
+
+    def inverse_root(out: Any, i: Any, a: Any, j: Any, share: Any) -> None:
+        least = share * a.reshape(-1)[j : j + LANES]
+        out.reshape(-1)[i : i + LANES] = 1.0 / np.sqrt(np.maximum(out.reshape(-1)[i : i + LANES], least))
+
+    def multiply_row(
+        out: Any, i: Any, V: Any, j: Any, stride: Any, x: Any, k: Any, count: Any, a: Any, o: Any
+    ) -> None:
+        total = -a.reshape(-1)[o : o + LANES]
+        for r in range(count):
+            total = total + x.reshape(-1)[k + r] * V.reshape(-1)[j + r * stride :][:LANES]
+        out.reshape(-1)[i : i + LANES] = total
+
+    def subtract_products(out: Any, i: Any, a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any) -> None:
+        for r in range(count):
+            product = a.reshape(-1)[j + r * stride :][:LANES] * b.reshape(-1)[k + r * stride :][:LANES]
+            out.reshape(-1)[i : i + LANES] -= product

@@ -42,6 +42,7 @@ from gibbs_gmm.kernels.families.generic import (
 from gibbs_gmm.kernels.random import draw_key
 from gibbs_gmm.kernels.sampler import rows as store
 from gibbs_gmm.kernels.sampler.label_pass import apply_slice, draw_labels, log_likelihood, sum_weights
+from gibbs_gmm.kernels.sampler.latent import latent_pass, latent_task
 from gibbs_gmm.kernels.sampler.launch import pair_pass
 from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.partition_prior import (
@@ -420,6 +421,11 @@ def kernel_calls(model: Model) -> Calls:
     return Calls(split_merge, sequential_moves, draw_some, draw_parameters, finish, record)
 
 
+def label_kernels(data: Data) -> tuple[Any, Any]:
+    """The label pass, and its task for threads: rows with latent values have their own."""
+    return (latent_pass, latent_task) if len(data.latent.values) > 0 else (label_pass, label_task)
+
+
 def kernel_rows() -> Rows:
     """The store of a machine that holds all rows, as kernels that Python can call."""
     return Rows(
@@ -440,7 +446,7 @@ def compiled_rows(data: Data, state: State, moves: Moves, work: Workspace) -> Ro
     """The same as pointers, compiled for these types."""
     rows, z, index, place = kernel_rows(), state.z, moves.pair.task, state.size
     return Rows(
-        pointer(rows.label_pass, "void", data, state, False, work, 0, 0),
+        pointer(label_kernels(data)[0], "void", data, state, False, work, 0, 0),
         pointer(rows.pair_pass, "void", data, z, moves.pair, work, 0, 0),
         pointer(rows.read, "void", data, index, 0, moves.pair.anchors),
         pointer(rows.label, "int64", z, 0),
