@@ -72,9 +72,7 @@ def real_array(name: str, value: Any, shape_text: str, ndim: int) -> FloatArray:
     return result
 
 
-def data(
-    X: Any, name: str = "X", min_rows: int = 2, missing: bool = False
-) -> tuple[AnyArray, tuple[str, ...]]:
+def data(X: Any, name: str = "X", min_rows: int = 2, missing: bool = False) -> tuple[AnyArray, tuple[str, ...]]:
     """:func:`table`, whose values are finite or, if ``missing``, NaN, but not in all of a row: they are read once."""
     array, columns = table(X, name, min_rows)
     gaps = NotFinite(columns, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -125,15 +126,24 @@ class Observations:
         return np.asarray(np.where(observed, variance, 0.0).sum(0) / observed.sum(0), np.float64)
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the summary must know of the rows: how many values are missing, and where."""
+        """What a reader of the summary must know of the rows: which values are missing, and that they have errors."""
         total = int(self.missing.sum())
+        measured = (
+            (
+                "Values were measured with errors of known size: clusters, means and covariances are those of the true "
+                "values.",
+            )
+            if self.errors is not None
+            else ()
+        )
         if total == 0:
-            return ()
+            return measured
         some = [f"{name!r} {count}" for name, count in zip(self.columns, self.missing, strict=True) if count > 0]
         more = f" and {len(some) - _NAMED} more columns" if len(some) > _NAMED else ""
         return (
             f"{total} of {self.X.size} values are missing ({', '.join(some[:_NAMED])}{more}). They are taken to be "
             "missing at random, given what is there, and are integrated out.",
+            *measured,
         )
 
     def as_kernel(self) -> Data:
@@ -142,6 +152,64 @@ class Observations:
         if self.errors is None and not self.missing.any():
             return data
         return data._replace(latent=kinds_of_rows(self.X, self.errors))
+
+
+def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray | None:
+    """Errors of measurement of X (N, D): variances (D,) or (N, D), or covariance matrices (N, D, D); None if all are 0.
+
+    They are given as standard deviations or covariance matrices. Where X is missing they do not matter, and are 0.
+    """
+    if errors is None:
+        return None
+    N, D = X.shape
+    array = np.asarray(errors)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim == 1 and D == 1 and len(array) == N:
+        array = array[:, None]
+    if array.shape not in ((D,), (N, D), (N, D, D)):
+        raise ValueError(
+            f"{name} must be standard deviations of shape ({D},) or ({N}, {D}), or covariance matrices of shape "
+            f"({N}, {D}, {D}), got {array.shape}"
+        )
+    array = np.array(array, np.float64)
+    if array.ndim > 1:
+        missing = np.isnan(X)
+        array[missing] = 0.0
+        if array.ndim == 3:
+            array.swapaxes(1, 2)[missing] = 0.0
+    if not np.isfinite(array).all():
+        where = ", ".join(map(str, np.argwhere(~np.isfinite(array))[0]))
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]} at [{where}]")
+    if not array.any():
+        return None
+    if array.ndim < 3:
+        if (array < 0.0).any():
+            where = ", ".join(map(str, np.argwhere(array < 0.0)[0]))
+            raise ValueError(f"{name} must not be negative, got {array[array < 0.0][0]:g} at [{where}]")
+        return np.square(array)
+    return _checked_matrices(array, name)
+
+
+def _checked_matrices(E: FloatArray, name: str) -> FloatArray:
+    """Covariance matrices (N, D, D), symmetric, and positive definite in the columns whose variance is not 0."""
+    D, size = E.shape[1], np.abs(E).max((1, 2))
+    uneven = np.abs(E - E.swapaxes(1, 2)).max((1, 2)) > 1e-10 * size
+    if uneven.any():
+        raise ValueError(f"{name} must be symmetric, and the matrix of row {int(uneven.argmax())} is not")
+    E = 0.5 * (E + E.swapaxes(1, 2))
+    variance = np.einsum("ndd->nd", E)
+    exact = variance == 0.0
+    stray = (E != 0.0) & (exact[:, :, None] | exact[:, None, :])
+    root = np.sqrt(np.where(exact, 1.0, np.abs(variance)))
+    scaled = E / (root[:, :, None] * root[:, None, :]) + exact[:, :, None] * np.eye(D)
+    bad = stray.any((1, 2)) | ~(np.linalg.eigvalsh(scaled)[:, 0] > 1e-14 * D)
+    if bad.any():
+        raise ValueError(
+            f"{name} must be positive definite but for columns of zeros, and the matrix of row {int(bad.argmax())} is "
+            "not"
+        )
+    return E
 
 
 def _moments_of_observed(X: AnyArray, counts: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, AnyArray]:

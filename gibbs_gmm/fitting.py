@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
-from gibbs_gmm.data import Observations
+from gibbs_gmm.data import Observations, checked_errors
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
@@ -43,6 +43,7 @@ def fit(
     prior: ComponentPrior | None = None,
     covariance_type: str | None = None,
     resolution: Any = None,
+    errors: Any = None,
     draws: int | None = None,
     warmup: int | None = None,
     thin: int | None = None,
@@ -68,7 +69,9 @@ def fit(
     X : array-like (N, D) or (N,)
         Observations: an array, list, memory map, or pandas or polars data frame of finite real numbers. C-ordered
         float32 and float64 arrays are read in place; anything else is converted once. Arithmetic is in float64. A
-        Dask array stays on its cluster.
+        Dask array stays on its cluster. NaN, nulls and masked values are missing: at random, given what is there. They
+        are integrated out of labels and likelihood, and :meth:`Trace.impute` draws them. Each row and column must have
+        a value.
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
         None, an unknown number, is ``MixtureOfFiniteMixtures()``. From eight columns on, and up to 5,000 rows, a
@@ -86,6 +89,9 @@ def fit(
         To what width the values of each column are known, in place of the prior's own ``resolution``, which the default
         prior finds from the data. 0 takes them as exact: then the default's posterior may be improper where many rows
         are equal.
+    errors : (D,) or (N, D) array-like of standard deviations, or (N, D, D) of covariance matrices, optional
+        Known errors of measurement: a row is x = v + e, e ~ N(0, E), and the mixture is that of the true values v
+        (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise. If neither is, the run goes on until
@@ -169,7 +175,7 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    observations = Observations.of(array, columns, missing=True)
+    observations = Observations.of(array, columns, checked_errors(errors, array), missing=True)
     _require_exact_on_cluster(observations, cluster)
     prior = component_prior(prior, covariance_type, observations)
     if resolution is not None:
@@ -186,11 +192,11 @@ def fit(
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
-            folder.require_same(recipe, array, any_seed=rng is None)
+            folder.require_same(recipe, array, any_seed=rng is None, errors=observations.errors)
             stored = folder.recipe()[0]
             recipe = dataclasses.replace(recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan))
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster, observations.errors)
         return warn_if_apart(trace, "fit")
 
 
@@ -251,10 +257,11 @@ def resume(
     n_threads = thread_count(threads)
     array, _, cluster = _data(folder.data() if X is None else X, client)
     with folder.locked():
-        folder.require_same(recipe, array, any_seed=False)
-        data = Observations.of(array, recipe.columns, missing=True).as_kernel()
+        errors = folder.errors()
+        folder.require_same(recipe, array, any_seed=False, errors=errors)
+        data = Observations.of(array, recipe.columns, errors, missing=True).as_kernel()
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster, errors)
         return warn_if_apart(trace, "resume")
 
 
@@ -269,12 +276,16 @@ def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | Non
 
 
 def _require_exact_on_cluster(observations: Observations, cluster: Cluster | None) -> None:
-    """Refuse missing values where the rows are on a cluster."""
-    if cluster is not None and observations.missing.any():
+    """Refuse missing values and measurement errors where the rows are on a cluster."""
+    if cluster is None:
+        return
+    if observations.missing.any():
         raise ValueError(
             f"X must have all of its values where the rows are on a Dask cluster, got {observations.missing.sum()} "
             "missing ones (NaN): fit it on one machine, as an array"
         )
+    if observations.errors is not None:
+        raise ValueError("errors must be None where the rows are on a Dask cluster: fit X on one machine, as an array")
 
 
 def _in_memory(
@@ -303,7 +314,13 @@ def _in_memory(
 
 
 def _in_folder(
-    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, cluster: Cluster | None
+    folder: Folder,
+    recipe: Recipe,
+    data: Data,
+    threads: int,
+    progress: Progress,
+    cluster: Cluster | None,
+    errors: FloatArray | None,
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
@@ -312,7 +329,7 @@ def _in_folder(
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
     chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains)
     if new:
-        folder.begin(recipe, data.X, threads)
+        folder.begin(recipe, data.X, threads, errors)
     keeper = Keeper(folder, chains, recipe)
     try:
         stopped_by = run(chains, threads, progress, standing, keeper, cluster)

@@ -39,6 +39,9 @@ def kinds_of_rows(X: AnyArray, errors: FloatArray | None = None) -> Latent:
     own[rows] = np.argsort(order)[group]
     size, n_missing = latent[kind].sum(1), missing[kind].sum(1)
     weights, log_det = _inverses(noise[kind], D)
+    sets, set_of, _ = _alike(latent[kind], np.zeros((len(kind), 0)))
+    which = np.argsort(-np.bincount(set_of, weights=counts[order]), kind="stable")
+    several = np.count_nonzero(counts > 1)
     return nothing_latent()._replace(
         group=own,
         recorded=np.zeros((0, 0)) if errors is None else np.array(X, np.float64),
@@ -46,7 +49,9 @@ def kinds_of_rows(X: AnyArray, errors: FloatArray | None = None) -> Latent:
         columns=np.ascontiguousarray(np.argsort(~latent[kind], axis=1, kind="stable")),
         noise=np.zeros((0, 0)) if errors is None else LOG2_E * weights,
         constant=kernels.log_row_constant(n_missing, size - n_missing, log_det),
-        shared=np.array([np.count_nonzero(counts > 1)]),
+        shared=np.array([several]),
+        pattern=np.argsort(which)[set_of],
+        first=sets[which],
     )
 
 

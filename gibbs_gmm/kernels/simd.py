@@ -231,97 +231,121 @@ if JIT:
         args = (out, types.intp, V, types.intp, a, types.intp, numbers, types.intp)
         return types.void(*args), codegen
 
+    def _everywhere(builder: Any, value: Any) -> Any:
+        one = builder.insert_element(_UNDEFINED, value, _I32(0))
+        return builder.shuffle_vector(one, _UNDEFINED, _FIRST_LANE)
+
+    def _less_products(builder: Any, value: Any, a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any) -> Any:
+        """Value less the sum over r < count of a[j+r*stride : +8] b[k+r*stride : +8]; a and b are addresses."""
+        total = cgutils.alloca_once_value(builder, value)
+        with cgutils.for_range(builder, count) as loop:
+            step = builder.mul(loop.index, stride)
+            left, right = _load(builder, a, builder.add(j, step)), _load(builder, b, builder.add(k, step))
+            less = builder.fmul(left, right, flags=_FMA)
+            builder.store(builder.fsub(builder.load(total), less, flags=_FMA), total)
+        return builder.load(total)
+
     @intrinsic
-    def copy_plus(typingctx: Any, out: Any, i: Any, a: Any, j: Any, value: Any) -> Any:
-        """out[i:i+8] = a[j:j+8] + value."""
+    def factor_below(
+        typingctx: Any, L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, k: Any, stride: Any, count: Any, d: Any
+    ) -> Any:
+        """Eight Cholesky factors below their diagonals: with lanes [x:x+8] of every place x,
+
+        L[o] = (V[i] + q - sum over r < count of L[j+r*stride] L[k+r*stride]) L[d], L[d] the inverse of a pivot.
+        """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            out, i, a, j, value = args
-            one = builder.insert_element(_UNDEFINED, value, _I32(0))
-            value = builder.shuffle_vector(one, _UNDEFINED, _FIRST_LANE)
-            total = builder.fadd(_load(builder, _start(context, builder, sig.args[2], a), j), value)
-            _store(builder, _start(context, builder, sig.args[0], out), i, total)
+            L, o, V, i, q, j, k, stride, count, d = args
+            L = _start(context, builder, sig.args[0], L)
+            value = _load(builder, _start(context, builder, sig.args[2], V), i)
+            value = builder.fadd(value, _everywhere(builder, q))
+            value = _less_products(builder, value, L, j, L, k, stride, count)
+            _store(builder, L, o, builder.fmul(value, _load(builder, L, d)))
             return context.get_dummy_value()
 
-        return types.void(out, types.intp, a, types.intp, types.float64), codegen
+        return types.void(L, types.intp, V, types.intp, types.float64, *(types.intp,) * 5), codegen
 
     @intrinsic
-    def multiply_by(typingctx: Any, out: Any, i: Any, a: Any, j: Any) -> Any:
-        """out[i:i+8] *= a[j:j+8]."""
+    def factor_pivot(
+        typingctx: Any, L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, stride: Any, count: Any, share: Any
+    ) -> Any:
+        """Inverses of pivots of eight Cholesky factors: L[o] = 1 / sqrt(V[i] + q - sum over r < count of
+        L[j+r*stride]^2), of which at least this share of V[i] + q is left.
+        """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            out, i, a, j = args
-            out = _start(context, builder, sig.args[0], out)
-            right = _load(builder, _start(context, builder, sig.args[2], a), j)
-            _store(builder, out, i, builder.fmul(_load(builder, out, i), right))
-            return context.get_dummy_value()
-
-        return types.void(out, types.intp, a, types.intp), codegen
-
-    @intrinsic
-    def inverse_root(typingctx: Any, out: Any, i: Any, a: Any, j: Any, share: Any) -> Any:
-        """out[i:i+8] = 1 / sqrt(the larger of out[i:i+8] and share times a[j:j+8])."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            out, i, a, j, share = args
-            out = _start(context, builder, sig.args[0], out)
-            one = builder.insert_element(_UNDEFINED, share, _I32(0))
-            share = builder.shuffle_vector(one, _UNDEFINED, _FIRST_LANE)
-            least = builder.fmul(_load(builder, _start(context, builder, sig.args[2], a), j), share)
-            value = _load(builder, out, i)
+            L, o, V, i, q, j, stride, count, share = args
+            L = _start(context, builder, sig.args[0], L)
+            whole = _load(builder, _start(context, builder, sig.args[2], V), i)
+            whole = builder.fadd(whole, _everywhere(builder, q))
+            value = _less_products(builder, whole, L, j, L, j, stride, count)
+            least = builder.fmul(whole, _everywhere(builder, share))
             value = builder.select(builder.fcmp_ordered(">", value, least), value, least)
             sqrt = builder.module.declare_intrinsic("llvm.sqrt.v8f64", (), ir.FunctionType(_VECTOR, [_VECTOR]))
-            root = builder.call(sqrt, [value])
-            _store(builder, out, i, builder.fdiv(ir.Constant(_VECTOR, [1.0] * LANES), root))
+            ones = ir.Constant(_VECTOR, [1.0] * LANES)
+            _store(builder, L, o, builder.fdiv(ones, builder.call(sqrt, [value])))
             return context.get_dummy_value()
 
-        return types.void(out, types.intp, a, types.intp, types.float64), codegen
+        args = (L, types.intp, V, types.intp, types.float64, types.intp, types.intp, types.intp, types.float64)
+        return types.void(*args), codegen
 
     @intrinsic
-    def multiply_row(
-        typingctx: Any, out: Any, i: Any, V: Any, j: Any, stride: Any, x: Any, k: Any, count: Any, a: Any, o: Any
+    def solve_row(
+        typingctx: Any,
+        u: Any,
+        o: Any,
+        V: Any,
+        i: Any,
+        x: Any,
+        k: Any,
+        D: Any,
+        minus: Any,
+        s: Any,
+        L: Any,
+        j: Any,
+        first: Any,
+        stride: Any,
+        count: Any,
+        d: Any,
     ) -> Any:
-        """out[i:i+8] = the sum over r < count of x[k+r] V[j+r*stride : j+r*stride+8], less a[o:o+8]."""
+        """A row of eight systems L u = V x - minus: u[o] = (sum over r < D of V[i+r*stride] x[k+r] - minus[s] - sum
+        over r < count of L[j+r*stride] u[first+r*stride]) L[d].
+        """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            out, i, V, j, stride, x, k, count, a, o = args
+            u, o, V, i, x, k, D, minus, s, L, j, first, stride, count, d = args
+            u = _start(context, builder, sig.args[0], u)
             V = _start(context, builder, sig.args[2], V)
-            x = _start(context, builder, sig.args[5], x)
-            minus = _load(builder, _start(context, builder, sig.args[8], a), o)
+            x = _start(context, builder, sig.args[4], x)
+            minus = _load(builder, _start(context, builder, sig.args[7], minus), s)
+            L = _start(context, builder, sig.args[9], L)
             total = cgutils.alloca_once_value(builder, builder.fneg(minus))
-            with cgutils.for_range(builder, count) as loop:
-                row = _load(builder, V, builder.add(j, builder.mul(loop.index, stride)))
-                factor = _broadcast(builder, x, builder.add(k, loop.index))
-                more = builder.fmul(row, factor, flags=_FMA)
+            with cgutils.for_range(builder, D) as loop:
+                row = _load(builder, V, builder.add(i, builder.mul(loop.index, stride)))
+                more = builder.fmul(row, _broadcast(builder, x, builder.add(k, loop.index)), flags=_FMA)
                 builder.store(builder.fadd(builder.load(total), more, flags=_FMA), total)
-            _store(builder, _start(context, builder, sig.args[0], out), i, builder.load(total))
+            value = _less_products(builder, builder.load(total), L, j, u, first, stride, count)
+            _store(builder, u, o, builder.fmul(value, _load(builder, L, d)))
             return context.get_dummy_value()
 
-        args = (out, types.intp, V, types.intp, types.intp, x, types.intp, types.intp, a, types.intp)
-        return types.void(*args), codegen
+        n = types.intp
+        return types.void(u, n, V, n, x, n, n, minus, n, L, n, n, n, n, n), codegen
 
     @intrinsic
-    def subtract_products(
-        typingctx: Any, out: Any, i: Any, a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any
-    ) -> Any:
-        """out[i:i+8] -= the sum over r < count of a[j+r*stride : j+r*stride+8] b[k+r*stride : k+r*stride+8]."""
+    def half_squares(typingctx: Any, out: Any, o: Any, u: Any, i: Any, stride: Any, count: Any, a: Any, j: Any) -> Any:
+        """out[o:o+8] = a[j:j+8] + half of the sum over r < count of u[i+r*stride : i+r*stride+8]^2."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            out, i, a, j, b, k, stride, count = args
-            out = _start(context, builder, sig.args[0], out)
-            a = _start(context, builder, sig.args[2], a)
-            b = _start(context, builder, sig.args[4], b)
-            total = cgutils.alloca_once_value(builder, _load(builder, out, i))
-            with cgutils.for_range(builder, count) as loop:
-                step = builder.mul(loop.index, stride)
-                left, right = _load(builder, a, builder.add(j, step)), _load(builder, b, builder.add(k, step))
-                less = builder.fmul(left, right, flags=_FMA)
-                builder.store(builder.fsub(builder.load(total), less, flags=_FMA), total)
-            _store(builder, out, i, builder.load(total))
+            out, o, u, i, stride, count, a, j = args
+            u = _start(context, builder, sig.args[2], u)
+            zero = ir.Constant(_VECTOR, [0.0] * LANES)
+            squares = _less_products(builder, zero, u, i, u, i, stride, count)
+            half = builder.fmul(squares, ir.Constant(_VECTOR, [0.5] * LANES), flags=_FMA)
+            total = builder.fsub(_load(builder, _start(context, builder, sig.args[6], a), j), half, flags=_FMA)
+            _store(builder, _start(context, builder, sig.args[0], out), o, total)
             return context.get_dummy_value()
 
-        args = (out, types.intp, a, types.intp, b, types.intp, types.intp, types.intp)
-        return types.void(*args), codegen
+        return types.void(out, types.intp, u, types.intp, types.intp, types.intp, a, types.intp), codegen
 
 else:
 
@@ -368,25 +392,38 @@ else:
         ratio = (above + 1e-200) / (s + t * a.reshape(-1)[k : k + LANES] + 1e-200)
         out.reshape(-1)[i : i + LANES] += p * ratio
 
-    def copy_plus(out: Any, i: Any, a: Any, j: Any, value: Any) -> None:
-        out.reshape(-1)[i : i + LANES] = a.reshape(-1)[j : j + LANES] + value
+    def _products(a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any) -> Any:
+        a, b = a.reshape(-1), b.reshape(-1)
+        return sum((a[j + r * stride :][:LANES] * b[k + r * stride :][:LANES] for r in range(count)), np.zeros(LANES))
 
-    def multiply_by(out: Any, i: Any, a: Any, j: Any) -> None:
-        out.reshape(-1)[i : i + LANES] *= a.reshape(-1)[j : j + LANES]
+    def factor_below(L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, k: Any, stride: Any, count: Any, d: Any) -> None:
+        L[o : o + LANES] = (V[i : i + LANES] + q - _products(L, j, L, k, stride, count)) * L[d : d + LANES]
 
-    def inverse_root(out: Any, i: Any, a: Any, j: Any, share: Any) -> None:
-        least = share * a.reshape(-1)[j : j + LANES]
-        out.reshape(-1)[i : i + LANES] = 1.0 / np.sqrt(np.maximum(out.reshape(-1)[i : i + LANES], least))
+    def factor_pivot(L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, stride: Any, count: Any, share: Any) -> None:
+        whole = V[i : i + LANES] + q
+        L[o : o + LANES] = 1.0 / np.sqrt(np.maximum(whole - _products(L, j, L, j, stride, count), share * whole))
 
-    def multiply_row(
-        out: Any, i: Any, V: Any, j: Any, stride: Any, x: Any, k: Any, count: Any, a: Any, o: Any
+    def solve_row(
+        u: Any,
+        o: Any,
+        V: Any,
+        i: Any,
+        x: Any,
+        k: Any,
+        D: Any,
+        minus: Any,
+        s: Any,
+        L: Any,
+        j: Any,
+        first: Any,
+        stride: Any,
+        count: Any,
+        d: Any,
     ) -> None:
-        total = -a.reshape(-1)[o : o + LANES]
-        for r in range(count):
-            total = total + x.reshape(-1)[k + r] * V.reshape(-1)[j + r * stride :][:LANES]
-        out.reshape(-1)[i : i + LANES] = total
+        total = -minus[s : s + LANES]
+        for r in range(D):
+            total = total + x.reshape(-1)[k + r] * V[i + r * stride :][:LANES]
+        u[o : o + LANES] = (total - _products(L, j, u, first, stride, count)) * L[d : d + LANES]
 
-    def subtract_products(out: Any, i: Any, a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any) -> None:
-        for r in range(count):
-            product = a.reshape(-1)[j + r * stride :][:LANES] * b.reshape(-1)[k + r * stride :][:LANES]
-            out.reshape(-1)[i : i + LANES] -= product
+    def half_squares(out: Any, o: Any, u: Any, i: Any, stride: Any, count: Any, a: Any, j: Any) -> None:
+        out[o : o + LANES] = a[j : j + LANES] + 0.5 * _products(u, i, u, i, stride, count)

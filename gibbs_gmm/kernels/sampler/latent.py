@@ -13,7 +13,8 @@ mu_k)]_l, and
     log N(observed) = log N(x0 | mu_k, Sigma_k) + g' P^-1 g / 2 - log|P| / 2 + a constant of the row,
     v_l | label = k, observed ~ N(x0_l - P^-1 g, P^-1).
 
-So a row pays for the columns that it lacks. All components of a row are worked on together, eight to a vector.
+So a row pays for the columns that it lacks. All components of a row are worked on together, eight to a vector; where
+many rows of a tile lack the same one column, these rows are.
 """
 
 import math
@@ -32,13 +33,15 @@ from gibbs_gmm.kernels.families.generic import (
 from gibbs_gmm.kernels.random import mix, normal
 from gibbs_gmm.kernels.sampler.label_pass import apply_slice, draw_labels, log_likelihood, sum_weights
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, Latent, Room, State
-from gibbs_gmm.kernels.simd import LANES, copy_plus, inverse_root, multiply_by, multiply_row, subtract_products
+from gibbs_gmm.kernels.simd import LANES, factor_below, factor_pivot, half_squares, solve_row
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, load_tile, log2, new_workspace
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 LARGEST_TABLE = 1 << 21
 """Numbers in a table of factors."""
 
+_MOST_TOGETHER, _WIDEST = 4, 16  # sets of columns of which rows are taken together, and columns in a set
+_LEAST_TOGETHER = 12  # rows of a tile for each column that they lack
 _LEAST_PIVOT = 2.0**-46  # of what a pivot began as: rounding may have taken the rest
 _OTHER = np.uint64(0xD1B54A32D192ED03)  # makes a key for values of one for labels
 
@@ -72,6 +75,7 @@ def new_room(latent: Latent, K: int, D: int) -> Room:
         np.empty(width),
         np.empty(size),
         np.zeros(latent.shared[0] + 1, np.int64),
+        np.empty((D * (D + 5) // 2 if D <= _WIDEST else _WIDEST * (_WIDEST + 5) // 2, TILE)),
         np.zeros((D, D)),
         np.zeros(D),
     )
@@ -94,50 +98,82 @@ def _set_precisions(state: State, K: int, width: int, room: Room) -> None:
 
 
 @kernel
-def _factorise(latent: Latent, g: int, room: Room, width: int, at: int, first: int, last: int) -> None:
-    """The lower Cholesky factors of P for rows of kind g and components first .. last, packed by rows from place ``at``
-    of the table, with the inverse of the diagonal on it. first and last are multiples of eight.
-    """
-    table, columns, noise, D = room.table, latent.columns[g], latent.noise, room.one.shape[0]
-    by_column = noise.shape[1] == D
-    for a in range(latent.size[g]):
-        i, row = columns[a], at + a * (a + 1) // 2 * width
-        for b in range(a + 1):
-            j, other, place = columns[b], at + b * (b + 1) // 2 * width, row + b * width
-            q = 0.0
-            if noise.shape[0] > 0 and (a == b or not by_column):
-                q = noise[g, i] if by_column else noise[g, i * D + j]
-            for c in range(first, last, LANES):
-                copy_plus(table, place + c, room.precision, (i * D + j) * width + c, q)
-                if a == b:
-                    copy_plus(room.spare, c, table, place + c, 0.0)
-                subtract_products(table, place + c, table, row + c, table, other + c, width, b)
-                if a == b:
-                    inverse_root(table, place + c, room.spare, c, _LEAST_PIVOT)
-                else:
-                    multiply_by(table, place + c, table, other + b * width + c)
+def _noise(noise: FloatArray, i: int, j: int, D: int) -> float:
+    """Q_ij of a kind of rows, times log2(e), from its line of ``Latent.noise``, which may be empty."""
+    if noise.shape[0] == D:
+        return noise[i] if i == j else 0.0
+    return noise[i * D + j] if noise.shape[0] > 0 else 0.0
 
 
 @kernel
-def _set_constants(latent: Latent, g: int, room: Room, width: int, at: int) -> None:
-    """Behind the factors of kind g: its constant, less half of log2|P|.
+def _factorise(m: int, columns: IntArray, noise: FloatArray, D: int, V: FloatArray, width: int, L: FloatArray) -> None:
+    """The lower Cholesky factors of P for rows that lack the first m of ``columns``, and all components: packed by rows
+    from the beginning of L, with the inverse of the diagonal on it. V is ``Room.precision``.
+    """
+    for a in range(m):
+        i, row = columns[a], a * (a + 1) // 2 * width
+        for b in range(a):
+            j, other, place = columns[b], b * (b + 1) // 2 * width, row + b * width
+            source, q = (i * D + j) * width, _noise(noise, i, j, D)
+            for c in range(0, width, LANES):
+                factor_below(L, place + c, V, source + c, q, row + c, other + c, width, b, other + b * width + c)
+        source, q = (i * D + i) * width, _noise(noise, i, i, D)
+        for c in range(0, width, LANES):
+            factor_pivot(L, row + a * width + c, V, source + c, q, row + c, width, a, _LEAST_PIVOT)
+
+
+@kernel
+def _factorise_one(
+    m: int, columns: IntArray, noise: FloatArray, D: int, V: FloatArray, width: int, L: FloatArray, k: int
+) -> None:
+    """The same of component k alone."""
+    for a in range(m):
+        i, row = columns[a], a * (a + 1) // 2 * width + k
+        for b in range(a + 1):
+            j, other = columns[b], b * (b + 1) // 2 * width + k
+            whole = V[(i * D + j) * width + k] + _noise(noise, i, j, D)
+            value = whole
+            for r in range(b):
+                value -= L[row + r * width] * L[other + r * width]
+            if a == b:
+                L[row + b * width] = 1.0 / math.sqrt(max(value, _LEAST_PIVOT * whole))
+            else:
+                L[row + b * width] = value * L[other + b * width]
+
+
+@kernel
+def _set_constants(m: int, constant: float, width: int, L: FloatArray) -> None:
+    """Behind the factors of a kind of rows: its constant, less half of log2|P|.
 
     Logarithms are taken of the products of two pivots, which lie within range.
     """
-    m = latent.size[g]
-    out = room.table[at + m * (m + 1) // 2 * width :][:width]
+    out = L[m * (m + 1) // 2 * width :][:width]
     for k in range(width):
-        out[k] = latent.constant[g]
+        out[k] = constant
     for a in range(0, m - 1, 2):
-        left, right = at + a * (a + 3) // 2 * width, at + (a + 1) * (a + 4) // 2 * width
-        x, y = room.table[left : left + width], room.table[right : right + width]
+        x, y = L[a * (a + 3) // 2 * width :][:width], L[(a + 1) * (a + 4) // 2 * width :][:width]
         for k in range(width):
             out[k] += log2(x[k] * y[k])
     if m % 2 == 1:
-        left = at + (m - 1) * (m + 2) // 2 * width
-        x = room.table[left : left + width]
+        x = L[(m - 1) * (m + 2) // 2 * width :][:width]
         for k in range(width):
             out[k] += log2(x[k])
+
+
+@kernel
+def _prepare(latent: Latent, g: int, room: Room, width: int, at: int) -> None:
+    """Factors and constants of kind g, from place ``at`` of the table."""
+    m, L = latent.size[g], room.table[at:]
+    _factorise(
+        m,
+        latent.columns[g],
+        latent.noise.reshape(-1)[g * latent.noise.shape[1] :][: latent.noise.shape[1]],
+        room.one.shape[0],
+        room.precision,
+        width,
+        L,
+    )
+    _set_constants(m, latent.constant[g], width, L)
 
 
 @kernel
@@ -149,65 +185,229 @@ def _fill_table(latent: Latent, room: Room, width: int) -> int:
         if at + size > room.table.shape[0]:
             return g
         room.place[g] = at
-        _factorise(latent, g, room, width, at, 0, width)
-        _set_constants(latent, g, room, width, at)
+        _prepare(latent, g, room, width, at)
         at += size
     return int(latent.shared[0])
 
 
 @kernel
-def _weigh(latent: Latent, g: int, room: Room, K: int, width: int, at: int, b: int, work: Workspace) -> None:
-    """lw[k, b] += what makes the density of the row, as it is filled in, that of what was observed; top[b] follows."""
-    table, u, spare, m, D, P = room.table, room.u, room.spare, latent.size[g], room.one.shape[0], work.rows.shape[1]
-    end = at + m * (m + 1) // 2 * width
-    for c in range(0, width, LANES):
-        for a in range(m):
-            i, row = latent.columns[g, a], at + a * (a + 1) // 2 * width + c
-            place = a * width + c
-            multiply_row(
-                u, place, room.precision, i * D * width + c, width, work.rows, b * P, D, room.shift, i * width + c
-            )
-            subtract_products(u, place, table, row, u, c, width, a)
-            multiply_by(u, place, table, row + a * width)
-        copy_plus(spare, c, table, end + c, 0.0)
-        subtract_products(spare, c, u, c, u, c, width, m)  # spare = constant - |u|^2; the constant once more below
-    top = -np.inf
-    for k in range(K):
-        constant = table[end + k]
-        value = work.lw[k, b] + constant + 0.5 * (constant - spare[k])
-        work.lw[k, b] = value
-        top = value if value > top else top
-    work.top[b] = top
+def _factorise_tile(m: int, columns: IntArray, D: int, V: FloatArray, width: int, k: int, tile: FloatArray) -> None:
+    """The factors of P of component k, as :func:`_factorise` packs them, for each row of the tile: into tile[:, b].
+
+    Behind them tile (R, TILE) has what measurements add to the diagonal of P.
+    """
+    size = m * (m + 1) // 2
+    for a in range(m):
+        first, i = a * (a + 1) // 2, columns[a]
+        for c in range(a):
+            other, whole = c * (c + 1) // 2, V[(i * D + columns[c]) * width + k]
+            out, pivot = tile[first + c], tile[other + c]
+            for b in range(TILE):
+                out[b] = whole
+            for r in range(c):
+                x, y = tile[first + r], tile[other + r]
+                for b in range(TILE):
+                    out[b] -= x[b] * y[b]
+            for b in range(TILE):
+                out[b] *= pivot[b]
+        out, noise, whole = tile[first + a], tile[size + a], V[(i * D + i) * width + k]
+        for b in range(TILE):
+            out[b] = whole + noise[b]
+        for r in range(a):
+            x = tile[first + r]
+            for b in range(TILE):
+                out[b] -= x[b] * x[b]
+        for b in range(TILE):
+            least = _LEAST_PIVOT * (whole + noise[b])
+            out[b] = 1.0 / math.sqrt(out[b] if out[b] > least else least)
 
 
 @kernel
-def _draw_values(
-    data: Data, room: Room, width: int, at: int, k: int, key: np.uint64, row: int, b: int, work: Workspace
+def _weigh_together(latent: Latent, p: int, room: Room, K: int, width: int, start: int, work: Workspace) -> None:
+    """:func:`_weigh_tile` of the rows of the tile with work.threshold = 1, which lack the same columns, the p-th set.
+
+    Every inner loop runs over the rows of the tile; those with work.threshold = 0 stay.
+    """
+    Xt, lw, selected, constant, V, tile = work.Xt, work.lw, work.threshold, work.total, room.precision, room.tile
+    D, g = room.one.shape[0], latent.first[p]
+    m, columns, by_row = latent.size[g], latent.columns[g], latent.noise.shape[0] > 0
+    n = m * (m + 1) // 2
+    for b in range(TILE):
+        constant[b] = 0.0
+    for a in range(m if by_row else 0):
+        for b in range(TILE):
+            tile[n + a, b] = 0.0
+            if selected[b] == 1.0:
+                own = latent.group[start + b]
+                tile[n + a, b] = latent.noise[own, columns[a]]
+                constant[b] = latent.constant[own]
+    for k in range(K):
+        at, squares = room.place[g] + k, work.acc[0]
+        if by_row:
+            _factorise_tile(m, columns, D, V, width, k, tile)
+        for b in range(TILE):
+            squares[b] = 0.0
+        for a in range(m):
+            u, row, minus = tile[n + m + a], columns[a] * D * width + k, room.shift[columns[a] * width + k]
+            for b in range(TILE):
+                u[b] = -minus
+            for j in range(0, D - D % 4, 4):
+                v0, v1 = V[row + j * width], V[row + (j + 1) * width]
+                v2, v3 = V[row + (j + 2) * width], V[row + (j + 3) * width]
+                for b in range(TILE):
+                    u[b] += v0 * Xt[j, b] + v1 * Xt[j + 1, b] + v2 * Xt[j + 2, b] + v3 * Xt[j + 3, b]
+            for j in range(D - D % 4, D):
+                v0 = V[row + j * width]
+                for b in range(TILE):
+                    u[b] += v0 * Xt[j, b]
+            first = a * (a + 1) // 2
+            for r in range(a):
+                before = tile[n + m + r]
+                if by_row:
+                    factor = tile[first + r]
+                    for b in range(TILE):
+                        u[b] -= factor[b] * before[b]
+                else:
+                    v0 = room.table[at + (first + r) * width]
+                    for b in range(TILE):
+                        u[b] -= v0 * before[b]
+            if by_row:
+                factor = tile[first + a]
+                for b in range(TILE):
+                    u[b] *= factor[b]
+            else:
+                v0 = room.table[at + (first + a) * width]
+                for b in range(TILE):
+                    u[b] *= v0
+            for b in range(TILE):
+                squares[b] += u[b] * u[b]
+        if by_row:
+            for a in range(0, m - 1, 2):
+                x, y = tile[a * (a + 3) // 2], tile[(a + 1) * (a + 4) // 2]
+                for b in range(TILE):
+                    squares[b] += 2.0 * log2(x[b] * y[b])
+            if m % 2 == 1:
+                x = tile[(m - 1) * (m + 2) // 2]
+                for b in range(TILE):
+                    squares[b] += 2.0 * log2(x[b])
+        else:
+            v0 = room.table[at + n * width]
+            for b in range(TILE):
+                constant[b] = v0
+        own_lw = lw[k]
+        for b in range(TILE):
+            own_lw[b] += selected[b] * (constant[b] + 0.5 * squares[b])
+
+
+@kernel
+def _weigh_tile(
+    latent: Latent, room: Room, K: int, width: int, ready: int, start: int, size: int, work: Workspace
 ) -> None:
-    """v_l | label = k, observed, from normals of (key, row, column): into the tile's row b and the chain's row."""
-    latent, table, v, x = data.latent, room.table, room.vector, work.rows[b]
-    D, g = v.shape[0], latent.group[row]
-    m = latent.size[g]
-    for a in range(m):
-        i, own = latent.columns[g, a], at + a * (a + 1) // 2 * width + k
-        total = -room.shift[i * width + k]
-        for j in range(D):
-            total += room.precision[(i * D + j) * width + k] * x[j]
-        for r in range(a):
-            total -= table[own + r * width] * v[r]
-        v[a] = total * table[own + a * width]
-    for a in range(m):
-        v[a] = math.sqrt(LOG2_E) * normal(key, row * D + latent.columns[g, a]) - v[a]
-    for a in range(m - 1, -1, -1):
-        total = v[a]
-        for r in range(a + 1, m):
-            total -= table[at + (r * (r + 1) // 2 + a) * width + k] * v[r]
-        v[a] = total * table[at + a * (a + 3) // 2 * width + k]
-    for a in range(m):
-        i = latent.columns[g, a]
-        value = x[i] + v[a] + data.loc[i]
-        latent.values[row, i] = value
-        x[i] = value - data.loc[i]
+    """lw[k, b] += what makes the density of row b, as it is filled in, that of what was observed; top[b] follows.
+
+    work.members has the ``size`` rows that are not exact. They are taken one by one, or together where many lack the
+    same columns.
+    """
+    selected, together, own, top, members = work.threshold, 0, 0 * width, work.top, work.members
+    for p in range(min(latent.first.shape[0], _MOST_TOGETHER)):
+        g, count = latent.first[p], 0
+        shared = latent.noise.shape[0] == 0 and g < ready
+        by_row = latent.noise.shape[0] > 0 and latent.noise.shape[1] == room.one.shape[0]
+        if latent.size[g] > _WIDEST or not (shared or by_row):
+            break
+        for b in range(TILE):
+            selected[b] = 0.0
+        for s in range(size):
+            if latent.pattern[latent.group[start + members[s]]] == p:
+                selected[members[s]] = 1.0
+                count += 1
+        if count < _LEAST_TOGETHER * latent.size[g]:
+            break
+        if p == 0:  # Xt may have been overwritten
+            for d in range(work.Xt.shape[0]):
+                for b in range(TILE):
+                    work.Xt[d, b] = work.rows[b, d]
+        _weigh_together(latent, p, room, K, width, start, work)
+        together += 1
+    if together > 0:
+        for b in range(TILE):
+            top[b] = work.lw[0, b]
+        for k in range(1, K):
+            for b in range(TILE):
+                top[b] = work.lw[k, b] if work.lw[k, b] > top[b] else top[b]
+    L, u, spare, V, lw = room.table, room.u, room.spare, room.precision, work.lw
+    D, P, rows = room.one.shape[0], work.rows.shape[1], work.rows
+    for s in range(size):
+        b = members[s]
+        g = latent.group[start + b]
+        if latent.pattern[g] < together:
+            continue
+        at, m = room.place[g] if g < ready else own, latent.size[g]
+        if g >= ready:
+            _prepare(latent, g, room, width, at)
+        for a in range(m):
+            i, row, place = latent.columns[g, a], at + a * (a + 1) // 2 * width, a * width
+            for c in range(0, width, LANES):
+                solve_row(
+                    u, place + c, V, i * D * width + c, rows, b * P, D, room.shift, i * width + c,
+                    L, row + c, c, width, a, row + place + c,
+                )  # fmt: skip
+        for c in range(0, width, LANES):
+            half_squares(spare, c, u, c, width, m, L, at + m * (m + 1) // 2 * width + c)
+        best = -np.inf
+        for k in range(K):
+            value = lw[k, b] + spare[k]
+            lw[k, b] = value
+            best = value if value > best else best
+        top[b] = best
+
+
+@kernel
+def _draw_tile(
+    data: Data, room: Room, width: int, ready: int, key: np.uint64, start: int, size: int, work: Workspace
+) -> None:
+    """v_l | label, observed, of the ``size`` rows in work.members, from normals of (key, row, column): into the tile's
+    rows and the chain's."""
+    latent, L, V, v, rows, own = data.latent, room.table, room.precision, room.vector, work.rows, 0 * width
+    D, noise = v.shape[0], math.sqrt(LOG2_E)
+    for s in range(size):
+        b = work.members[s]
+        g = latent.group[start + b]
+        k, m, at = work.label[b], latent.size[g], room.place[g] if g < ready else own
+        if g >= ready:
+            line = latent.noise.reshape(-1)[g * latent.noise.shape[1] :][: latent.noise.shape[1]]
+            _factorise_one(m, latent.columns[g], line, D, V, width, L, k)
+        at += k
+        for a in range(m):
+            i, row = latent.columns[g, a], at + a * (a + 1) // 2 * width
+            total, source = -room.shift[i * width + k], i * D * width + k
+            for j in range(D):
+                total += V[source + j * width] * rows[b, j]
+            for r in range(a):
+                total -= L[row + r * width] * v[r]
+            v[a] = total * L[row + a * width]
+        for a in range(m):
+            v[a] = noise * normal(key, (start + b) * D + latent.columns[g, a]) - v[a]
+        for a in range(m - 1, -1, -1):
+            total = v[a]
+            for r in range(a + 1, m):
+                total -= L[at + (r * (r + 1) // 2 + a) * width] * v[r]
+            v[a] = total * L[at + a * (a + 3) // 2 * width]
+        for a in range(m):
+            i = latent.columns[g, a]
+            value = rows[b, i] + v[a] + data.loc[i]
+            latent.values[start + b, i] = value
+            rows[b, i] = value - data.loc[i]
+
+
+@kernel
+def _find_latent(latent: Latent, start: int, size: int, work: Workspace) -> int:
+    """The rows of the tile that are not exact, into work.members; returns how many."""
+    found = 0
+    for b in range(size):
+        work.members[found] = b
+        found += 1 if latent.group[start + b] >= 0 else 0
+    return found
 
 
 @kernel
@@ -225,14 +425,12 @@ def _load_recorded(data: Data, first: int, size: int, work: Workspace) -> None:
 
 
 @kernel
-def _latent_pass(
-    data: Data, state: State, sliced: bool, work: Workspace, room: Room, first: int, last: int
-) -> None:
+def _latent_pass(data: Data, state: State, sliced: bool, work: Workspace, room: Room, first: int, last: int) -> None:
     """:func:`gibbs_gmm.kernels.sampler.sweep.label_pass` where rows have latent values, which are drawn too."""
     latent, N, K = data.latent, data.X.shape[0], state.size[N_COMPONENTS]
     width, n_cut, key = width_for(K), state.shard_log_likelihood.shape[0], mix(state.key[0] ^ _OTHER)
     _set_precisions(state, K, width, room)
-    ready, own = _fill_table(latent, room, width), 0 * width
+    ready = _fill_table(latent, room, width)
     if sliced:
         for k in range(K):
             work.weight[k] = math.exp(state.log_w[k])
@@ -248,28 +446,19 @@ def _latent_pass(
             if latent.recorded.shape[0] > 0:
                 _load_recorded(data, start, size, work)
             log_weights(state.components, K, work)
-            for b in range(size):
-                g = latent.group[start + b]
-                if g >= 0:
-                    at = room.place[g] if g < ready else own
-                    if g >= ready:
-                        _factorise(latent, g, room, width, at, 0, width)
-                        _set_constants(latent, g, room, width, at)
-                    _weigh(latent, g, room, K, width, at, b, work)
+            some = _find_latent(latent, start, size, work)
+            if some > 0:
+                _weigh_tile(latent, room, K, width, ready, start, some, work)
             if sliced:
                 sum_weights(K, work)
                 total += log_likelihood(size, work)
                 apply_slice(K, math.exp(state.log_w[K]), state.key[1], start, labels, work)
             draw_labels(K, state.key[0], start, work)
             for b in range(size):
-                k, g = work.label[b], latent.group[start + b]
-                labels[b] = k
-                if g >= 0:
-                    at = room.place[g] if g < ready else own
-                    if g >= ready:
-                        lane = k // LANES * LANES
-                        _factorise(latent, g, room, width, at, lane, lane + LANES)
-                    _draw_values(data, room, width, at, k, key, start + b, b, work)
+                labels[b] = work.label[b]
+            if some > 0:
+                _find_latent(latent, start, size, work)
+                _draw_tile(data, room, width, ready, key, start, some, work)
             accumulate(state.components, size, work, statistics)
             if not sliced:
                 total += log_likelihood(size, work)

@@ -26,7 +26,8 @@ class Room(NamedTuple):
 
     precision (D D width,): Lambda of each component, times log2(e), width the number of components padded to eight;
     shift (D width,) = Lambda mu; u (D width,) and spare (width,); table: factors, one kind of row behind another, first
-    the place for kinds that have none of their own; place: where those of each kind begin; one (D, D) and vector (D,).
+    the place for kinds that have none of their own; place: where those of each kind begin; tile: factors for each row
+    of a tile; one (D, D) and vector (D,).
     """
 
     precision: FloatArray
@@ -35,6 +36,7 @@ class Room(NamedTuple):
     spare: FloatArray
     table: FloatArray
     place: IntArray
+    tile: FloatArray
     one: FloatArray
     vector: FloatArray
 
@@ -47,6 +49,7 @@ class Latent(NamedTuple):
     value is measured with an error. Of each kind of row: size (G,), how many columns are not exact, and columns (G, D)
     which; noise (G, D), the inverse of the variance of its measurements times log2(e), 0 in missing columns, or (G, D
     D) of their covariance, or empty; constant (G,). shared (1,): how many kinds have several rows: they come first.
+    pattern (G,): which set of columns is not exact, the most frequent one first; first: a kind of each set.
     """
 
     values: FloatArray
@@ -57,15 +60,19 @@ class Latent(NamedTuple):
     noise: FloatArray
     constant: FloatArray
     shared: IntArray
+    pattern: IntArray
+    first: IntArray
     room: Room
 
 
 def nothing_latent() -> Latent:
     """Of data that are known exactly."""
     none, no_rows, no_number = np.zeros(0), np.zeros((0, 0)), np.zeros(0, np.int64)
-    room = Room(none, none, none, none, none, no_number, no_rows, none)
+    room = Room(none, none, none, none, none, no_number, no_rows, no_rows, none)
     integers = np.zeros((0, 0), np.int64)
-    return Latent(no_rows, no_number, no_rows, no_number, integers, no_rows, none, no_number, room)
+    return Latent(
+        no_rows, no_number, no_rows, no_number, integers, no_rows, none, no_number, no_number, no_number, room
+    )
 
 
 class Data(NamedTuple):
