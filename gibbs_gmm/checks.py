@@ -162,7 +162,7 @@ def _unmasked(X: Any) -> Any:
     if not isinstance(X, np.ma.MaskedArray) or not np.ma.is_masked(X) or X.dtype.kind not in "iuf":
         return np.asarray(X) if isinstance(X, np.ma.MaskedArray) else X
     kind = np.float32 if X.dtype == np.float32 else np.float64
-    return X.astype(kind).filled(math.nan)
+    return np.ma.filled(X.astype(kind), math.nan)
 
 
 def _refuse_what_is_no_array(X: Any, name: str) -> None:

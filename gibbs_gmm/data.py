@@ -187,7 +187,8 @@ def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray
         if (array < 0.0).any():
             where = ", ".join(map(str, np.argwhere(array < 0.0)[0]))
             raise ValueError(f"{name} must not be negative, got {array[array < 0.0][0]:g} at [{where}]")
-        return np.square(array)
+        variances: FloatArray = np.square(array)
+        return variances
     return _checked_matrices(array, name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gibbs_gmm.kernels.sampler import latent as kernels
+from gibbs_gmm.kernels.sampler import latent_factors as kernels
 from gibbs_gmm.kernels.sampler.state import Data, Latent, nothing_latent
 from gibbs_gmm.kernels.tile import LOG2_E
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray

@@ -1,7 +1,7 @@
-"""Exact invariance of sweeps over rows with gaps and measurement errors: stories, and a chain that is let loose on them.
+"""Exact invariance of sweeps over rows with gaps and measurement errors: stories, and a chain let loose on them.
 
-A story draws everything: a partition, its components, the true values of the rows, and what was measured of them. Sweeps
-that start from the true values, labels included, must leave the joint law of all of it as it is (:mod:`invariance`).
+A story draws everything: a partition, its components, the true values of the rows, and what was measured. Sweeps that
+start from the true values, labels included, must leave the joint law of all of it as it is (:mod:`invariance`).
 What is compared knows a component only by the rows that own it, so that one statistic serves every prior of weights.
 """
 
@@ -168,7 +168,7 @@ class Sampler:
 
     def after(self, rng: np.random.Generator, drawn: tuple[Ints, Floats, Floats, Floats, Floats]) -> dict[str, float]:
         """The statistics after sweeps that start from what was drawn."""
-        z, mu, Sigma, V, X = drawn
+        z, _, Sigma, V, X = drawn
         state, latent, D = self.state, self.data.latent, V.shape[1]
         latent.values[:] = V
         if len(latent.recorded) > 0:

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from harness import Gibbs, assert_p_values, assert_same_draws, assert_within_mcse, package_prior, read_only, some_niw
+from harness import Gibbs, assert_p_values, read_only, some_niw
 from latent_stories import LatentStory, Sampler, full_errors, p_values, some_gaps
-from oracle import NIW, Finite, Floats, Ints
+from oracle import Floats
 from scipy import stats
 from scipy.special import logsumexp
 
 import gibbs_gmm as gg
 from gibbs_gmm.kernels.sampler import latent as kernels
+from gibbs_gmm.kernels.sampler.latent_factors import factor_size
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.sampler.sweep import label_kernels
 from gibbs_gmm.latent import filled_in, kinds_of_rows
@@ -49,7 +50,8 @@ def some_mixture(K: int, D: int) -> tuple[Floats, Floats, Floats]:
 
 
 def some_rows(N: int, D: int, errors: str) -> tuple[Floats, Floats | None]:
-    """Rows with gaps, and errors of a kind: of a column, or a row and column, some 0, or matrices, 0 in one column."""
+    """Rows with gaps, and errors of a kind: of a column, or a row and column, some 0 or none, or matrices, 0 in one
+    column."""
     rng = np.random.default_rng([N, D, len(errors)])
     X = rng.normal(0.0, 2.0, (N, D))
     X[some_gaps(N, D)] = np.nan
@@ -59,6 +61,9 @@ def some_rows(N: int, D: int, errors: str) -> tuple[Floats, Floats | None]:
         return X, np.linspace(0.0, 1.0, D) if D > 1 else np.ones(1)
     if errors == "of a row and column":
         return X, rng.random((N, D)) * (rng.random((N, D)) < 0.7)
+    if errors == "of all rows and columns":
+        X[1:] = rng.normal(0.0, 2.0, (N - 1, D))
+        return X, 0.1 + rng.random((N, D))
     root = rng.standard_normal((N, D, D))
     E = root @ root.transpose(0, 2, 1) + 0.1 * np.eye(D)
     if D > 1:
@@ -66,7 +71,7 @@ def some_rows(N: int, D: int, errors: str) -> tuple[Floats, Floats | None]:
     return X, E
 
 
-ERRORS = ["none", "of a column", "of a row and column", "matrices"]
+ERRORS = ["none", "of a column", "of a row and column", "of all rows and columns", "matrices"]
 
 
 @pytest.mark.parametrize("errors", ERRORS)
@@ -122,7 +127,7 @@ def test_a_table_without_room_gives_the_same(monkeypatch: pytest.MonkeyPatch) ->
     X, _ = some_rows(150, 4, "none")
     one, other = (Incomplete(X, 9) for _ in range(2))
     room = other.data.latent.room
-    own = kernels.factor_size(4, 16)
+    own = factor_size(4, 16)
     cut = other.data.latent._replace(room=room._replace(table=room.table[: own + 500].copy()))
     other.data = other.data._replace(latent=cut)
     for gibbs in (one, other):
