@@ -90,7 +90,7 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
     second time for the other kind.
     """
     _refuse_what_is_no_array(X, name)
-    X = _unmasked(X)
+    X = unmasked(X)
     names = column_names(X, name)
     # polars makes numbers of dates and booleans: columns are looked at one by one
     frame = names is not None and hasattr(X, "__getitem__")
@@ -155,7 +155,7 @@ def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new", missing: boo
     return array
 
 
-def _unmasked(X: Any) -> Any:
+def unmasked(X: Any) -> Any:
     """A masked array, or a list of masked rows, with NaN where it is masked: to convert one would drop its mask."""
     if isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in X):
         X = np.ma.stack(X)

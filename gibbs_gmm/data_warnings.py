@@ -103,8 +103,9 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
         (
             tied,
             "X has columns in which one value is shared by many rows: "
-            f"{some(list(tied), lambda d: f'{columns[d]!r} ({_shares(tied[d], int(values[d][1].sum()))})')}. These rows "
-            "may become clusters of their own. Are they zeros, values clipped at a limit, fill-ins or repeated rows?",
+            f"{some(list(tied), lambda d: f'{columns[d]!r} ({_shares(tied[d], int(values[d][1].sum()))})')}. These "
+            "rows may become clusters of their own. Are they zeros, values clipped at a limit, fill-ins or repeated "
+            "rows?",
         ),
         (
             different,

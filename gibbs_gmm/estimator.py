@@ -117,7 +117,13 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
         """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
         checks.column_names(X)
-        array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        array = validate_data(
+            self,
+            checks.unmasked(X),
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+            ensure_all_finite="allow-nan",
+        )
         trace = fit(
             array,
             self.n_components,
@@ -146,6 +152,11 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self.precisions_ = np.asarray(np.linalg.inv(self.covariances_) if is_matrix else 1.0 / self.covariances_)
         self.converged_ = self.trace_.verdict == "" and len(self.trace_.log_likelihood) > 1
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def fit_predict(self, X: Any, y: Any = None) -> IntArray:
         """Fit, and give the cluster of each row of X: ``labels_``.
@@ -205,7 +216,8 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         names, wanted = checks.column_names(X), getattr(self, "feature_names_in_", None)
         if names is not None and wanted is not None and names != tuple(wanted) and set(names) == set(wanted):
             X = X[list(wanted)]
-        array: AnyArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        kinds, finite = [np.float64, np.float32], "allow-nan"
+        array: AnyArray = validate_data(self, checks.unmasked(X), dtype=kinds, reset=False, ensure_all_finite=finite)
         return array
 
     def _seed(self) -> Any:

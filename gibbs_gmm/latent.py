@@ -33,13 +33,13 @@ def kinds_of_rows(X: AnyArray, errors: FloatArray | None = None) -> Latent:
     rows = np.flatnonzero(latent.any(1))
     if len(rows) == 0:
         return nothing_latent()
-    first, group, counts = _alike(np.hstack([missing[rows], latent[rows]]), noise[rows])
+    first, group, counts = alike(np.hstack([missing[rows], latent[rows]]), noise[rows])
     order = np.argsort(-counts, kind="stable")
     kind, own = rows[first[order]], np.full(N, -1)
     own[rows] = np.argsort(order)[group]
     size, n_missing = latent[kind].sum(1), missing[kind].sum(1)
     weights, log_det = _inverses(noise[kind], D)
-    sets, set_of, _ = _alike(latent[kind], np.zeros((len(kind), 0)))
+    sets, set_of, _ = alike(latent[kind], np.zeros((len(kind), 0)))
     which = np.argsort(-np.bincount(set_of, weights=counts[order]), kind="stable")
     several = np.count_nonzero(counts > 1)
     return nothing_latent()._replace(
@@ -55,7 +55,7 @@ def kinds_of_rows(X: AnyArray, errors: FloatArray | None = None) -> Latent:
     )
 
 
-def _alike(pattern: AnyArray, noise: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
+def alike(pattern: AnyArray, noise: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
     """Of each kind of row its first, the kind of each row, and how many rows each has."""
     key = np.hstack([np.packbits(pattern, axis=1), np.ascontiguousarray(noise + 0.0).view(np.uint8)])
     key = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1])))[:, 0]
