@@ -9,10 +9,20 @@ from typing import Any
 
 import numpy as np
 import oracle
+import pandas as pd
+import polars as pl
 import pytest
-from harness import Gibbs, assert_p_values, read_only, some_niw
+from harness import (
+    Gibbs,
+    assert_p_values,
+    assert_same_draws,
+    assert_within_mcse,
+    package_prior,
+    read_only,
+    some_niw,
+)
 from latent_stories import LatentStory, Sampler, full_errors, p_values, some_gaps
-from oracle import Floats
+from oracle import NIW, Finite, Floats, Ints
 from scipy import stats
 from scipy.special import logsumexp
 
@@ -22,6 +32,7 @@ from gibbs_gmm.kernels.sampler.latent_factors import factor_size
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.sampler.sweep import label_kernels
 from gibbs_gmm.latent import filled_in, kinds_of_rows
+from gibbs_gmm.posterior.matched import marginal
 
 RATE = 1e-4
 
@@ -198,3 +209,245 @@ def test_fills_that_are_kept_are_caught() -> None:
     story = LatentStory("full", FINITE, some_gaps(8, 2))
     p = p_values(story, OldFills(story))
     assert p["distances of rows with gaps"] < RATE / len(p)
+
+
+# --- The posterior, by enumeration ---
+
+
+def enumerated(X: Floats, niw: NIW, K: int, alpha: float, nodes: int = 60) -> tuple[Floats, Floats]:
+    """p(z_i = z_j | what was observed) and the mean of each missing value, by quadrature over the one missing value."""
+    row, column = np.argwhere(np.isnan(X))[0]
+    grid = np.linspace(-12.0, 12.0, nodes * 4)
+    evidence, together = [], []
+    for value in grid:
+        full = X.copy()
+        full[row, column] = value
+        exact = oracle.enumerate_posterior(full, niw, Finite(K, alpha))
+        evidence.append(exact.log_evidence)
+        together.append(exact.co_clustering)
+    p = np.exp(np.array(evidence) - max(evidence))
+    p /= p.sum()
+    return np.tensordot(p, np.array(together), axes=1), np.array([p @ grid, p @ grid**2])
+
+
+def test_partitions_and_fills_have_their_posterior() -> None:
+    N, K, alpha, niw = 5, 3, 0.8, some_niw(2, 4.0)
+    X = np.where(np.arange(N) % 2, 1.0, -1.0)[:, None] + np.random.default_rng(5).standard_normal((N, 2))
+    X[1, 0] = np.nan
+    together, moments = enumerated(X, niw, K, alpha)
+    settings = {"draws": 20_000, "warmup": 200, "thin": 4, "rng": 20, "threads": 1, "progress": False}
+    trace = gg.fit(X, gg.FiniteMixture(K, concentration=alpha), prior=package_prior(niw), **settings)
+    assert trace.assignments is not None
+    z = trace.assignments
+    for i in range(N):
+        for j in range(i):
+            assert_within_mcse(z[..., i] == z[..., j], together[i, j], min_ess=5000, name=f"p(z_{i} = z_{j})")
+    # The mean of a missing value over draws of parameters, and labels given these, is its posterior mean.
+    mean, S = trace.means, trace.covariances
+    gain = S[..., 0, 1] / S[..., 1, 1]
+    given = mean[..., 0] + gain * (X[1, 1] - mean[..., 1])
+    log_p = np.log(trace.weights) + stats.norm.logpdf(X[1, 1], mean[..., 1], np.sqrt(S[..., 1, 1]))
+    share = np.exp(log_p - logsumexp(log_p, axis=-1, keepdims=True))
+    assert_within_mcse((share * given).sum(-1), moments[0], min_ess=5000, name="mean of the fill")
+
+
+def test_a_column_without_values_is_the_model_of_the_others() -> None:
+    # fit() refuses it, the kernels do not: NIW(nu_0) of D columns is NIW(nu_0 - 1) of D - 1.
+    N, K, alpha = 6, 3, 0.8
+    X = np.where(np.arange(N) % 2, 1.5, -1.0)[:, None] + np.random.default_rng(6).standard_normal((N, 2))
+    story = LatentStory("full", gg.FiniteMixture(K, concentration=alpha), np.tile([False, True], (N, 1)))
+    sampler = Sampler(story)
+    chain, latent = sampler.chain, sampler.data.latent
+    latent.values[:, 0] = X[:, 0]
+    case = story.case.niw
+    one = NIW(case.mu_0[:1], case.kappa_0, case.nu_0 - 1.0, case.Psi_0[:1, :1])
+    exact = oracle.enumerate_posterior(X[:, :1], one, Finite(K, alpha))
+    chain.plan = type(chain.plan)(warmup=300, draws=chain.window, thin=1)
+    z = []
+    for _ in range(2000):
+        chain.sweeps_done = chain.plan.warmup
+        while not chain.finished:
+            chain.advance(None)
+        z.append(chain.labels[: chain.window].copy())
+    labels = np.concatenate(z)[None].astype(int)
+    for i in range(N):
+        for j in range(i):
+            same = labels[..., i] == labels[..., j]
+            assert_within_mcse(same, exact.co_clustering[i, j], min_ess=1000, name=f"p(z_{i} = z_{j})")
+
+
+# --- Fits ---
+
+
+def two_kinds(N: int = 60, D: int = 3, share: float = 0.2) -> tuple[Floats, Floats, Ints]:
+    """Rows of two kinds with correlated columns, the same with gaps, and the kinds."""
+    rng = np.random.default_rng([N, D])
+    z = np.arange(N) % 2
+    X = rng.standard_normal((N, D)) + rng.standard_normal((N, 1)) + 6.0 * z[:, None]
+    Y = X.copy()
+    Y[some_gaps(N, D, share)] = np.nan
+    return X, Y, z
+
+
+QUICK: dict[str, Any] = {"draws": 30, "warmup": 150, "chains": 2, "rng": 4, "threads": 1, "progress": False}
+
+
+def test_gaps_come_in_many_forms() -> None:
+    _, Y, _ = two_kinds()
+    gaps = np.isnan(Y)
+    trace = gg.fit(Y, 2, **QUICK)
+    frame = pd.DataFrame(Y, columns=["x0", "x1", "x2"])
+    forms = {
+        "masked": np.ma.masked_array(np.where(gaps, 99.0, Y), mask=gaps),
+        "masked rows": list(np.ma.masked_array(np.where(gaps, 99.0, Y), mask=gaps)),
+        "list": [[None if np.isnan(x) else x for x in row] for row in Y],
+        "pandas": frame,
+        "pandas with NA": frame.convert_dtypes(),
+        "polars": pl.DataFrame({name: pl.Series(frame[name], nan_to_null=True) for name in frame}),
+    }
+    for name, form in forms.items():
+        other = gg.fit(form, 2, **QUICK)
+        np.testing.assert_array_equal(other.assignments, trace.assignments, err_msg=name)
+        np.testing.assert_array_equal(other.log_likelihood, trace.log_likelihood, err_msg=name)
+    assert "are missing ('x0'" in trace.settings["notes"][0]
+
+
+@pytest.mark.parametrize("weights", [2, gg.DirichletProcess(1.0)], ids=["finite", "process"])
+def test_threads_change_no_byte(weights: Any) -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40_000, 3)) + 6.0 * (np.arange(40_000) % 2)[:, None]
+    X[rng.random(X.shape) < 0.2] = np.nan
+    X = X[~np.isnan(X).all(1)]
+    settings = {**QUICK, "draws": 4, "warmup": 10, "chains": 1}
+    assert_same_draws(gg.fit(X, weights, **settings), gg.fit(X, weights, **{**settings, "threads": 3}))
+
+
+def test_a_run_is_carried_on_byte_for_byte(tmp_path: Any) -> None:
+    _, Y, _ = two_kinds()
+    whole = gg.fit(Y, **QUICK)
+    gg.fit(Y, **{**QUICK, "draws": 12}, checkpoint=tmp_path / "run")
+    assert_same_draws(whole, gg.resume(tmp_path / "run", draws=30, progress=False))
+    other = Y.copy()
+    other[0, 0] += 1.0
+    with pytest.raises(ValueError, match="X has the same shape, but other values"):
+        gg.fit(other, **QUICK, checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
+def test_kinds_are_found_and_units_do_not_matter(kind: str) -> None:
+    _, Y, z = two_kinds(D=4)
+    trace = gg.fit(Y, covariance_type=kind, **{**QUICK, "warmup": 300})
+    labels = trace.partition().labels
+    assert max(np.mean(labels == z), np.mean(labels == 1 - z)) > 0.95
+    if kind != "spherical":
+        other = gg.fit(Y * 2.0 ** np.array([3, -8, 0, 5]), covariance_type=kind, **{**QUICK, "warmup": 300})
+        np.testing.assert_array_equal(other.assignments, trace.assignments)
+
+
+def test_default_prior_is_of_what_was_observed() -> None:
+    X = np.random.default_rng(3).normal(2.0, 3.0, (20_000, 2))
+    Y = X.copy()
+    Y[some_gaps(20_000, 2, 0.3)] = np.nan
+    one, other = gg.NormalInverseWishart.from_data(X), gg.NormalInverseWishart.from_data(Y)
+    np.testing.assert_allclose(one.mu_0, other.mu_0, atol=0.1)
+    np.testing.assert_allclose(one.Psi_0, other.Psi_0, rtol=0.05)
+    np.testing.assert_allclose(one.resolution, other.resolution, rtol=0.2)
+    assert other.mu_0 == pytest.approx(np.nanmean(Y, 0))
+
+
+# --- Predictions and imputation ---
+
+
+def test_density_and_cluster_of_a_row_with_gaps() -> None:
+    X, Y, _ = two_kinds()
+    trace = gg.fit(X, 2, prior=gg.NormalInverseWishart.from_data(X), **{**QUICK, "draws": 10})
+    got, pointwise = trace.log_density(Y), trace.pointwise_log_density(Y)
+    proba = trace.predict_proba(Y)
+    for i in range(0, 60, 7):
+        o = ~np.isnan(Y[i])
+        block = np.ix_(o, o)
+        log_p = np.empty(trace.weights.shape)
+        for c, t, k in np.ndindex(log_p.shape):
+            law = stats.multivariate_normal(trace.means[c, t, k][o], trace.covariances[c, t, k][block])
+            log_p[c, t, k] = law.logpdf(Y[i, o])
+        each = logsumexp(log_p, b=trace.weights, axis=-1)
+        np.testing.assert_allclose(pointwise[..., i], each, rtol=1e-9)
+        assert got[i] == pytest.approx(logsumexp(each) - math.log(each.size), rel=1e-9)
+    assert (proba.argmax(1) == trace.predict_proba(X).argmax(1)).mean() > 0.95
+    np.testing.assert_array_equal(trace.log_density(X), trace.log_density(np.vstack([X, Y]))[:60])
+
+
+def test_unoccupied_components_have_their_margin() -> None:
+    X, _, _ = two_kinds()
+    trace = gg.fit(X[:, [0, 1]], **{**QUICK, "draws": 5})
+    rows = np.column_stack([np.full(9, np.nan), np.linspace(-30.0, 30.0, 9)])
+    narrow = marginal(trace, np.array([1]))
+    np.testing.assert_allclose(trace.log_density(rows), narrow.log_density(rows[:, 1:]), rtol=1e-9)
+
+
+def test_imputation_against_the_components_of_each_draw() -> None:
+    _, Y, _ = two_kinds()
+    trace = gg.fit(Y, 2, **{**QUICK, "draws": 10})
+    filled, gaps = trace.impute(Y), np.isnan(Y)
+    np.testing.assert_array_equal(filled.mean[~gaps], Y[~gaps])
+    assert (filled.std[~gaps] == 0.0).all()
+    assert (filled.std[gaps] > 0.0).all()
+    i = int(np.flatnonzero(gaps.sum(1) == 1)[0])
+    o, m = ~gaps[i], int(np.flatnonzero(gaps[i])[0])
+    first = second = 0.0
+    for c, t in np.ndindex(2, 10):
+        w, mu, S = trace.weights[c, t], trace.means[c, t], trace.covariances[c, t]
+        p = np.array([w[k] * stats.multivariate_normal(mu[k][o], S[k][np.ix_(o, o)]).pdf(Y[i, o]) for k in range(2)])
+        p /= p.sum()
+        for k in range(2):
+            gain = S[k][m, o] @ np.linalg.inv(S[k][np.ix_(o, o)])
+            mean = mu[k][m] + gain @ (Y[i, o] - mu[k][o])
+            first += p[k] * mean / 20
+            second += p[k] * (S[k][m, m] - gain @ S[k][o, m] + mean**2) / 20
+    assert filled.mean[i, m] == pytest.approx(first)
+    assert filled.std[i, m] == pytest.approx(math.sqrt(second - first**2))
+    draws = filled.draws(2000, rng=1)
+    np.testing.assert_array_equal(draws[:, ~gaps], np.tile(Y[~gaps], (2000, 1)))
+    z = (draws.mean(0) - filled.mean)[gaps] / (filled.std[gaps] / math.sqrt(2000))
+    assert np.abs(z).max() < stats.norm.isf(RATE / len(z) / 2)
+    np.testing.assert_allclose(draws.std(0)[gaps], filled.std[gaps], rtol=0.25)
+    np.testing.assert_array_equal(filled.draws(3, rng=2), filled.draws(3, rng=2))
+
+
+def test_what_else_a_trace_is_asked_of_rows_with_gaps() -> None:
+    _, Y, _ = two_kinds()
+    trace = gg.fit(Y, 2, **{**QUICK, "chains": 4})
+    assert trace.check(Y).draws > 0
+    assert trace.to_arviz(Y).log_likelihood["X"].shape == (4, 30, 60)
+    assert gg.plots.pairs(trace, Y).shape == (3, 3)
+    gg.plots.profiles(trace, Y)
+    gg.plots.density(trace, Y, columns=["x0", "x1"])
+    model = gg.GibbsGaussianMixture(2, draws=20, warmup=100, chains=2, random_state=1, threads=1).fit(Y)
+    assert model.score_samples(Y).shape == (60,)
+    assert model.predict(Y).shape == (60,)
+
+
+def test_where_gaps_are_not_taken_they_are_refused() -> None:
+    _, Y, _ = two_kinds()
+    with pytest.raises(ValueError, match=r"X must be finite, got \d+ missing values \(NaN\)"):
+        gg.log_evidence(Y, [1, 2], progress=False)
+    Y[7] = np.nan
+    with pytest.raises(ValueError, match="X must have a value in each row, got none in row 7, counted from 0"):
+        gg.fit(Y, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_intervals_of_imputed_values_cover(share: float) -> None:
+    inside = []
+    for seed in range(200):
+        rng = np.random.default_rng([seed, 1])
+        X, *_ = oracle.simulate_mixture(rng, 80, 3, 2, 5.0)
+        Y = X.copy()
+        gaps = rng.random(X.shape) < share
+        gaps[gaps.all(1), 0] = False
+        Y[gaps] = np.nan
+        trace = gg.fit(Y, 2, **{**QUICK, "draws": 100, "warmup": 300, "rng": seed})
+        low, high = np.quantile(trace.impute(Y).draws(200, rng=seed), [0.05, 0.95], axis=0)
+        inside.append(((low <= X) & (high >= X))[gaps].mean())
+    assert abs(np.mean(inside) - 0.9) < 0.02
