@@ -17,6 +17,7 @@ from gibbs_gmm.kernels.types import AnyArray, FloatArray
 _CHUNK = 1 << 16
 LARGEST, SMALLEST = 1e140, 1e-140
 _LONGEST_SHOWN = 40  # characters of a value in an error
+_NAMED_ROWS = 5  # in an error
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
@@ -71,13 +72,13 @@ def real_array(name: str, value: Any, shape_text: str, ndim: int) -> FloatArray:
     return result
 
 
-def data(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[str, ...]]:
-    """:func:`table`, whose values are finite: they are read once."""
+def data(X: Any, name: str = "X", min_rows: int = 2, missing: bool = False) -> tuple[AnyArray, tuple[str, ...]]:
+    """:func:`table`, whose values are finite or, if ``missing``, NaN, but not in all of a row: they are read once."""
     array, columns = table(X, name, min_rows)
     gaps = NotFinite(columns, name)
     for start, block in blocks(array):
         gaps.look(block, start)
-    gaps.refuse()
+    gaps.refuse(missing, empty_columns=True)
     return array, columns
 
 
@@ -89,6 +90,7 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
     second time for the other kind.
     """
     _refuse_what_is_no_array(X, name)
+    X = unmasked(X)
     names = column_names(X, name)
     # polars makes numbers of dates and booleans: columns are looked at one by one
     frame = names is not None and hasattr(X, "__getitem__")
@@ -120,13 +122,7 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
 
 
 def column_names(X: Any, name: str = "X") -> tuple[str, ...] | None:
-    """The names of the columns of X, or None if they have none. Masked arrays, and names that occur twice, are refused.
-
-    (To convert a masked array drops its mask, and shows the numbers below it.)
-    """
-    masked = isinstance(X, np.ma.MaskedArray)
-    if masked or (isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in X)):
-        raise TypeError(f"{name} must not be a masked array: missing values are not supported; drop those rows")
+    """The names of the columns of X, or None if they have none. Names that occur twice are refused."""
     if getattr(X, "columns", None) is None:
         return None
     names = tuple(str(column) for column in X.columns)
@@ -136,12 +132,12 @@ def column_names(X: Any, name: str = "X") -> tuple[str, ...] | None:
     return names
 
 
-def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new") -> AnyArray:
+def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new", missing: bool = False) -> AnyArray:
     """Rows like those of a fit, whose columns were ``columns``, as :func:`data` gives them; one row is enough.
 
     If both have names they must be the same; columns in another order are put into that of the fit.
     """
-    array, names = data(X, name, 1)
+    array, names = data(X, name, 1, missing)
     if array.shape[1] != len(columns):
         raise ValueError(f"{name} must have the {len(columns)} columns of the fit, got shape {np.shape(X)}")
     named = getattr(X, "columns", None) is not None and columns != tuple(f"x{d}" for d in range(len(columns)))
@@ -150,13 +146,23 @@ def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new") -> AnyArray:
             raise ValueError(f"{name} must have the columns of the fit, {list(columns)}, got {list(names)}")
         array = np.ascontiguousarray(array[:, [names.index(column) for column in columns]])
         array.flags.writeable = False
-    for column, low, high in zip(columns, array.min(0), array.max(0), strict=True):
-        if not max(-float(low), float(high)) < LARGEST:
+    for column, low, high in zip(columns, np.fmin.reduce(array), np.fmax.reduce(array), strict=True):
+        if max(-float(low), float(high)) >= LARGEST:
             raise ValueError(
                 f"{name} column {column!r} is too large for densities in double precision: it reaches "
                 f"{float(low) if -low > high else float(high):.0e}, and must stay below {LARGEST:.0e}"
             )
     return array
+
+
+def unmasked(X: Any) -> Any:
+    """A masked array, or a list of masked rows, with NaN where it is masked: to convert one would drop its mask."""
+    if isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in X):
+        X = np.ma.stack(X)
+    if not isinstance(X, np.ma.MaskedArray) or not np.ma.is_masked(X) or X.dtype.kind not in "iuf":
+        return np.asarray(X) if isinstance(X, np.ma.MaskedArray) else X
+    kind = np.float32 if X.dtype == np.float32 else np.float64
+    return np.ma.filled(X.astype(kind), math.nan)
 
 
 def _refuse_what_is_no_array(X: Any, name: str) -> None:
@@ -256,17 +262,23 @@ _ALSO_CALLED = {
 
 
 class NotFinite:
-    """NaN and infinite values of an array that is read block by block: how many, and where the first is."""
+    """NaN and infinite values of an array that is read block by block: how many, and where the first is.
+
+    ``missing`` (D,) counts the missing values of each column.
+    """
 
     _KINDS: ClassVar = {"missing values (NaN)": np.isnan, "infinite values": np.isinf}
 
     def __init__(self, columns: tuple[str, ...], name: str = "X") -> None:
         self._columns, self._name = columns, name
+        self.missing = np.zeros(len(columns), np.int64)
         self._count = dict.fromkeys(self._KINDS, 0)
         self._first: dict[str, tuple[int, int]] = {}  # row and column
+        self._rows, self._empty = 0, list[int]()
 
     def look(self, block: AnyArray, start: int) -> None:
         """Look at a block of rows, of which the first has this number."""
+        self._rows += len(block)
         if np.isfinite(block).all():
             return
         for kind, test in self._KINDS.items():
@@ -275,15 +287,39 @@ class NotFinite:
                 row, column = np.argwhere(bad)[0]
                 self._first.setdefault(kind, (start + int(row), int(column)))
                 self._count[kind] += int(bad.sum())
+        missing = np.isnan(block)
+        self.missing += missing.sum(0)
+        self._empty.extend((start + np.flatnonzero(missing.all(1))).tolist())
 
-    def refuse(self) -> None:
-        """Raise ValueError if there was any."""
-        kind = next((kind for kind, count in self._count.items() if count > 0), None)
+    def refuse(self, but_missing: bool = False, empty_columns: bool = False) -> None:
+        """Raise ValueError if there was any.
+
+        But not, if ``but_missing``, of missing values, unless a row or, without ``empty_columns``, a column has no
+        others.
+        """
+        if but_missing:
+            self._refuse_empty(empty_columns)
+        kinds = list(self._KINDS)[but_missing:]
+        kind = next((kind for kind in kinds if self._count[kind] > 0), None)
         if kind is not None:
             row, column = self._first[kind]
             raise ValueError(
                 f"{self._name} must be finite, got {self._count[kind]} {kind}, the first in row {row}, column "
                 f"{self._columns[column]!r}; drop or impute those rows"
+            )
+
+    def _refuse_empty(self, empty_columns: bool) -> None:
+        empty = [name for name, count in zip(self._columns, self.missing, strict=True) if count == self._rows]
+        if empty and not empty_columns:
+            raise ValueError(
+                f"{self._name} must have a value in each column, got none in {', '.join(map(repr, empty))}: leave "
+                f"{'it' if len(empty) == 1 else 'them'} out"
+            )
+        if self._empty:
+            rows = ", ".join(map(str, self._empty[:_NAMED_ROWS])) + (", ..." if len(self._empty) > _NAMED_ROWS else "")
+            raise ValueError(
+                f"{self._name} must have a value in each row, got none in row{'s'[: len(self._empty) > 1]} {rows}, "
+                "counted from 0: drop what says nothing"
             )
 
 

@@ -4,47 +4,64 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.latent import kinds_of_rows
 
 _SAMPLE = 10_000  # rows that are looked at
 _FINEST = 1e-3  # of the local spread: no column is taken to be known better
 _DISTINCT = 0.9  # share of distinct values below which equal values are taken to come of rounding
 _WINDOW = 0.05  # share of the rows over which the local spread is measured
+_NAMED = 8  # columns in a note
 _WINDOW_OF_NORMAL = 6.0  # standard deviations of a normal law over the median width of such windows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Observations:
-    """Rows that can be fitted, and their statistics.
+    """Rows that can be fitted, and their statistics: of what was observed.
 
     Attributes
     ----------
     X : (N, D) float32 or float64
-        All values are finite.
+        Finite, but for missing values, which are NaN. Each row and column has a value.
     columns : tuple of str
         Names of the D columns.
     loc, scale : (D,) float64
         Mean and standard deviation (ddof=1) of each column; 0 where it is constant.
+    missing : (D,) int
+        How many values of each column are missing.
+    errors : (D,), (N, D) or (N, D, D) float64, optional
+        Variances or covariance matrices of what X was measured with; none where X is exact.
     """
 
     X: AnyArray
     columns: tuple[str, ...]
     loc: FloatArray
     scale: FloatArray
+    missing: IntArray
+    errors: FloatArray | None = None
 
     @classmethod
-    def of(cls, X: AnyArray, columns: tuple[str, ...]) -> Observations:
+    def of(
+        cls,
+        X: AnyArray,
+        columns: tuple[str, ...],
+        errors: FloatArray | None = None,
+        *,
+        missing: bool = False,
+    ) -> Observations:
         """The rows of a table. They are read twice, block by block, and about the first row, so that no digit is lost.
 
         Raises
         ------
         ValueError
-            Values are not finite, or their squares leave the range of doubles.
+            Values are not finite, or their squares leave the range of doubles. Or values are missing and not allowed
+            to be, or are all of a row or column.
         """
         N, D = X.shape
         origin, shift, varies = X[0].astype(np.float64), np.zeros(D), np.zeros(D, dtype=bool)
@@ -55,11 +72,14 @@ class Observations:
                 moved = block - origin
                 shift += moved.sum(0) / N
                 varies |= moved.any(0)
-            gaps.refuse()
+            gaps.refuse(missing)
             squares = np.zeros(D)
-            for _, block in checks.blocks(X):
-                squares += np.square((block - origin) - shift).sum(0)
-            mean, scale = origin + shift, np.sqrt(squares / (N - 1))
+            if gaps.missing.any():
+                origin, shift, squares, varies = _moments_of_observed(X, N - gaps.missing)
+            else:
+                for _, block in checks.blocks(X):
+                    squares += np.square((block - origin) - shift).sum(0)
+            mean, scale = origin + shift, np.sqrt(squares / np.maximum(N - gaps.missing - 1, 1))
             spread = np.abs(shift) + scale
         for name, value, size in zip(columns, spread, np.abs(mean), strict=True):
             if not (value < checks.LARGEST and size < checks.LARGEST):
@@ -74,7 +94,7 @@ class Observations:
                     f"{checks.SMALLEST:.0e}); multiply it so that its standard deviation is above "
                     f"{checks.SMALLEST:.0e}"
                 )
-        return cls(X, columns, mean, scale)
+        return cls(X, columns, mean, scale, gaps.missing, errors)
 
     @functools.cached_property
     def sample(self) -> FloatArray:
@@ -86,11 +106,129 @@ class Observations:
     @functools.cached_property
     def resolution(self) -> FloatArray:
         """To what width each column is known, (D,), in the column's units: :func:`resolutions` of the sample."""
-        return resolutions(self.sample)
+        result = resolutions(self.sample)
+        for d in np.flatnonzero(np.isnan(self.sample).all(0)):
+            observed = np.asarray(self.X[:, d], np.float64)
+            result[d] = resolutions(observed[~np.isnan(observed)][:_SAMPLE, None])[0]
+        return result
+
+    @functools.cached_property
+    def error_variance(self) -> FloatArray:
+        """The mean variance of the errors of each column, (D,)."""
+        N, D = self.X.shape
+        if self.errors is None:
+            return np.zeros(D)
+        variance = np.einsum("ndd->nd", self.errors) if self.errors.ndim == 3 else self.errors
+        variance = np.broadcast_to(variance, (N, D))
+        if not self.missing.any():
+            return np.asarray(variance.mean(0), np.float64)
+        observed = ~np.isnan(self.X)
+        return np.asarray(np.where(observed, variance, 0.0).sum(0) / observed.sum(0), np.float64)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the summary must know of the rows: which values are missing, and that they have errors."""
+        total = int(self.missing.sum())
+        measured = (
+            (
+                "Values were measured with errors of known size: clusters, means and covariances are those of the true "
+                "values.",
+            )
+            if self.errors is not None
+            else ()
+        )
+        if total == 0:
+            return measured
+        some = [f"{name!r} {count}" for name, count in zip(self.columns, self.missing, strict=True) if count > 0]
+        more = f" and {len(some) - _NAMED} more columns" if len(some) > _NAMED else ""
+        return (
+            f"{total} of {self.X.size} values are missing ({', '.join(some[:_NAMED])}{more}). They are taken to be "
+            "missing at random, given what is there, and are integrated out.",
+            *measured,
+        )
 
     def as_kernel(self) -> Data:
         """The rows as the kernels take them, with a scale of 1 for a constant column."""
-        return Data(self.X, self.loc, np.where(self.scale > 0.0, self.scale, 1.0))
+        data = Data(self.X, self.loc, np.where(self.scale > 0.0, self.scale, 1.0))
+        if self.errors is None and not self.missing.any():
+            return data
+        return data._replace(latent=kinds_of_rows(self.X, self.errors))
+
+
+def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray | None:
+    """Errors of measurement of X (N, D): variances (D,) or (N, D), or covariance matrices (N, D, D); None if all are 0.
+
+    They are given as standard deviations or covariance matrices. Where X is missing they do not matter, and are 0.
+    """
+    if errors is None:
+        return None
+    N, D = X.shape
+    array = np.asarray(errors)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim == 1 and D == 1 and len(array) == N:
+        array = array[:, None]
+    if array.shape not in ((D,), (N, D), (N, D, D)):
+        raise ValueError(
+            f"{name} must be standard deviations of shape ({D},) or ({N}, {D}), or covariance matrices of shape "
+            f"({N}, {D}, {D}), got {array.shape}"
+        )
+    array = np.array(array, np.float64)
+    if array.ndim > 1:
+        missing = np.isnan(X)
+        array[missing] = 0.0
+        if array.ndim == 3:
+            array.swapaxes(1, 2)[missing] = 0.0
+    if not np.isfinite(array).all():
+        where = ", ".join(map(str, np.argwhere(~np.isfinite(array))[0]))
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]} at [{where}]")
+    if not array.any():
+        return None
+    if array.ndim < 3:
+        if (array < 0.0).any():
+            where = ", ".join(map(str, np.argwhere(array < 0.0)[0]))
+            raise ValueError(f"{name} must not be negative, got {array[array < 0.0][0]:g} at [{where}]")
+        variances: FloatArray = np.square(array)
+        return variances
+    return _checked_matrices(array, name)
+
+
+def _checked_matrices(E: FloatArray, name: str) -> FloatArray:
+    """Covariance matrices (N, D, D), symmetric, and positive definite in the columns whose variance is not 0."""
+    D, size = E.shape[1], np.abs(E).max((1, 2))
+    uneven = np.abs(E - E.swapaxes(1, 2)).max((1, 2)) > 1e-10 * size
+    if uneven.any():
+        raise ValueError(f"{name} must be symmetric, and the matrix of row {int(uneven.argmax())} is not")
+    E = 0.5 * (E + E.swapaxes(1, 2))
+    variance = np.einsum("ndd->nd", E)
+    exact = variance == 0.0
+    stray = (E != 0.0) & (exact[:, :, None] | exact[:, None, :])
+    root = np.sqrt(np.where(exact, 1.0, np.abs(variance)))
+    scaled = E / (root[:, :, None] * root[:, None, :]) + exact[:, :, None] * np.eye(D)
+    bad = stray.any((1, 2)) | ~(np.linalg.eigvalsh(scaled)[:, 0] > 1e-14 * D)
+    if bad.any():
+        raise ValueError(
+            f"{name} must be positive definite but for columns of zeros, and the matrix of row {int(bad.argmax())} is "
+            "not"
+        )
+    return E
+
+
+def _moments_of_observed(X: AnyArray, counts: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, AnyArray]:
+    """Of each column (D,) its first value, the mean of the others less that, their squares about the mean, and whether
+    they vary. ``counts`` is how many there are."""
+    origin = np.full(X.shape[1], np.nan)
+    shift, squares, varies = np.zeros_like(origin), np.zeros_like(origin), np.zeros(X.shape[1], bool)
+    for _, block in checks.blocks(X):
+        known = ~np.isnan(block)
+        first = block[known.argmax(0), np.arange(X.shape[1])].astype(np.float64)
+        origin = np.where(np.isnan(origin), first, origin)
+    for _, block in checks.blocks(X):
+        moved = block - origin
+        shift += np.nansum(moved, 0) / counts
+        varies |= (np.nan_to_num(moved) != 0.0).any(0)
+    for _, block in checks.blocks(X):
+        squares += np.nansum(np.square((block - origin) - shift), 0)
+    return origin, shift, squares, varies
 
 
 def resolutions(rows: FloatArray) -> FloatArray:
@@ -100,11 +238,14 @@ def resolutions(rows: FloatArray) -> FloatArray:
     step of a rounded column. Elsewhere, and at least, a thousandth of the local spread, 6 times the median width of
     windows of 5% of the rows, which far-apart clusters and outliers do not change. A constant column has no spread, and
     is known to a thousandth of its value (1/1000 where it is 0): any width says the same of its clusters, nothing.
+    Missing values say nothing.
     """
-    return np.array([_resolution(column) for column in np.sort(rows, axis=0).T])
+    return np.array([_resolution(column[~np.isnan(column)]) for column in np.sort(rows, axis=0).T])
 
 
 def _resolution(x: FloatArray) -> float:
+    if len(x) == 0:
+        return 0.0
     window = max(1, round(_WINDOW * len(x)))
     widths = x[window:] - x[:-window]
     widths = widths[widths > 0.0]

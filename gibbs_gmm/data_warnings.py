@@ -52,7 +52,8 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
     Parameters
     ----------
     X : (N, D) float64 or float32
-        Finite data. Of more than 10,000 rows as many are drawn, always the same ones.
+        Data; missing values are NaN, and what concerns several columns is looked at in rows without. Of more than
+        10,000 rows as many are drawn, always the same ones.
     columns : tuple of str
         Names of the D columns.
 
@@ -72,16 +73,17 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
     N, D = X.shape
     if N < _LEAST_ROWS:
         return ()
-    sample = np.asarray(X[drawn_rows(N, _ROWS)], np.float64)
-    values = [np.unique(column, return_counts=True) for column in sample.T]
+    drawn = np.asarray(X[drawn_rows(N, _ROWS)], np.float64)
+    values = [np.unique(column[~np.isnan(column)], return_counts=True) for column in drawn.T]
+    sample = drawn[~np.isnan(drawn).any(1)]
     constant = [d for d in range(D) if len(values[d][0]) == 1]
     discrete = [d for d in range(D) if d not in constant and _is_discrete(values[d][1])]
-    counting = [d for d in range(D) if D > 1 and _counts_rows(sample[:, d])]
+    counting = [d for d in range(D) if D > 1 and _counts_rows(drawn[:, d])]
     tied = {d: spikes for d in range(D) if d not in constant + discrete and len(spikes := _spikes(*values[d])) > 0}
     steps = np.array([resolution_of(distinct) for distinct, _ in values])
-    redundant = _redundant(sample, columns, steps)
+    redundant = _redundant(sample, columns, steps) if len(sample) >= _LEAST_ROWS else []
     exact = any(steps[d] == 0.0 for d in range(D) if d not in constant + discrete)
-    different = _different_rows(sample) if D > 1 and exact else 0
+    different = _different_rows(sample) if D > 1 and exact and len(sample) >= _LEAST_ROWS else 0
 
     def some(found: Sequence[int], text: Callable[[int], str]) -> str:
         return _some([text(d) for d in found])
@@ -101,8 +103,9 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
         (
             tied,
             "X has columns in which one value is shared by many rows: "
-            f"{some(list(tied), lambda d: f'{columns[d]!r} ({_shares(tied[d], len(sample))})')}. These rows may become "
-            "clusters of their own. Are they zeros, values clipped at a limit, fill-ins or repeated rows?",
+            f"{some(list(tied), lambda d: f'{columns[d]!r} ({_shares(tied[d], int(values[d][1].sum()))})')}. These "
+            "rows may become clusters of their own. Are they zeros, values clipped at a limit, fill-ins or repeated "
+            "rows?",
         ),
         (
             different,
@@ -147,6 +150,7 @@ def _different_rows(X: FloatArray) -> int:
 
 
 def _counts_rows(column: FloatArray) -> bool:
+    column = column[~np.isnan(column)]
     steps = np.diff(column)
     whole = np.array_equal(column, np.round(column)) and float(np.abs(column).max()) < _LARGEST_COUNT
     return bool(whole and ((steps > 0).all() or (steps < 0).all()))

@@ -73,10 +73,13 @@ class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc] 
     covariances_: FloatArray
     precisions_: FloatArray
 
+    _takes_gaps = True
+
     def fit(self, X: Any, y: Any = None) -> Self:
         """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
         checks.column_names(X)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        kinds, finite = [np.float64, np.float32], "allow-nan"
+        rows = validate_data(self, checks.unmasked(X), dtype=kinds, ensure_min_samples=2, ensure_all_finite=finite)
         return self._fit(rows, self.n_components)
 
     def _fit(self, array: AnyArray, n_components: Any, labels: IntArray | None = None) -> Self:
@@ -94,6 +97,11 @@ class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc] 
         is_matrix = self.trace_.prior.is_matrix
         self.precisions_ = np.asarray(np.linalg.inv(self.covariances_) if is_matrix else 1.0 / self.covariances_)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def fit_predict(self, X: Any, y: Any = None) -> IntArray:
         """Fit, and give the cluster of each row of X: ``labels_``.

@@ -63,6 +63,9 @@ class GibbsEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     trace_: Trace
     converged_: bool
 
+    _takes_gaps = False
+    """Whether rows may lack values, NaN."""
+
     def _draw(
         self, rows: AnyArray, columns: tuple[str, ...] | None, n_components: Any, labels: IntArray | None = None
     ) -> None:
@@ -91,7 +94,8 @@ class GibbsEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         names, wanted = checks.column_names(X), getattr(self, "feature_names_in_", None)
         if names is not None and wanted is not None and names != tuple(wanted) and set(names) == set(wanted):
             X = X[list(wanted)]
-        array: AnyArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        kinds, finite = [np.float64, np.float32], "allow-nan" if self._takes_gaps else True
+        array: AnyArray = validate_data(self, checks.unmasked(X), dtype=kinds, reset=False, ensure_all_finite=finite)
         return array
 
     def _seed(self) -> Any:

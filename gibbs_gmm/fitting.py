@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
-from gibbs_gmm.data import Observations
+from gibbs_gmm.data import Observations, checked_errors
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.kernels.types import FloatArray
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.known_labels import KnownLabels
@@ -47,6 +48,7 @@ def fit(
     resolution: Any = None,
     labels: Any = None,
     outliers: bool | float = False,
+    errors: Any = None,
     draws: int | None = None,
     warmup: int | None = None,
     thin: int | None = None,
@@ -73,7 +75,9 @@ def fit(
     X : array-like (N, D) or (N,)
         Observations: an array, list, memory map, or pandas or polars data frame of finite real numbers. C-ordered
         float32 and float64 arrays are read in place; anything else is converted once. Arithmetic is in float64. A
-        Dask array stays on its cluster.
+        Dask array stays on its cluster. NaN, nulls and masked values are missing: at random, given what is there. They
+        are integrated out of labels and likelihood, and :meth:`Trace.impute` draws them. Each row and column must have
+        a value.
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
         None, an unknown number, is ``MixtureOfFiniteMixtures()``. From eight columns on, and up to 5,000 rows, a
@@ -102,6 +106,9 @@ def fit(
         (:class:`gibbs_gmm.model.outliers.Outliers`), which keeps a few odd rows from making a cluster. It is none of
         the n components and has no place in ``weights`` and ``means``; ``assignments`` are -1, and
         :meth:`Trace.outlier_probability` says how surely.
+    errors : (D,) or (N, D) array-like of standard deviations, or (N, D, D) of covariance matrices, optional
+        Known errors of measurement: a row is x = v + e, e ~ N(0, E), and the mixture is that of the true values v
+        (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise. If neither is, the run goes on until
@@ -190,10 +197,11 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    observations = Observations.of(array, columns)
+    observations = Observations.of(array, columns, checked_errors(errors, array), missing=True)
     prior = component_prior(prior, covariance_type, observations)
     if away is not None:
         away.require(prior)
+        _require_exact(observations, "where the rows are on a cluster or a GPU")
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     known = None if labels is None else KnownLabels.of(labels, len(array))
@@ -203,9 +211,11 @@ def fit(
     if away is not None and (known is not None or beside is not None):
         name = "labels" if known is not None else "outliers"
         raise ValueError(f"{name} cannot be used with rows on a cluster or a GPU yet")
+    if beside is not None:
+        _require_exact(observations, "beside outliers=")
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
-    notes = prior.notes(observations)
+    notes = prior.notes(observations) + observations.notes()
     recipe = Recipe(
         columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes, device, known, beside
     )
@@ -217,11 +227,11 @@ def fit(
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
-            folder.require_same(recipe, array, any_seed=rng is None)
+            folder.require_same(recipe, array, any_seed=rng is None, errors=observations.errors)
             stored = folder.recipe()[0]
             recipe = dataclasses.replace(recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan))
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, away)
+            trace = _in_folder(folder, recipe, data, n_threads, shown, away, observations.errors)
         return warn_if_apart(trace, "fit")
 
 
@@ -282,11 +292,23 @@ def resume(
     n_threads = thread_count(threads)
     array, _, away = placed(folder.data() if X is None else X, client, recipe.device)
     with folder.locked():
-        folder.require_same(recipe, array, any_seed=False)
-        data = Observations.of(array, recipe.columns).as_kernel()
+        errors = folder.errors()
+        folder.require_same(recipe, array, any_seed=False, errors=errors)
+        data = Observations.of(array, recipe.columns, errors, missing=True).as_kernel()
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, away)
+            trace = _in_folder(folder, recipe, data, n_threads, shown, away, errors)
         return warn_if_apart(trace, "resume")
+
+
+def _require_exact(observations: Observations, where: str) -> None:
+    """Refuse missing values and measurement errors, which ``where`` takes none of."""
+    if observations.missing.any():
+        raise ValueError(
+            f"X must have all of its values {where}, got {observations.missing.sum()} missing ones (NaN): leave out one "
+            "or the other"
+        )
+    if observations.errors is not None:
+        raise ValueError(f"errors must be None {where}: leave out one or the other")
 
 
 def _in_memory(recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, away: Away | None) -> Trace:
@@ -313,7 +335,13 @@ def _in_memory(recipe: Recipe, data: Data, threads: int, progress: Progress, beg
 
 
 def _in_folder(
-    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, away: Away | None
+    folder: Folder,
+    recipe: Recipe,
+    data: Data,
+    threads: int,
+    progress: Progress,
+    away: Away | None,
+    errors: FloatArray | None,
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
@@ -322,7 +350,7 @@ def _in_folder(
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
     chains = chains_of(recipe, data, away, _WINDOWS_BYTES // recipe.chains)
     if new:
-        folder.begin(recipe, data.X, threads)
+        folder.begin(recipe, data.X, threads, errors)
     keeper = Keeper(folder, chains, recipe)
     try:
         stopped_by = run(chains, threads, progress, standing, keeper, away)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.posterior.chain_partitions import Difference
     from gibbs_gmm.posterior.clustering import Partition
     from gibbs_gmm.posterior.conditional import Conditional
+    from gibbs_gmm.posterior.impute import Imputation
     from gibbs_gmm.posterior.merging import Merged
     from gibbs_gmm.posterior.model_check import Check
     from gibbs_gmm.posterior.n_posterior import NPosterior
@@ -309,7 +310,7 @@ class Trace:
 
         return merged(self)
 
-    def log_density(self, X_new: Any, *, threads: int | None = None) -> FloatArray:
+    def log_density(self, X_new: Any, *, errors: Any = None, threads: int | None = None) -> FloatArray:
         """Log posterior predictive density of new rows, averaged over all draws of all chains.
 
         log (1 / C T) sum over draws of sum_k w_k N(x | mu_k, Sigma_k). What components without observations hold
@@ -319,7 +320,11 @@ class Trace:
         Parameters
         ----------
         X_new : array-like (N_new, D) or, for D = 1, (N_new,)
-            At least one row, of what ``fit`` takes; a data frame must have the columns of the fit, in any order.
+            At least one row, of what ``fit`` takes; a data frame must have the columns of the fit, in any order. Of a
+            row with missing values it is the density of the others.
+        errors : (D,), (N_new, D) or (N_new, D, D) array-like, optional
+            Errors of measurement of the new rows, as for ``fit``: by default none, so that the density is that of true
+            values. Each row with an error of its own takes as long as a thousand without.
         threads : int, optional
             Threads to use; by default one per available core. The result does not depend on it.
 
@@ -338,9 +343,9 @@ class Trace:
         """
         from gibbs_gmm.posterior.predict import log_density
 
-        return log_density(self, X_new, threads)
+        return log_density(self, X_new, threads, errors)
 
-    def pointwise_log_density(self, X: Any, *, threads: int | None = None) -> FloatArray:
+    def pointwise_log_density(self, X: Any, *, errors: Any = None, threads: int | None = None) -> FloatArray:
         """Log density of each row under each draw: for WAIC and LOO, and for bands about a density.
 
         The logarithm of the average density over draws is :meth:`log_density`. For the rows of the fit it is the
@@ -350,7 +355,7 @@ class Trace:
 
         Parameters
         ----------
-        X, threads : as for :meth:`log_density`
+        X, errors, threads : as for :meth:`log_density`
 
         Returns
         -------
@@ -366,9 +371,11 @@ class Trace:
         """
         from gibbs_gmm.posterior.predict import pointwise_log_density
 
-        return pointwise_log_density(self, X, threads)
+        return pointwise_log_density(self, X, threads, errors=errors)
 
-    def predict_proba(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> FloatArray:
+    def predict_proba(
+        self, X_new: Any, reference: Any = None, *, errors: Any = None, threads: int | None = None
+    ) -> FloatArray:
         """Probability that a new row belongs to each cluster, or to none of them.
 
         Column j is p(cluster j | x) = E[sum of w_k N(x | mu_k, Sigma_k) over the k that are cluster j] / E[density of
@@ -379,7 +386,7 @@ class Trace:
 
         Parameters
         ----------
-        X_new, threads : as for :meth:`log_density`
+        X_new, errors, threads : as for :meth:`log_density`
         reference : Relabelling, Partition or (N,) integers, optional
             Other matched components; or other clusters 0, 1, ..., J-1 of the fitted rows. Each component of each draw
             then stands for the cluster that most of its observations are in, and expectations are over all draws.
@@ -399,9 +406,9 @@ class Trace:
         from gibbs_gmm.posterior.predict import predict_proba
 
         warn_if_apart(self, "predict")
-        return predict_proba(self, X_new, reference, threads)
+        return predict_proba(self, X_new, reference, threads, errors)
 
-    def predict(self, X_new: Any, reference: Any = None, *, threads: int | None = None) -> IntArray:
+    def predict(self, X_new: Any, reference: Any = None, *, errors: Any = None, threads: int | None = None) -> IntArray:
         """Most probable cluster of each new row: the column of :meth:`predict_proba` that is largest.
 
         For the rows of the fit it agrees with :meth:`partition`, except where two clusters are about equally probable.
@@ -421,7 +428,38 @@ class Trace:
         from gibbs_gmm.posterior.predict import predict
 
         warn_if_apart(self, "predict")
-        return predict(self, X_new, reference, threads)
+        return predict(self, X_new, reference, threads, errors)
+
+    def impute(self, X: Any, *, errors: Any = None) -> Imputation:
+        """Missing values of rows, those of the fit or others, given what was observed of each.
+
+        Weights, means and covariances are from the posterior, each draw counting alike (of more than 1,000 as many at
+        even distances); of a row its component is unknown. Components that own no row of the fit and are not in the
+        trace (n unknown) are left out.
+
+        Parameters
+        ----------
+        X : array-like (N, D)
+            Rows, NaN where values are missing.
+        errors : (D,), (N, D) or (N, D, D) array-like, optional
+            Errors of measurement of what was observed, as for :func:`gibbs_gmm.fit`.
+
+        Returns
+        -------
+        Imputation
+            ``mean`` and ``std`` (N, D), and ``draws(n, rng)`` (n, N, D) for multiple imputation. Observed values stay.
+
+        Examples
+        --------
+        Of the trace of :func:`gibbs_gmm.fit`'s example:
+
+        >>> bool(abs(trace.impute([[3.0, float("nan")]]).mean[0, 1] - 3.0) < 1.0)
+        True
+        """
+        from gibbs_gmm.posterior.impute import impute
+
+        warn_if_apart(self, "impute")
+        return impute(self, X, errors)
 
     def sample(self, n: int, rng: Any = None) -> FloatArray:
         """New rows from the posterior predictive distribution, each from a draw chosen at random.

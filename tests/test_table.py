@@ -134,13 +134,20 @@ def test_names_with_commas_and_options_that_are_repeated(path: Path) -> None:
 
 def test_missing_values_are_counted_and_located(path: Path) -> None:
     rows = [f"{i % 7},{'' if i in (3, 5) else i % 11},{'NaN' if i < 8 else i % 13}" for i in range(20)]
-    assert refusal(path, "a,b,c\n\n" + "\n".join(rows)) == (
-        "column 'b' has 2 missing values, lines 6, 8; column 'c' has 8 missing values, lines 3, 4, 5, 6, 7, .... "
-        "Values that are missing cannot be modelled: remove the 8 rows concerned (of 20), fill them, or leave out "
-        "columns with --drop b,c"
+    table = read(path, "a,b,c\n\n" + "\n".join(rows))
+    assert table.notes == (
+        "10 missing values in 8 rows: column 'b' has 2 missing values, lines 6, 8; column 'c' has 8 missing values, "
+        "lines 3, 4, 5, 6, 7, ...",
     )
-    assert refusal(path, "a,b\n1,2\n3,\n").startswith("column 'b' has 1 missing value, line 3. Values that are missing")
-    assert read(path, "a,b\n1,2\n3,\n", columns=["a"]).columns == ("a",)
+    assert np.isnan(table.X).sum(0).tolist() == [0, 2, 8]
+    for gap in ("", "NA", "NaN", "?", "."):
+        table = read(path, f"a,b\n1,2\n3,{gap}\n4,5\n")
+        assert table.notes == ("1 missing value in 1 row: column 'b' has 1 missing value, line 3",)
+        np.testing.assert_array_equal(table.X, [[1, 2], [3, np.nan], [4, 5]])
+    assert refusal(path, "a,b\n1,2\nNA,?\n3,4\n.,NaN\n5,6\n") == (
+        "2 rows (lines 3, 5) without a value in any column that is used: remove them"
+    )
+    assert "constant" in read(path, "a,b\n1,2\n3,2\n4,\n").left_out["b"]
 
 
 def test_infinite_values_are_located(path: Path) -> None:
@@ -182,7 +189,7 @@ def test_lines_are_those_of_the_file(path: Path) -> None:
     assert read(path, "\n".join(rows)).rows.lines.tolist() == list(range(1, 31))
     rows[20] = ""
     rows[25] = "NA"
-    assert refusal(path, "a\n" + "\n".join(rows)).startswith("column 'a' has 1 missing value, line 27.")
+    assert refusal(path, "a\n" + "\n".join(rows)).startswith("1 row (line 27) without a value")
 
 
 def test_the_fast_reader_and_the_careful_one_agree(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +210,6 @@ def test_the_fast_reader_and_the_careful_one_agree(path: Path, monkeypatch: pyte
         ("1,2,3", "line 502 has 3 fields where 2 are expected"),
         ("1", "line 502 has 1 field where 2 are expected"),
         ("1,x", "column 'b' holds numbers, but 'x' in line 502;"),
-        ("1,nan", "column 'b' has 1 missing value, line 502."),
         ("1,inf", "column 'b' has 1 infinite value, line 502."),
         ("1,1_0", "column 'b' holds numbers, but '1_0' in line 502;"),
     ],

@@ -105,7 +105,7 @@ def describe(components: Components, X: AnyArray) -> tuple[Description, ...]:
         The rows, whose standard deviation in each column says how many digits its numbers have.
     """
     K, columns = components.K, components.trace.columns
-    scale = X.std(0, dtype=np.float64)
+    scale = np.nanstd(X, 0, dtype=np.float64)
     some = spread(len(components.draws), _MAX_DRAWS)
     weights = components.weights.mean(0)
     traits: list[list[Trait]] = [[] for _ in range(K)]

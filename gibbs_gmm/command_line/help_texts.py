@@ -47,9 +47,10 @@ examples:
 The file has one row per observation and, in its first line, the names of the
 columns. What separates fields and decimals, the encoding, units and per cent
 are found out, which is said. Text, constant and empty columns are left out,
-and so are numbers of rows; missing values are refused. Compressed text (.gz,
-.zip) is read, "-" is standard input; Excel (with openpyxl), Parquet (with
-polars or pandas) and NumPy files are read too.
+and so are numbers of rows. Empty cells, NA, NaN, ? and . are missing values:
+they are counted, and integrated out. Compressed text (.gz, .zip) is read, "-"
+is standard input; Excel (with openpyxl), Parquet (with polars or pandas) and
+NumPy files are read too.
 
 exit codes:
   0 done; 1 the run failed; 2 bad usage or input; 130 interrupted (the draws so

@@ -105,7 +105,7 @@ def _uncertain(findings: Findings, partition: Partition) -> Iterator[str]:
     for row in worst:
         other = int(partition.second[row])
         second = (str(other), f"{partition.probabilities[row, other]:.2f}") if other >= 0 else ("-", "-")
-        values = (f"{findings.X[row, d]:.6g}" for d in shown)
+        values = ("missing" if np.isnan(x) else f"{x:.6g}" for x in findings.X[row, shown])
         own = f"{1.0 - partition.uncertainty[row]:.2f}"
         label = int(partition.labels[row])
         body.append((*name_of(int(row)), *values, str(label) if label >= 0 else "none", own, *second))

@@ -25,10 +25,10 @@ def noise_axes(rows: FloatArray, resolution: FloatArray) -> FloatArray:
     """
     M, D = rows.shape
     axes = np.eye(D)
-    scale = rows.std(0)
-    left = np.flatnonzero(scale > 0.0)
     if M < 3 * D:
         return axes
+    scale = rows.std(0)
+    left = np.flatnonzero(scale > 0.0)
     scale = np.where(scale > 0.0, scale, 1.0)
     Z = (rows - rows.mean(0)) / scale
     cell = resolution / scale

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SCALES = ("shrunk", "wishart")
 _KAPPA_MOST = 0.02  # the default's largest kappa_0 from four columns on
 _SHARE = 0.25  # the default's mean of Psi_0 / (nu_0 + 2), as a share of the variances
+_LEAST_SHARE = 0.05  # of a column's variance that is left to true values
 _MOST_WIDTHS = 8  # resolutions that describe() lists
 
 
@@ -199,7 +200,7 @@ class NormalInverseWishart:
         ValueError
             All columns are constant, so that there is no scale, or ``scale`` is neither.
         """
-        return cls.from_observations(Observations.of(*checks.table(X)), scale, covariance_type)
+        return cls.from_observations(Observations.of(*checks.table(X), missing=True), scale, covariance_type)
 
     @classmethod
     def from_observations(
@@ -214,10 +215,12 @@ class NormalInverseWishart:
         nu_0 = D + 2 + D * D / N
         axes = None
         if scale == "shrunk":
-            axes = noise_axes(rows, resolution)
+            rows = rows[~np.isnan(rows).any(1)]
+            axes = noise_axes(rows, resolution) if data.errors is None else np.eye(D)
             residual = (rows - data.loc) @ axes.T
             turned = (axes != np.eye(D)).any(1)
-            variance[turned] = (residual.var(0, ddof=1) + axes**2 @ noise)[turned]
+            if turned.any():
+                variance[turned] = (residual.var(0, ddof=1) + axes**2 @ noise)[turned]
         Psi_0 = np.diag(_SHARE * (nu_0 + 2.0) * variance)
         if axes is not None and turned.any():
             back = np.linalg.inv(axes)
@@ -355,6 +358,8 @@ def largest_kappa(D: int) -> float:
 def default_variance(data: Observations, prior: str) -> FloatArray:
     """The variance of each column (D,), with what the resolution leaves to a value added, so that it is positive.
 
+    Of values with errors it is that of the true ones: less the mean variance of the errors.
+
     Raises ValueError where all columns are constant; the message names the class of the prior that is to be passed.
     """
     if not (data.scale > 0.0).any():
@@ -363,7 +368,9 @@ def default_variance(data: Observations, prior: str) -> FloatArray:
             f"default prior no scale. Pass prior={prior}(...) with a scale of your own"
         )
     variance: FloatArray = data.scale**2 + data.resolution**2 / 12.0
-    return variance
+    if data.errors is None:
+        return variance
+    return np.maximum(variance - data.error_variance, _LEAST_SHARE * variance)
 
 
 def describe_kappa(kappa_0: float, shape: float | None) -> str:

@@ -157,7 +157,7 @@ class NormalInverseGamma:
         ValueError
             All columns are constant, so that there is no scale, or ``covariance_type`` is neither.
         """
-        return cls.from_observations(Observations.of(*checks.table(X)), covariance_type=covariance_type)
+        return cls.from_observations(Observations.of(*checks.table(X), missing=True), covariance_type=covariance_type)
 
     @classmethod
     def from_observations(cls, data: Observations, *, covariance_type: str = "diag") -> NormalInverseGamma:

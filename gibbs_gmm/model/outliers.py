@@ -71,11 +71,15 @@ class Outliers:
     def log_densities(self, X: FloatArray) -> FloatArray:
         """Of new rows X (N, D) as outliers, each in the box that is just wide enough to hold it too."""
         width = np.maximum(self.high, X) - np.minimum(self.low, X)
-        return np.asarray(-np.log(width).sum(1), np.float64)
+        return np.asarray(-np.log(np.where(np.isnan(X), 1.0, width)).sum(1), np.float64)
 
-    def contains(self, X: FloatArray) -> AnyArray:
-        """(N,) whether rows X (N, D) lie in the box."""
-        return np.asarray(((X - self.low >= 0.0) & (X - self.high <= 0.0)).all(1))
+    def log_density_within(self, X: AnyArray) -> FloatArray:
+        """Of rows X (N, D), -inf outside of the box; missing values, NaN, are integrated out."""
+        rows = np.asarray(X, np.float64)
+        gaps = np.isnan(rows)
+        inside = (((rows - self.low >= 0.0) & (rows - self.high <= 0.0)) | gaps).all(1)
+        log_density = -np.where(gaps, 0.0, np.log(np.subtract(self.high, self.low))).sum(1)
+        return np.asarray(np.where(inside, log_density, -np.inf), np.float64)
 
     def marginal(self, columns: IntArray) -> Outliers:
         """Of some columns alone."""

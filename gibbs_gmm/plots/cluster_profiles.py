@@ -108,8 +108,8 @@ def _standardised(
     kinds: Components, X: AnyArray, shown: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Means, standard deviations and 90% limits of the means (K, d), in standard deviations about the mean of X."""
-    location = X[:, shown].mean(0, dtype=np.float64)
-    scale = X[:, shown].std(0, dtype=np.float64)
+    location = np.nanmean(X[:, shown], 0, dtype=np.float64)
+    scale = np.nanstd(X[:, shown], 0, dtype=np.float64)
     scale = np.where(scale > 0.0, scale, 1.0)
     some = spread(len(kinds.draws), _MAX_DRAWS)
     means = (kinds.means(shown)[some] - location) / scale

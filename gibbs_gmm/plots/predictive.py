@@ -92,6 +92,7 @@ def density(trace: Trace, X: Any, axes: Axes | None = None, *, columns: Sequence
 def curve(ax: Any, trace: Trace, X: AnyArray, column: int, edges: tuple[float, float], colour: str = INK) -> None:
     """Histogram of a column, its predictive density and the pointwise 90% band of the density."""
     x = X[:, column]
+    x = x[~np.isnan(x)]
     ax.hist(x, bins=_bins(x), density=True, color=PALE, lw=0, label="observations")
     grid = np.linspace(*edges, _GRID_1)
     densities = predictive_densities(trace, np.array([column]), grid[:, None], _MAX_DRAWS)

@@ -118,8 +118,8 @@ def dark(colour: str) -> Any:
 
 
 def limits(x: AnyArray) -> tuple[float, float]:
-    """Limits of an axis for these values, with a margin."""
-    low, high = float(x.min()), float(x.max())
+    """Limits of an axis for these values, with a margin; missing ones are NaN."""
+    low, high = float(np.nanmin(x)), float(np.nanmax(x))
     margin = 0.08 * (high - low) or max(abs(low), 1.0) * 0.05
     return low - margin, high + margin
 

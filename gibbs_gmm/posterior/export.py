@@ -69,7 +69,7 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
         "row": np.arange(trace.settings["n_observations"]),
     }
     if X is not None:
-        array = checks.new_data(X, trace.columns, "X")
+        array = checks.new_data(X, trace.columns, "X", missing=True)
         if len(array) != trace.settings["n_observations"]:
             raise ValueError(
                 f"X must be the {trace.settings['n_observations']} rows that were fitted, got {len(array)}"

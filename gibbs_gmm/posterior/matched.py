@@ -113,12 +113,12 @@ def marginal(trace: Trace, columns: IntArray) -> Trace:
 
 
 def checked_data(trace: Trace, X: Any) -> AnyArray:
-    """X as an array, with its columns in the order of the fit, if it can be the data of the trace."""
-    array, _ = checks.data(X)
+    """X as an array, with its columns in the order of the fit, if it can be the data of the trace; NaN is missing."""
+    array, _ = checks.data(X, missing=True)
     wanted = (trace.settings["n_observations"], len(trace.columns))
     if array.shape != wanted:
         raise ValueError(f"X must be the data of the trace, of shape {wanted}, got {array.shape}")
-    return checks.new_data(X, trace.columns, "X")
+    return checks.new_data(X, trace.columns, "X", missing=True)
 
 
 def checked_columns(trace: Trace, columns: Sequence[str]) -> IntArray:

@@ -15,6 +15,7 @@ from gibbs_gmm.data_warnings import drawn_rows
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.cluster_tests import Draw, shape_tests, some_draws_of, tie_tests, unrounded
+from gibbs_gmm.posterior.impute import impute
 from gibbs_gmm.posterior.matched import Components, checked_data, matched_components
 from gibbs_gmm.posterior.merging import SHALLOW, average_normals, dip_between
 from gibbs_gmm.posterior.normality import holm
@@ -167,7 +168,8 @@ def check(trace: Trace, X: Any) -> Check:
     Parameters
     ----------
     X : array-like (N, D) or (N,)
-        The rows of the fit, which a trace does not hold. Of more than 20,000 as many are drawn.
+        The rows of the fit, which a trace does not hold. Of more than 20,000 as many are drawn. Missing values are
+        filled in as the model has them, and say nothing against it.
 
     Returns
     -------
@@ -197,6 +199,8 @@ def check_components(components: Components, X: AnyArray) -> Check:
     """The check of matched components of a trace with assignments, from checked data X (N, D)."""
     rows = drawn_rows(len(X), _ROWS)
     sample, draws = X[rows].astype(np.float64), some_draws_of(components, rows)
+    if np.isnan(sample).any():
+        sample = impute(components.trace, sample).draws(1, rng=0)[0]
     smooth = unrounded(sample, draws[0])
     found = shape_tests(smooth, draws) | tie_tests(sample, draws[:: math.ceil(len(draws) / _TIE_DRAWS)])
     most = found.pop("most")

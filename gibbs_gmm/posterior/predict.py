@@ -8,6 +8,7 @@ multivariate t at the draw's hyperparameters, with weight ``1 - weights.sum(-1)`
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks
+from gibbs_gmm.data import checked_errors
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.posterior import predictive as kernels
 from gibbs_gmm.kernels.tile import LOG2_E, TILE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.latent import alike
 from gibbs_gmm.model.expanded import DiagonalMatrices
 from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
@@ -34,50 +37,63 @@ _MOST_ROWS = 1 << 14  # rows of one task: Ctrl-C waits for no more than that tim
 _SAMPLE_ROWS = 1 << 14
 
 
-def log_density(trace: Trace, X_new: Any, threads: int | None = None) -> FloatArray:
+def log_density(trace: Trace, X_new: Any, threads: int | None = None, errors: Any = None) -> FloatArray:
     """Log posterior predictive density of rows; see :meth:`gibbs_gmm.trace.Trace.log_density`."""
-    X, (C, T, K) = checks.new_data(X_new, trace.columns), trace.weights.shape
-    top, mass = _sums(trace, X, np.zeros((C * T, K + 1), np.int64), 1, threads)
+    X, noise = new_rows(trace, X_new, errors)
+    C, T, K = trace.weights.shape
+    top, mass = _sums(trace, X, noise, np.zeros((C * T, K + 1), np.int64), 1, threads)
     if trace._outliers is not None and trace.outlier_weight is not None:
-        inside = trace._outliers.contains(np.asarray(X, np.float64))
-        mass[0] += np.where(inside, trace.outlier_weight.sum() * _relative(trace._outliers.log_density, top), 0.0)
+        mass[0] += trace.outlier_weight.sum() * _relative(trace._outliers.log_density_within(X), top)
     return np.asarray((top + np.log2(mass[0])) / LOG2_E - math.log(C * T), np.float64)
 
 
-def pointwise_log_density(trace: Trace, X: Any, threads: int | None = None, name: str = "X") -> FloatArray:
+def pointwise_log_density(
+    trace: Trace, X: Any, threads: int | None = None, name: str = "X", errors: Any = None
+) -> FloatArray:
     """Log density of each row under each draw; see :meth:`gibbs_gmm.trace.Trace.pointwise_log_density`."""
-    rows = checks.new_data(X, trace.columns, name)
+    rows, noise = new_rows(trace, X, errors, name)
     C, T, N = *trace.n_clusters.shape, len(rows)
     result = np.empty((C * T, N))
-    loc = _location(trace)
+    location = _location(trace)
     with Threads(threads) as workers:
-        for start, mixtures in _blocks(trace, loc, workers):
-            out = result[start : start + len(mixtures.n)]
-            workers.run(functools.partial(kernels.log_densities, rows, loc, mixtures, out), N, TILE, _MOST_ROWS)
+        for own, seen in kinds_of(rows, noise):
+            values, loc = _values(rows, own, seen), location[seen.columns]
+            for start, mixtures in _blocks(trace, loc, workers, seen):
+                n = len(mixtures.n)
+                whole = seen.everything
+                out = result[start : start + n] if whole else np.empty((n, len(values)))
+                task = functools.partial(kernels.log_densities, values, loc, mixtures, out)
+                workers.run(task, len(values), TILE, _MOST_ROWS)
+                if not whole:
+                    result[start : start + n, own] = out
     if trace._outliers is not None and trace.outlier_weight is not None:
-        inside = trace._outliers.contains(np.asarray(rows, np.float64))
+        log_density = trace._outliers.log_density_within(rows)
+        inside = log_density > -np.inf
         with np.errstate(divide="ignore"):
-            log_weight = np.log(trace.outlier_weight.reshape(-1, 1)) + trace._outliers.log_density
+            log_weight = np.log(trace.outlier_weight.reshape(-1, 1)) + log_density[inside]
         result[:, inside] = np.logaddexp(result[:, inside], log_weight)
     return result.reshape(C, T, N)
 
 
-def predict_proba(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> FloatArray:
+def predict_proba(
+    trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None, errors: Any = None
+) -> FloatArray:
     """Probabilities of clusters for new rows; see :meth:`gibbs_gmm.trace.Trace.predict_proba`."""
-    X = checks.new_data(X_new, trace.columns)
+    X, noise = new_rows(trace, X_new, errors)
     cluster, counted, J = clusters_of_components(trace, reference)
     C, T, K = cluster.shape
     column = np.full((C * T, K + 1), J, np.int64)
     column[:, :K] = cluster.reshape(C * T, K)
-    top, mass = _sums(trace, X, column, J + 1, threads, counted.ravel())
+    top, mass = _sums(trace, X, noise, column, J + 1, threads, counted.ravel())
     mass[J] += _mass_of_outliers(trace, X, top, counted)
     return np.asarray((mass / mass.sum(0)).T, np.float64, order="C")
 
 
 def outlier_probability(trace: Trace, X_new: Any, threads: int | None = None) -> FloatArray:
     """Of new rows: see :meth:`gibbs_gmm.trace.Trace.outlier_probability`."""
-    X, (C, T, K) = checks.new_data(X_new, trace.columns), trace.weights.shape
-    top, mass = _sums(trace, X, np.zeros((C * T, K + 1), np.int64), 1, threads)
+    X, noise = new_rows(trace, X_new, None)
+    C, T, K = trace.weights.shape
+    top, mass = _sums(trace, X, noise, np.zeros((C * T, K + 1), np.int64), 1, threads)
     outliers = _mass_of_outliers(trace, X, top, np.ones((C, T), bool))
     return np.asarray(outliers / (mass[0] + outliers), np.float64)
 
@@ -95,9 +111,11 @@ def _relative(log_density: FloatArray | float, top: FloatArray) -> FloatArray:
     return np.asarray(np.exp2(np.minimum(LOG2_E * log_density - top, 996.0)))
 
 
-def predict(trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None) -> IntArray:
+def predict(
+    trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None, errors: Any = None
+) -> IntArray:
     """Most probable clusters of new rows; see :meth:`gibbs_gmm.trace.Trace.predict`."""
-    proba = predict_proba(trace, X_new, reference, threads)
+    proba = predict_proba(trace, X_new, reference, threads, errors)
     labels = proba.argmax(1)
     return np.where(labels == proba.shape[1] - 1, -1, labels)
 
@@ -175,48 +193,108 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
     return X, draw, component
 
 
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What is seen of rows of one kind: which columns (d,), and the covariance (d, d) of the errors there, or None."""
+
+    columns: IntArray
+    error: FloatArray | None
+    everything: bool = False
+    """Whether all rows are of this kind, and all there is to see is seen, without an error."""
+
+
+def new_rows(trace: Trace, X_new: Any, errors: Any, name: str = "X_new") -> tuple[AnyArray, FloatArray | None]:
+    """Rows like those of the fit, NaN where values are missing, and the variances of their errors."""
+    X = checks.new_data(X_new, trace.columns, name, missing=True)
+    return X, checked_errors(errors, X)
+
+
+def kinds_of(X: AnyArray, errors: FloatArray | None) -> Iterator[tuple[IntArray, Seen]]:
+    """Rows by what is missing and by their errors, each with the numbers of its rows."""
+    N, D = X.shape
+    missing, every = np.isnan(X), np.arange(D)
+    if errors is None and not missing.any():
+        yield np.arange(N), Seen(every, None, everything=True)
+        return
+    noise = np.zeros((N, 0))
+    if errors is not None:
+        noise = np.broadcast_to(errors, (N, D)) if errors.ndim < 3 else errors
+        noise = noise.reshape(N, -1)
+    first, group, counts = alike(missing, noise)
+    rows = np.split(np.argsort(group, kind="stable"), np.cumsum(counts)[:-1])
+    for i, own in zip(first, rows, strict=True):
+        columns, error = np.flatnonzero(~missing[i]), None
+        if errors is not None:
+            whole = np.diag(noise[i]) if noise.shape[1] == D else noise[i].reshape(D, D)
+            error = whole[np.ix_(columns, columns)]
+        yield own, Seen(columns, error)
+
+
+def _values(X: AnyArray, own: IntArray, seen: Seen) -> AnyArray:
+    """What is seen of some rows."""
+    return X if seen.everything else _read_only(X[own][:, seen.columns])
+
+
 def _sums(
-    trace: Trace, X: AnyArray, column: IntArray, J: int, threads: int | None, counted: AnyArray | None = None
+    trace: Trace,
+    X: AnyArray,
+    errors: FloatArray | None,
+    column: IntArray,
+    J: int,
+    threads: int | None,
+    counted: AnyArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """top (N,) and mass (J, N): mass[j] 2^top is the sum of w_k N(x | mu_k, Sigma_k) over what counts towards j.
 
-    Of the draws that are ``counted`` (C T,), all of them by default.
+    Of the draws that are ``counted`` (C T,), all of them by default. x is what is seen of a row.
     """
-    top, mass, loc = np.full(len(X), kernels.LOWEST), np.zeros((J, len(X))), _location(trace)
+    top, mass, location = np.full(len(X), kernels.LOWEST), np.zeros((J, len(X))), _location(trace)
     column = _held_first(trace, column)
     with Threads(threads) as workers:
-        for start, mixtures in _blocks(trace, loc, workers):
-            own = column[start : start + len(mixtures.n)]
-            if counted is not None and not counted.all():
-                some = counted[start : start + len(own)]
-                own, names = own[some], mixtures._fields[:-2]
-                mixtures = mixtures._replace(**{name: getattr(mixtures, name)[some] for name in names})
-            task = functools.partial(kernels.add_draws, X, loc, mixtures, own, top, mass)
-            workers.run(task, len(X), TILE, _MOST_ROWS)
+        for rows, seen in kinds_of(X, errors):
+            values, loc = _values(X, rows, seen), location[seen.columns]
+            own_top, own_mass = (top, mass) if seen.everything else (top[rows], np.take(mass, rows, axis=1))
+            for start, mixtures in _blocks(trace, loc, workers, seen):
+                own = column[start : start + len(mixtures.n)]
+                if counted is not None and not counted.all():
+                    some = counted[start : start + len(own)]
+                    own, names = own[some], mixtures._fields[:-2]
+                    mixtures = mixtures._replace(**{name: getattr(mixtures, name)[some] for name in names})
+                task = functools.partial(kernels.add_draws, values, loc, mixtures, own, own_top, own_mass)
+                workers.run(task, len(values), TILE, _MOST_ROWS)
+            if not seen.everything:
+                top[rows], mass[:, rows] = own_top, own_mass
     return top, mass
 
 
-def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[int, kernels.Mixtures]]:
-    """Draws ready for the kernels, block by block in their order, with the number of the first; buffers are reused."""
+def _blocks(trace: Trace, loc: FloatArray, workers: Threads, seen: Seen) -> Iterator[tuple[int, kernels.Mixtures]]:
+    """Draws ready for the kernels, block by block in their order, with the number of the first; buffers are reused.
+
+    They are those of what is seen. Any columns of a multivariate t are one of the same degrees of freedom; an error
+    widens that of the unoccupied components, whose law with it is not a t, by its variance.
+    """
     C, T, K, D = trace.means.shape
+    d, block = len(seen.columns), (slice(None), slice(None), seen.columns[:, None], seen.columns)
     weights, means = (
         _read_only(_held_first(trace, array.reshape(C * T, *array.shape[2:]))) for array in (trace.weights, trace.means)
     )
+    means = means if seen.everything else _read_only(means[..., seen.columns])
     covariances = trace.covariances.reshape(C * T, K, D, D)
     place = _held_first(trace, np.broadcast_to(np.arange(K), (C * T, K)))
     rest, n_held, (law, df, scale) = rest_weight(trace), held_slots(trace).sum(1), unoccupied(trace)
     if trace.outlier_weight is not None:
         share = 1.0 - trace.outlier_weight.reshape(-1)
         weights, rest = _read_only(weights * share[:, None]), rest * share
-    mu_0 = _read_only(trace.prior.mu_0)
-    B = min(C * T, max(_LEAST_DRAWS, _BLOCK_BYTES // (8 * (K + 1) * (D * D + D + 1))))
+    mu_0 = _read_only(trace.prior.mu_0[seen.columns])
+    error = np.zeros((d, d)) if seen.error is None else seen.error
+    B = min(C * T, max(_LEAST_DRAWS, _BLOCK_BYTES // (8 * (K + 1) * (d * d + d + 1))))
     buffers = kernels.Mixtures(
-        W=np.empty((B, K + 1, D, D)),
-        c=np.empty((B, K + 1, D)),
+        W=np.empty((B, K + 1, d, d)),
+        c=np.empty((B, K + 1, d)),
         log_c=np.empty((B, K + 1)),
         n=np.empty(B, np.int64),
         log_rest=np.empty(B),
-        power=0.5 * (df + (D if law == kernels.JOINT else 1.0)),
+        power=0.5 * (df + (d if law == kernels.JOINT else 1.0)),
         law=law,
     )
     for start in range(0, C * T, B):
@@ -224,15 +302,20 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
         size = own.stop - start
         mixtures = buffers._replace(**{name: getattr(buffers, name)[:size] for name in buffers._fields[:-2]})
         mixtures.n[:] = n_held[own]
+        matrices = covariances[np.arange(own.start, own.stop)[:, None], place[own]]
+        wide = scale[own]
+        if not seen.everything:
+            matrices = matrices[block] + error
+            wide = wide[block[1:]] + (1.0 if law == kernels.NORMAL else df) * error
         prepare = functools.partial(
             kernels.prepare,
             mixtures,
             weights[own],
             means[own],
-            _read_only(covariances[np.arange(own.start, own.stop)[:, None], place[own]]),
+            _read_only(matrices),
             rest[own],
             mu_0,
-            _read_only(scale[own]),
+            _read_only(wide),
             df,
             loc,
         )

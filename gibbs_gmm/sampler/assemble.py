@@ -9,6 +9,7 @@ import numpy as np
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
 from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.latent import filled_in
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.buffers import NO_OUTLIERS, empty_state
@@ -42,12 +43,13 @@ def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
         K = known or max(tagged, min(_start(c, N), capacity - 1 - (len(outliers) > 0)))
-        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity, outliers, shards)
+        own = filled_in(generator, data, capacity)
+        state = initial_state(generator, own, model, recipe.prior.family, alpha, K, capacity, outliers, shards)
         if away is not None:
             away.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
         settings = recipe.plan, fields, window_bytes, rows, away
-        chains.append(Chain(c, generator, data, model, recipe.prior.family, state, *settings))
+        chains.append(Chain(c, generator, own, model, recipe.prior.family, state, *settings))
     return chains
 
 

@@ -26,7 +26,7 @@ class Threaded:
         return kernels.kernel_rows()._replace(label_pass=self._label_pass, pair_pass=self._pair_pass)
 
     def _label_pass(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
-        task = functools.partial(kernels.label_task, data, state, sliced)
+        task = functools.partial(kernels.label_kernels(data)[1], data, state, sliced)
         self._threads.run(task, len(state.shard_log_likelihood))
 
     def _pair_pass(self, data: Data, z: LabelArray, pair: Pair, *_: Any) -> None:

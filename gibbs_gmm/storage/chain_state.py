@@ -44,9 +44,12 @@ def _arrays(values: Any, name: str) -> Iterator[tuple[str, AnyArray]]:
 
 
 def _arrays_of(chain: Chain) -> Iterator[tuple[str, AnyArray]]:
-    """The arrays that say where a chain is; the prior of a known n that may rise is among them, as it is learned."""
+    """The arrays that say where a chain is; true values that are drawn, and the prior of a known n that
+    may rise, which is learned, are among them."""
     yield from _arrays(chain.state, "state")
     yield from _arrays(chain.moves, "moves")
+    if len(chain.data.latent.values) > 0:
+        yield "values", chain.data.latent.values
     if chain.wider is not chain.model:
         yield from _arrays(chain.wider.weights, "weights")
 

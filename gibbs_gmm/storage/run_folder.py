@@ -2,6 +2,7 @@
 
     run.json          the run's recipe and its data's digest, with a checksum
     data.npy          the data, unless they are a memory-mapped file already
+    errors.npy        variances of their measurement errors, where there are any
     chain-0.0, .1     two generations of the first chain's state, written in turn
     means.npy, ...    the draws (see ``storage``); where the run goes on until it is done, means.8.npy of every
                       eighth sweep, which give way to means.16.npy when there are many
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.sampler.recipe import Plan
 
 FORMAT = "gibbs_gmm run 1"
-_RECIPE, _LOCK, _DATA, _FAILURE = "run.json", "run.lock", "data.npy", "failed.txt"
+_RECIPE, _LOCK, _DATA, _ERRORS, _FAILURE = "run.json", "run.lock", "data.npy", "errors.npy", "failed.txt"
 _GROWING = ("warmup", "draws", "thin", "tuning")  # of the plan of a run that goes on until it is done
 _BLOCK = 1 << 20
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
@@ -142,7 +143,7 @@ class Folder:
         """Write down what ended the run for good."""
         write(self.path / _FAILURE, message)
 
-    def begin(self, recipe: Recipe, X: AnyArray, threads: int) -> None:
+    def begin(self, recipe: Recipe, X: AnyArray, threads: int, errors: AnyArray | None = None) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
 
         A run that is there already is only given the new plan.
@@ -152,9 +153,11 @@ class Folder:
             return
         source = _mapped_file(X)
         if source is None:
-            with replacing(self.path / _DATA) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
-                np.lib.format.write_array(file, X, allow_pickle=False)
+            _write_array(self.path / _DATA, X)
         data = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
+        if errors is not None:
+            _write_array(self.path / _ERRORS, errors)
+            data["errors"] = digest(errors)
         self._write({"format": FORMAT, "versions": versions(), "data": data, "threads": threads}, recipe)
 
     def follow(self, recipe: Recipe, stopped_by: str | None = None) -> None:
@@ -182,7 +185,16 @@ class Folder:
         except (OSError, ValueError) as error:
             raise ValueError(f"the data of the run were in {path!r}, which cannot be read: pass X ({error})") from None
 
-    def require_same(self, recipe: Recipe, X: AnyArray, any_seed: bool) -> None:
+    def errors(self) -> AnyArray | None:
+        """The variances of the run's measurement errors, if it has any."""
+        if "errors" not in self.recipe()[1]["data"]:
+            return None
+        try:
+            return np.asarray(np.load(self.path / _ERRORS, allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{os.fspath(self.path / _ERRORS)!r} cannot be read: {error}") from None
+
+    def require_same(self, recipe: Recipe, X: AnyArray, any_seed: bool, errors: AnyArray | None = None) -> None:
         """Refuse to carry on a run with other data, settings or software; the message names what differs."""
         stored, content = self.recipe()
         data, here = content["data"], os.fspath(self)
@@ -196,6 +208,8 @@ class Folder:
             raise ValueError(f"the run in {here!r} is of other data: X was {kinds}")
         if data["sha256"] != digest(X):
             raise ValueError(f"the run in {here!r} is of other data: X has the same shape, but other values")
+        if data.get("errors") != (None if errors is None else digest(errors)):
+            raise ValueError(f"the run in {here!r} is of data with other measurement errors")
         now = versions()
         others = [f"{name} {was}, now {now[name]}" for name, was in content["versions"].items() if was != now[name]]
         if others:
@@ -368,6 +382,11 @@ class Keeper:
         with self._lock:
             self._closed = True
             self._files.close()
+
+
+def _write_array(path: Path, array: AnyArray) -> None:
+    with replacing(path) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

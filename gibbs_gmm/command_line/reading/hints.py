@@ -44,9 +44,10 @@ def is_date(cell: str) -> bool:
 def warnings(X: FloatArray, columns: tuple[str, ...], lines: IntArray) -> list[str]:
     """What is to be said of columns that nobody asked for by their names, and how to leave them out."""
     said, dates = [], list[str]()
-    for name, values in zip(columns, X.T, strict=True):
+    for name, column in zip(columns, X.T, strict=True):
+        values = column[~np.isnan(column)]
         if (sentinel := _sentinel(values)) is not None:
-            rows = lines[values == sentinel]
+            rows = lines[column == sentinel]
             where = ", ".join(map(str, rows[:_NAMED])) + (", ..." if len(rows) > _NAMED else "")
             plural = "s"[: len(rows) > 1]
             said.append(

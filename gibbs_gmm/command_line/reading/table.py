@@ -173,10 +173,11 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
         if len(names) == 1 and grid.delimiter:
             hint = ": if fields are separated by another character, say --delimiter"
         raise Refused(f"no numeric column is left ({reasons}){hint}")
-    _refuse_gaps(used, grid.lines)
+    _refuse_infinite(used, grid.lines)
     X = np.empty((len(grid.lines), len(used)))
     for d, column in enumerate(used.values()):
         X[:, d] = column.values
+    _refuse_empty_rows(X, grid.lines)
     if wanted is None:
         warnings += hints.warnings(X, tuple(used), grid.lines)
     else:
@@ -184,7 +185,8 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     rows = _rows(grid, id_, used, labels)
     if labels is not None:
         rows = dataclasses.replace(rows, labels=_labels(grid.columns[names.index(labels)], missing))
-    return Table(X, tuple(used), left_out, (*grid.notes, *_notations(used)), tuple(warnings), rows)
+    notes = (*grid.notes, *_notations(used), *_gaps(used, grid.lines))
+    return Table(X, tuple(used), left_out, notes, tuple(warnings), rows)
 
 
 def _chosen(given: Iterable[str], names: Sequence[str]) -> list[str]:
@@ -247,7 +249,10 @@ def _is_empty(column: Cells | Numbers) -> bool:
 def _unfit(column: Numbers, constant: bool) -> Unread | None:
     """Why a column of numbers cannot be modelled, or None."""
     values = column.values
-    if len(column.missing) > 0 or constant or values.min() != values.max():
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return Unread("empty")
+    if constant or values.min() != values.max():
         return None
     return Unread(f"constant (always {values[0]:g})")
 
@@ -258,7 +263,7 @@ def _set_aside_ids(grid: Grid, used: dict[str, Numbers], left_out: dict[str, str
     The last column that is left stays, whatever it is.
     """
     for name, column in list(used.items()):
-        counts = hints.counts_rows(column.values)
+        counts = len(column.missing) == 0 and hints.counts_rows(column.values)
         named = hints.is_id_name(name) and len(np.unique(column.values)) == len(column.values)
         if len(used) > 1 and (counts or (named and np.array_equal(column.values, np.round(column.values)))):
             what = "whole numbers in order" if counts else "its name, and that all its values are distinct"
@@ -293,28 +298,50 @@ def _distinct(grid: Grid, name: str) -> bool:
     return isinstance(cells, list) and len(set(cells)) == len(cells)
 
 
-def _refuse_gaps(used: dict[str, Numbers], lines: IntArray) -> None:
-    """Missing and infinite values cannot be modelled: say how many there are and where, and what can be done."""
-    for what, rows_of in (
-        ("missing", lambda column: column.missing),
-        ("infinite", lambda column: np.flatnonzero(np.isinf(column.values))),
-    ):
-        gaps: dict[str, IntArray] = {name: rows for name, column in used.items() if len(rows := rows_of(column)) > 0}
-        if not gaps:
-            continue
-        where = [
-            f"column {name!r} has {len(rows)} {what} value{'s'[: len(rows) > 1]}, line{'s'[: len(rows) > 1]} "
-            f"{', '.join(map(str, lines[rows[:_NAMED]]))}{', ...' if len(rows) > _NAMED else ''}"
-            for name, rows in list(gaps.items())[:_NAMED]
-        ]
-        if len(gaps) > _NAMED:
-            where.append(f"and {len(gaps) - _NAMED} more columns")
-        concerned = len(np.unique(np.concatenate(list(gaps.values()))))
+def _refuse_infinite(used: dict[str, Numbers], lines: IntArray) -> None:
+    """Infinite values cannot be modelled: say how many there are and where, and what can be done."""
+    found = {name: np.flatnonzero(np.isinf(column.values)) for name, column in used.items()}
+    found = {name: rows for name, rows in found.items() if len(rows) > 0}
+    if not found:
+        return
+    concerned = len(np.unique(np.concatenate(list(found.values()))))
+    raise Refused(
+        f"{_where(found, lines, 'infinite')}. Values that are infinite cannot be modelled: remove the {concerned} "
+        f"row{'s'[: concerned > 1]} concerned (of {len(lines)}), leave their cells empty, or leave out "
+        f"{'the column' if len(found) == 1 else 'columns'} with --drop {','.join(_quoted(name) for name in found)}"
+    )
+
+
+def _refuse_empty_rows(X: FloatArray, lines: IntArray) -> None:
+    """A row without a value in any column that is used says nothing."""
+    empty = lines[np.isnan(X).all(1)]
+    if len(empty) > 0:
+        some = ", ".join(map(str, empty[:_NAMED])) + (", ..." if len(empty) > _NAMED else "")
         raise Refused(
-            f"{'; '.join(where)}. Values that are {what} cannot be modelled: remove the {concerned} "
-            f"row{'s'[: concerned > 1]} concerned (of {len(lines)}), fill them, or leave out "
-            f"{'the column' if len(gaps) == 1 else 'columns'} with --drop {','.join(_quoted(name) for name in gaps)}"
+            f"{len(empty)} row{'s'[: len(empty) > 1]} (line{'s'[: len(empty) > 1]} {some}) without a value in any "
+            f"column that is used: remove {'them' if len(empty) > 1 else 'it'}"
         )
+
+
+def _gaps(used: dict[str, Numbers], lines: IntArray) -> list[str]:
+    """How many values are missing, and where: they are integrated out."""
+    gaps = {name: column.missing for name, column in used.items() if len(column.missing) > 0}
+    if not gaps:
+        return []
+    total, rows = sum(map(len, gaps.values())), len(np.unique(np.concatenate(list(gaps.values()))))
+    return [f"{total} missing value{'s'[: total > 1]} in {rows} row{'s'[: rows > 1]}: {_where(gaps, lines, 'missing')}"]
+
+
+def _where(found: dict[str, IntArray], lines: IntArray, what: str) -> str:
+    """Where values of a kind are, column by column."""
+    where = [
+        f"column {name!r} has {len(rows)} {what} value{'s'[: len(rows) > 1]}, line{'s'[: len(rows) > 1]} "
+        f"{', '.join(map(str, lines[rows[:_NAMED]]))}{', ...' if len(rows) > _NAMED else ''}"
+        for name, rows in list(found.items())[:_NAMED]
+    ]
+    if len(found) > _NAMED:
+        where.append(f"and {len(found) - _NAMED} more columns")
+    return "; ".join(where)
 
 
 def _quoted(name: str) -> str:

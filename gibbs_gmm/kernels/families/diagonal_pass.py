@@ -205,3 +205,13 @@ def log_odds(components: DiagonalComponents, x: FloatArray) -> float:
         y0, y1 = a[0, d] * x[d] + c[0, d], a[1, d] * x[d] + c[1, d]
         result += y1 * y1 - y0 * y0
     return result
+
+
+@generic.precision.of(DiagonalComponents)
+@kernel
+def precision(components: DiagonalComponents, k: int, out: FloatArray) -> None:
+    """2 a^2 on the diagonal."""
+    for d in range(out.shape[0]):
+        for j in range(out.shape[0]):
+            out[d, j] = 0.0
+        out[d, d] = 2.0 * components.a[k, d] * components.a[k, d]

@@ -238,3 +238,23 @@ def accumulate(components: Components, size: int, work: Workspace, statistics: S
 def flush(components: Components, K: int, work: Workspace, statistics: Statistics) -> None:
     """:func:`flush_scatter`."""
     flush_scatter(K, work, statistics)
+
+
+@kernel
+def inner_product(W: FloatArray, out: FloatArray) -> None:
+    """out (D, D) <- W'W, W lower triangular."""
+    D = W.shape[0]
+    for i in range(D):
+        for j in range(i + 1):
+            total = 0.0
+            for r in range(i, D):
+                total += W[r, i] * W[r, j]
+            out[i, j] = total
+            out[j, i] = total
+
+
+@generic.precision.of(Components)
+@kernel
+def precision(components: Components, k: int, out: FloatArray) -> None:
+    """W'W."""
+    inner_product(components.W[k], out)

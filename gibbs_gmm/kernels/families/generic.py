@@ -111,6 +111,11 @@ def log_odds(components: Any, x: FloatArray) -> float:
     """log2 of the ratio of weights times densities of components 0 and 1 at the point x (at least D,)."""
 
 
+@by_family
+def precision(components: Any, k: int, out: FloatArray) -> None:
+    """out (D, D) <- log2(e) Sigma_k^-1."""
+
+
 # --- Of the prior: conjugate updates --------------------------------------------------------------------------------
 
 

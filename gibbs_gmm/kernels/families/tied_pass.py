@@ -6,7 +6,7 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
-from gibbs_gmm.kernels.families.full_pass import accumulate_scatter, flush_scatter
+from gibbs_gmm.kernels.families.full_pass import accumulate_scatter, flush_scatter, inner_product
 from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
 from gibbs_gmm.kernels.simd import wide_vectors
 from gibbs_gmm.kernels.tile import TILE, Workspace
@@ -168,3 +168,10 @@ def keep(components: TiedComponents, k: int, library: TiedComponents, place: int
             library.V[i, j] = components.V[i, j]
     for i in range(components.centre.shape[1]):
         library.centre[place, i] = components.centre[k, i]
+
+
+@generic.precision.of(TiedComponents)
+@kernel
+def precision(components: TiedComponents, k: int, out: FloatArray) -> None:
+    """V'V, the same for all k."""
+    inner_product(components.V, out)

@@ -14,8 +14,8 @@ from gibbs_gmm.kernels.families.full_pass import Components
 from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
 from gibbs_gmm.kernels.sampler.label_pass import sum_weights
-from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits, wide_vectors
-from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_tile, new_workspace
+from gibbs_gmm.kernels.simd import wide_vectors
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_tile, log2, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TOGETHER = 1 << 15
@@ -26,13 +26,6 @@ JOINT, PRODUCT, NORMAL = 0, 1, 2
 
 LOWEST = -1e300
 """Where running maxima of log densities start: below all of them, and finite."""
-
-# atanh s = s (1 + s^2/3 + s^4/5 + ...); on |s| <= 0.172 the remainder is below 3e-17 of the value.
-_A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9 = (1.0 / (2 * i + 1) for i in range(1, 10))
-_ONE, _SQRT_HALF = np.uint64(0x3FF0000000000000), np.uint64(0x3FE6A09E667F3BCD)
-_MANTISSA, _BELOW = np.uint64(52), np.uint64(0x000FFFFFFFFFFFFF)
-_INTEGER = np.uint64(0x4330000000000000)  # 2^52: its low bits are an integer
-_BIAS = 2.0**52 + 1023.0
 
 
 class Mixtures(NamedTuple):
@@ -52,26 +45,6 @@ class Mixtures(NamedTuple):
     log_rest: FloatArray
     power: float
     law: int
-
-
-@kernel
-def log2_above_one(x: float) -> float:
-    """log2(x) for x >= 1, to rounding. Unlike a call to libm it vectorises."""
-    bits = float_to_bits(x) + (_ONE - _SQRT_HALF)
-    exponent = bits_to_float((bits >> _MANTISSA) | _INTEGER) - _BIAS
-    m = bits_to_float((bits & _BELOW) + _SQRT_HALF)  # x = m 2^exponent, m between sqrt(1/2) and sqrt(2)
-    s = (m - 1.0) / (m + 1.0)
-    z = s * s
-    p = _A9 * z + _A8
-    p = p * z + _A7
-    p = p * z + _A6
-    p = p * z + _A5
-    p = p * z + _A4
-    p = p * z + _A3
-    p = p * z + _A2
-    p = p * z + _A1
-    p = p * z + 1.0
-    return exponent + 2.0 * LOG2_E * s * p
 
 
 @kernel
@@ -159,7 +132,7 @@ def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
     lw, top, q, log_tail = work.lw, work.top, work.q, work.acc[0]
     if mixtures.law == JOINT:
         for b in range(TILE):
-            log_tail[b] = log2_above_one(1.0 + q[b])
+            log_tail[b] = log2(1.0 + q[b])
     else:
         for b in range(TILE):
             log_tail[b] = 0.0
@@ -167,7 +140,7 @@ def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
             w, c = components.W[K, d, d], components.c[K, d]
             for b in range(TILE):
                 y = w * work.Xt[d, b] + c
-                log_tail[b] += log2_above_one(1.0 + y * y)
+                log_tail[b] += log2(1.0 + y * y)
     for b in range(TILE):
         value = rest - mixtures.power * log_tail[b]
         lw[K, b] = value
@@ -240,6 +213,6 @@ def log_densities(
             for t in range(draws, min(draws + group, B)):
                 sum_weights(_log_weights(t, mixtures, work), work)
                 for b in range(TILE):
-                    work.total[b] = (work.top[b] + log2_above_one(work.total[b])) / LOG2_E
+                    work.total[b] = (work.top[b] + log2(work.total[b])) / LOG2_E
                 for b in range(size):
                     log_density[t, start + b] = work.total[b]

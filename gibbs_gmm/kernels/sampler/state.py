@@ -25,16 +25,72 @@ SHAPE_0, SHAPE_1, LOG_DENSITY, COUNT, LOG_SHARE, LOG_REST = 0, 1, 2, 3, 4, 5
 many rows are outliers now, and the logarithms of their share and of what it leaves, as drawn."""
 
 
+class Room(NamedTuple):
+    """Scratch of a pass over rows with latent values (:mod:`gibbs_gmm.kernels.sampler.latent`), components innermost.
+
+    precision (D D width,): Lambda of each component, times log2(e), width the number of components padded to eight;
+    shift (D width,) = Lambda mu; u (D width,) and spare (width,); table: factors, one kind of row behind another, first
+    the place for kinds that have none of their own; place: where those of each kind begin; tile: factors for each row
+    of a tile; one (D, D) and vector (D,).
+    """
+
+    precision: FloatArray
+    shift: FloatArray
+    u: FloatArray
+    spare: FloatArray
+    table: FloatArray
+    place: IntArray
+    tile: FloatArray
+    one: FloatArray
+    vector: FloatArray
+
+
+class Latent(NamedTuple):
+    """Which values are not known exactly, and what they are now; all arrays are empty where all are.
+
+    values (N, D): those of a chain, the true values filled in, which its ``Data.X`` shows. group (N,): what kind of row
+    each is, -1 where all of it is exact. recorded (N, D): what was observed, NaN where nothing was, or empty where no
+    value is measured with an error. Of each kind of row: size (G,), how many columns are not exact, and columns (G, D)
+    which; noise (G, D), the inverse of the variance of its measurements times log2(e), 0 in missing columns, or (G, D
+    D) of their covariance, or empty; constant (G,). shared (1,): how many kinds have several rows: they come first.
+    pattern (G,): which set of columns is not exact, the most frequent one first; first: a kind of each set.
+    """
+
+    values: FloatArray
+    group: IntArray
+    recorded: FloatArray
+    size: IntArray
+    columns: IntArray
+    noise: FloatArray
+    constant: FloatArray
+    shared: IntArray
+    pattern: IntArray
+    first: IntArray
+    room: Room
+
+
+def nothing_latent() -> Latent:
+    """Of data that are known exactly."""
+    none, no_rows, no_number = np.zeros(0), np.zeros((0, 0)), np.zeros(0, np.int64)
+    room = Room(none, none, none, none, none, no_number, no_rows, no_rows, none)
+    integers = np.zeros((0, 0), np.int64)
+    return Latent(
+        no_rows, no_number, no_rows, no_number, integers, no_rows, none, no_number, no_number, no_number, room
+    )
+
+
 class Data(NamedTuple):
     """X (N, D), the point that coordinates are taken about (D,), and the scale of each column (D,).
 
-    tags (N,): the cluster of each row of a known kind, -1 for other rows; of length 0 where no kind is known.
+    tags (N,): the cluster of each row of a known kind, -1 for other rows; of length 0 where no kind is known. latent:
+    values that are not known exactly.
     """
 
     X: AnyArray
     loc: FloatArray
     scale: FloatArray
     tags: IntArray = np.zeros(0, np.int64)
+    latent: Latent = nothing_latent()
 
 
 class Model(NamedTuple):

@@ -50,6 +50,7 @@ from gibbs_gmm.kernels.sampler.label_pass import (
     sum_weights,
     weigh_outliers,
 )
+from gibbs_gmm.kernels.sampler.latent import latent_pass, latent_task
 from gibbs_gmm.kernels.sampler.launch import pair_pass
 from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.outliers import draw_share, log_share_prior, moves_with_outliers
@@ -474,6 +475,11 @@ def kernel_calls(model: Model, state: State) -> Calls:
     return Calls(split_merge, row_by_row, draw_some, draw_parameters, finish, record)
 
 
+def label_kernels(data: Data) -> tuple[Any, Any]:
+    """The label pass, and its task for threads: rows with latent values have their own."""
+    return (latent_pass, latent_task) if len(data.latent.values) > 0 else (label_pass, label_task)
+
+
 def kernel_rows() -> Rows:
     """The store of a machine that holds all rows, as kernels that Python can call."""
     return Rows(
@@ -494,7 +500,7 @@ def compiled_rows(data: Data, state: State, moves: Moves, work: Workspace) -> Ro
     """The same as pointers, compiled for these types."""
     rows, z, index, place = kernel_rows(), state.z, moves.pair.task, state.size
     return Rows(
-        pointer(rows.label_pass, "void", data, state, False, work, 0, 0),
+        pointer(label_kernels(data)[0], "void", data, state, False, work, 0, 0),
         pointer(rows.pair_pass, "void", data, z, moves.pair, work, 0, 0),
         pointer(rows.read, "void", data, index, 0, moves.pair.anchors),
         pointer(rows.label, "int64", z, 0),
