@@ -304,8 +304,8 @@ def _require_exact(observations: Observations, where: str) -> None:
     """Refuse missing values and measurement errors, which ``where`` takes none of."""
     if observations.missing.any():
         raise ValueError(
-            f"X must have all of its values {where}, got {observations.missing.sum()} missing ones (NaN): leave out one "
-            "or the other"
+            f"X must have all of its values {where}, got {observations.missing.sum()} missing ones (NaN): leave out "
+            "one or the other"
         )
     if observations.errors is not None:
         raise ValueError(f"errors must be None {where}: leave out one or the other")
@@ -381,7 +381,7 @@ def _plan(draws: Any, warmup: Any, thin: Any, max_sweeps: Any, shape: tuple[int,
     if max_sweeps is not None:
         raise ValueError(
             "max_sweeps is for a run that goes on until it is done, and draws or warmup were given too: leave out one "
-            "or the other"
+            "one or the other"
         )
     if thin is None:
         rows, most = (5_000, 10) if known else (50_000, 50)
