@@ -100,7 +100,8 @@ def fit(
         a component of their own that is uniform over the box of the data
         (:class:`gibbs_gmm.model.outliers.Outliers`), which keeps a few odd rows from making a cluster. It is none of
         the n components and has no place in ``weights`` and ``means``; ``assignments`` are -1, and
-        :meth:`Trace.outlier_probability` says how surely.
+        :meth:`Trace.outlier_probability` says how surely. ``similarity``, ``credible_ball`` and searches for a
+        partition take all outliers of a draw as one cluster.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise. If neither is, the run goes on until
