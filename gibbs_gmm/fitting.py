@@ -105,7 +105,8 @@ def fit(
         a component of their own that is uniform over the box of the data
         (:class:`gibbs_gmm.model.outliers.Outliers`), which keeps a few odd rows from making a cluster. It is none of
         the n components and has no place in ``weights`` and ``means``; ``assignments`` are -1, and
-        :meth:`Trace.outlier_probability` says how surely.
+        :meth:`Trace.outlier_probability` says how surely. ``similarity``, ``credible_ball`` and searches for a
+        partition take all outliers of a draw as one cluster.
     errors : (D,) or (N, D) array-like of standard deviations, or (N, D, D) of covariance matrices, optional
         Known errors of measurement: a row is x = v + e, e ~ N(0, E), and the mixture is that of the true values v
         (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact.

@@ -29,7 +29,7 @@ _HEAPING = 2.0  # how often a preferred digit is written for one that is meant
 class Draw(NamedTuple):
     """The labels of some rows in one draw, as matched components, and what the draw says of these.
 
-    ``place`` (n,); ``size`` (K,) how many of all rows each owns; ``mean`` and ``sd`` (K, D).
+    ``place`` (n,), K for outliers; ``size`` (K,) how many of all rows each owns; ``mean`` and ``sd`` (K, D).
     """
 
     place: IntArray
@@ -46,11 +46,11 @@ def some_draws_of(components: Components, rows: IntArray) -> list[Draw]:
     for s in spread(len(components.draws), _DRAWS):
         chain, t = divmod(int(components.draws[s]), trace.assignments.shape[1])
         own = components.perm[s]
-        place_of = np.zeros(trace.weights.shape[-1], np.int64)
-        place_of[own] = np.arange(K)
+        place_of = np.zeros(trace.weights.shape[-1] + 1, np.int64)
+        place_of[own], place_of[-1] = np.arange(K), K  # outliers are -1
         z = np.asarray(trace.assignments[chain, t])
         variance = np.diagonal(trace.covariances[chain, t, own], axis1=-2, axis2=-1)
-        size = np.bincount(place_of[z], minlength=K)
+        size = np.bincount(place_of[z], minlength=K)[:K]
         result.append(Draw(place_of[z[rows]], size, trace.means[chain, t, own], np.sqrt(variance)))
     return result
 
@@ -62,7 +62,7 @@ def unrounded(X: FloatArray, draw: Draw) -> FloatArray:
     steps that are wider are no rounding. Nothing that is positive becomes zero.
     """
     u, result = np.random.default_rng(0).random(X.shape) - 0.5, X.copy()
-    for k in np.unique(draw.place):
+    for k in np.unique(draw.place[draw.place < len(draw.sd)]):
         own = np.flatnonzero(draw.place == k)
         width = np.minimum([_apart(np.unique(column)) for column in X[own].T], draw.sd[k])
         result[own] += u[own] * width
@@ -95,11 +95,13 @@ def shape_tests(X: FloatArray, draws: Sequence[Draw]) -> dict[str, FloatArray]:
 def _moments(X: FloatArray, draw: Draw) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Rows (K,), mean absolute over root mean square deviation (K, D), and skewness (K, D) of each cluster."""
     K, D = draw.mean.shape
-    count = np.bincount(draw.place, minlength=K)
+    own = draw.place < K
+    X, place = X[own], draw.place[own]
+    count = np.bincount(place, minlength=K)
     there = np.flatnonzero(count)
     n = count[there]
     first = np.cumsum(n) - n
-    Y = X[np.argsort(draw.place, kind="stable")]
+    Y = X[np.argsort(place, kind="stable")]
     Y -= (np.add.reduceat(Y, first) / n[:, None]).repeat(n, 0)
     square = Y * Y  # Y**3 would take twenty times as long
     m2, m3, deviation = (np.add.reduceat(power, first) / n[:, None] for power in (square, square * Y, np.abs(Y)))
@@ -122,7 +124,7 @@ def tie_tests(X: FloatArray, draws: Sequence[Draw]) -> dict[str, FloatArray]:
     ``most`` is of the one value that is most frequent in a cluster of fewer than 8 rows, else of the two.
     """
     K, D = draws[0].mean.shape
-    size = np.stack([np.bincount(draw.place, minlength=K) for draw in draws])
+    size = np.stack([np.bincount(draw.place, minlength=K)[:K] for draw in draws])
     ties, most = np.zeros((len(draws), K, D)), np.zeros((len(draws), K, D))
     p = np.where(size[..., None] >= LEAST_ROWS, np.ones(D), np.nan)
     for d in range(D):
@@ -131,7 +133,8 @@ def tie_tests(X: FloatArray, draws: Sequence[Draw]) -> dict[str, FloatArray]:
             most[..., d] = np.where(size < LEAST_ROWS, 1.0, 2.0) / np.maximum(size, 1)
             continue
         for s, draw in enumerate(draws):
-            counts = np.bincount(draw.place * len(value) + code, minlength=K * len(value)).reshape(K, len(value))
+            counts = np.bincount(draw.place * len(value) + code, minlength=(K + 1) * len(value))
+            counts = counts.reshape(K + 1, len(value))
             for k in np.flatnonzero(size[s]):
                 there = np.flatnonzero(counts[k])
                 count, n = counts[k, there], size[s, k]

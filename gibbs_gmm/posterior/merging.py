@@ -61,8 +61,8 @@ class Merged:
     entropy: FloatArray
     decrease: FloatArray
     dip: FloatArray
-    _start: AnyArray  # (N,) the cluster of each row before merging
-    _groups: IntArray  # (J, K) what each of these is merged into
+    _start: AnyArray  # (N,) the cluster of each row before merging, K for outliers
+    _groups: IntArray  # (J, K + 1) what each of these is merged into, -1 for outliers
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -166,9 +166,9 @@ def merged(trace: Trace) -> Merged:
 
 def merge_components(components: Components) -> Merged:
     """The same of matched components of a trace with assignments."""
-    t = components.trace._partition.probabilities[:, :-1].copy()
-    start = t.argmax(1)
-    left = np.unique(start).tolist()
+    t, outlier = components.trace._partition.probabilities[:, :-1].copy(), components.trace._partition.labels < 0
+    start = np.where(outlier, components.K, t.argmax(1))
+    left = np.unique(start[~outlier]).tolist()
     for b in set(range(components.K)) - set(
         left
     ):  # no row's most probable component: part of the one it shares most with
@@ -176,7 +176,7 @@ def merge_components(components: Components) -> Merged:
         t[:, b] = 0.0
     J, N = len(left), len(t)
     distance, dip = _between(components)
-    h, size, into = _entropies(t), np.bincount(start, minlength=components.K), np.arange(components.K)
+    h, size, into = _entropies(t), np.bincount(start, minlength=components.K), np.append(np.arange(components.K), -1)
     pairs, rows, dips, entropy, groups = [(-1, -1)], [N], [0.0], [float(h.sum())], [into.copy()]
     gain = np.zeros((components.K, components.K))  # by how much merging two would lower the entropy
 

@@ -267,7 +267,7 @@ def _of_tests(
 
 def _of_groups(X: FloatArray, draws: Sequence[Draw], group: IntArray, columns: tuple[str, ...]) -> Iterator[str]:
     """Clusters that may together be one kind, what it looks like, and columns whose logarithms are normal."""
-    joined = [draw._replace(place=group[draw.place]) for draw in draws]
+    joined = [draw._replace(place=np.append(group, len(group))[draw.place]) for draw in draws]
     shape, skewed = shape_tests(X, joined), set[int]()
     failed = dict(
         zip(("tails", "skewness"), holm(np.stack([shape["p_tails"], shape["p_skewness"]])) < LEVEL, strict=True)
