@@ -3,8 +3,10 @@
 RATE is the probability with which a statistical test fails although all is well.
 """
 
+import html
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import gibbs_gmm as gg
+from gibbs_gmm.command_line.cli import main
 from gibbs_gmm.kernels.sampler import latent as kernels
 from gibbs_gmm.kernels.sampler.latent_factors import factor_size
 from gibbs_gmm.kernels.sampler.state import Data
@@ -451,3 +454,23 @@ def test_intervals_of_imputed_values_cover(share: float) -> None:
         low, high = np.quantile(trace.impute(Y).draws(200, rng=seed), [0.05, 0.95], axis=0)
         inside.append(((low <= X) & (high >= X))[gaps].mean())
     assert abs(np.mean(inside) - 0.9) < 0.02
+
+
+# --- The command line ---
+
+
+@pytest.mark.usefixtures("fresh_folder")
+def test_a_file_with_gaps(capsys: pytest.CaptureFixture[str]) -> None:
+    _, Y, _ = two_kinds(40)
+    cells = [[("", "NA", "?", ".")[i % 4] if np.isnan(x) else f"{x:.3f}" for x in row] for i, row in enumerate(Y)]
+    text = "a,b,c\n" + "\n".join(",".join(row) for row in cells) + "\n"
+    Path("gaps.csv").write_text(text, encoding="utf-8")
+    options = ["--components", "2", "--draws", "20", "--warmup", "60", "--chains", "2", "--seed", "1", "--threads", "1"]
+    assert main(["fit", "gaps.csv", "--out", "some-run", *options]) == 0
+    shown = "".join(capsys.readouterr())
+    total = int(np.isnan(Y).sum())
+    assert f"{total} missing values in" in shown
+    report = html.unescape(Path("some-run/report.html").read_text(encoding="utf-8"))
+    assert f"{total} of 120 values are missing ('a' {int(np.isnan(Y[:, 0]).sum())}, 'b'" in report
+    assert main(["predict", "some-run", "gaps.csv", "--out", "labels.csv"]) == 0
+    assert len(Path("labels.csv").read_text(encoding="utf-8").splitlines()) == 41
