@@ -288,11 +288,17 @@ def _require_exact_on_cluster(observations: Observations, cluster: Cluster | Non
         raise ValueError("errors must be None where the rows are on a Dask cluster: fit X on one machine, as an array")
 
 
+def _true_values(recipe: Recipe, data: Data) -> dict[str, int]:
+    """Bytes of the rows of each chain, where there are true values to be filled in."""
+    latent = len(data.latent.group) > 0
+    return {"the chains' own rows": recipe.chains * data.X.size * 8} if latent else {}
+
+
 def _in_memory(
     recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, cluster: Cluster | None
 ) -> Trace:
     """Run all chains and put their draws together."""
-    require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
+    require_memory({**recipe.bytes(len(data.X)), **_true_values(recipe, data)}, recipe.known_n is None)
     chains = chains_of(recipe, data, cluster)
     stopped_by = run(chains, threads, progress, standing, cluster=cluster)
     kept = min(chain.draws_done for chain in chains)
@@ -326,6 +332,7 @@ def _in_folder(
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
         copy = {"a copy of X": 0 if folder.has_run or cluster is not None else data.X.nbytes}
+        copy |= {name: 2 * size for name, size in _true_values(recipe, data).items()}  # two generations of states
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
     chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains)
     if new:
