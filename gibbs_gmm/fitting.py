@@ -312,9 +312,15 @@ def _require_exact(observations: Observations, where: str) -> None:
         raise ValueError(f"errors must be None {where}: leave out one or the other")
 
 
+def _true_values(recipe: Recipe, data: Data) -> dict[str, int]:
+    """Bytes of the rows of each chain, where there are true values to be filled in."""
+    latent = len(data.latent.group) > 0
+    return {"the chains' own rows": recipe.chains * data.X.size * 8} if latent else {}
+
+
 def _in_memory(recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, away: Away | None) -> Trace:
     """Run all chains and put their draws together."""
-    require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
+    require_memory({**recipe.bytes(len(data.X)), **_true_values(recipe, data)}, recipe.known_n is None)
     chains = chains_of(recipe, data, away)
     stopped_by = run(chains, threads, progress, standing, away=away)
     kept = min(chain.draws_done for chain in chains)
@@ -348,6 +354,7 @@ def _in_folder(
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
         copy = {"a copy of X": 0 if folder.has_run or not isinstance(data.X, np.ndarray) else data.X.nbytes}
+        copy |= {name: 2 * size for name, size in _true_values(recipe, data).items()}  # two generations of states
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
     chains = chains_of(recipe, data, away, _WINDOWS_BYTES // recipe.chains)
     if new:

@@ -89,9 +89,10 @@ def filled_in(rng: np.random.Generator, data: Data, capacity: int) -> Data:
     if len(latent.group) == 0:
         return data
     values = np.array(data.X, np.float64)
-    for column in values.T:
+    for column, typical in zip(values.T, data.loc, strict=True):
         missing = np.isnan(column)
-        column[missing] = rng.choice(column[~missing], np.count_nonzero(missing))
+        known = column[~missing] if not missing.all() else np.array([typical])
+        column[missing] = rng.choice(known, np.count_nonzero(missing))
     room = kernels.new_room(latent, capacity, values.shape[1])
     shown = values.view()
     shown.flags.writeable = False

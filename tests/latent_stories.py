@@ -157,7 +157,8 @@ class Sampler:
         model, alpha = as_model(prior, weights, self.loc)
         capacity = weights.known_n or (N + 1 if weights.n_is_finite else 400)
         self.data, self.family = filled_in(rng, data, capacity), prior.family
-        self.state = initial_state(rng, self.data, model, self.family, alpha, min(2, N), capacity)
+        K = weights.known_n or 2
+        self.state = initial_state(rng, self.data, model, self.family, alpha, K, capacity)
         fields = trace_arrays.fields(prior, learns_concentration=False, save_assignments=True)
         plan = Plan(warmup=300, draws=SWEEPS, thin=1)
         self.chain = Chain(0, rng, self.data, model, self.family, self.state, plan, fields)

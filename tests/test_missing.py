@@ -3,8 +3,10 @@
 RATE is the probability with which a statistical test fails although all is well.
 """
 
+import html
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import gibbs_gmm as gg
+from gibbs_gmm.command_line.cli import main
 from gibbs_gmm.kernels.sampler import latent as kernels
 from gibbs_gmm.kernels.sampler.latent_factors import factor_size
 from gibbs_gmm.kernels.sampler.state import Data
@@ -214,10 +217,10 @@ def test_fills_that_are_kept_are_caught() -> None:
 # --- The posterior, by enumeration ---
 
 
-def enumerated(X: Floats, niw: NIW, K: int, alpha: float, nodes: int = 60) -> tuple[Floats, Floats]:
+def enumerated(X: Floats, niw: NIW, K: int, alpha: float, nodes: int = 150) -> tuple[Floats, Floats]:
     """p(z_i = z_j | what was observed) and the mean of each missing value, by quadrature over the one missing value."""
     row, column = np.argwhere(np.isnan(X))[0]
-    grid = np.linspace(-12.0, 12.0, nodes * 4)
+    grid = np.linspace(-12.0, 12.0, nodes)
     evidence, together = [], []
     for value in grid:
         full = X.copy()
@@ -230,8 +233,9 @@ def enumerated(X: Floats, niw: NIW, K: int, alpha: float, nodes: int = 60) -> tu
     return np.tensordot(p, np.array(together), axes=1), np.array([p @ grid, p @ grid**2])
 
 
-def test_partitions_and_fills_have_their_posterior() -> None:
-    N, K, alpha, niw = 5, 3, 0.8, some_niw(2, 4.0)
+@pytest.mark.parametrize("noise", [None, np.array([0.4, 0.2])], ids=["exact", "rounded"])
+def test_partitions_and_fills_have_their_posterior(noise: Floats | None) -> None:
+    N, K, alpha, niw = 5, 3, 0.8, some_niw(2, 4.0)._replace(noise=noise)
     X = np.where(np.arange(N) % 2, 1.0, -1.0)[:, None] + np.random.default_rng(5).standard_normal((N, 2))
     X[1, 0] = np.nan
     together, moments = enumerated(X, niw, K, alpha)
@@ -242,6 +246,8 @@ def test_partitions_and_fills_have_their_posterior() -> None:
     for i in range(N):
         for j in range(i):
             assert_within_mcse(z[..., i] == z[..., j], together[i, j], min_ess=5000, name=f"p(z_{i} = z_{j})")
+    if noise is not None:  # what is recorded is of values before rounding
+        return
     # The mean of a missing value over draws of parameters, and labels given these, is its posterior mean.
     mean, S = trace.means, trace.covariances
     gain = S[..., 0, 1] / S[..., 1, 1]
@@ -451,3 +457,23 @@ def test_intervals_of_imputed_values_cover(share: float) -> None:
         low, high = np.quantile(trace.impute(Y).draws(200, rng=seed), [0.05, 0.95], axis=0)
         inside.append(((low <= X) & (high >= X))[gaps].mean())
     assert abs(np.mean(inside) - 0.9) < 0.02
+
+
+# --- The command line ---
+
+
+@pytest.mark.usefixtures("fresh_folder")
+def test_a_file_with_gaps(capsys: pytest.CaptureFixture[str]) -> None:
+    _, Y, _ = two_kinds(40)
+    cells = [[("", "NA", "?", ".")[i % 4] if np.isnan(x) else f"{x:.3f}" for x in row] for i, row in enumerate(Y)]
+    text = "a,b,c\n" + "\n".join(",".join(row) for row in cells) + "\n"
+    Path("gaps.csv").write_text(text, encoding="utf-8")
+    options = ["--components", "2", "--draws", "20", "--warmup", "60", "--chains", "2", "--seed", "1", "--threads", "1"]
+    assert main(["fit", "gaps.csv", "--out", "some-run", *options]) == 0
+    shown = "".join(capsys.readouterr())
+    total = int(np.isnan(Y).sum())
+    assert f"{total} missing values in" in shown
+    report = html.unescape(Path("some-run/report.html").read_text(encoding="utf-8"))
+    assert f"{total} of 120 values are missing ('a' {int(np.isnan(Y[:, 0]).sum())}, 'b'" in report
+    assert main(["predict", "some-run", "gaps.csv", "--out", "labels.csv"]) == 0
+    assert len(Path("labels.csv").read_text(encoding="utf-8").splitlines()) == 41

@@ -27,6 +27,7 @@ LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-la
 RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-recalls]"
 ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by row]"
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
+GAPS = "test_missing.py::test_sweeps_leave_every_family_invariant[2-full]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
 TAGGED_LAUNCHES = "test_known_labels.py::test_enumeration[static-launches]"
@@ -109,6 +110,13 @@ PLANTS = {
         " * 2.0)",
         RECALLS,
     ),
+    "determinant of what is missing forgotten": (
+        "sampler/latent_factors.py",
+        "out[k] += log2(x[k])",
+        "out[k] += 0.0",
+        GAPS,
+    ),
+    "fills too narrow": ("sampler/latent.py", "v.shape[0], math.sqrt(LOG2_E)", "v.shape[0], 1.0", GAPS),
 }
 """file, text, what it becomes, the test that must fail"""
 

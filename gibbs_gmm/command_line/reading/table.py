@@ -91,7 +91,7 @@ def read_table(path: str | os.PathLike[str], options: ReadOptions | None = None)
     OSError
         The file cannot be read; FileNotFoundError and IsADirectoryError say so plainly.
     Refused (a ValueError)
-        It is no table, or something in it can be read in two ways, or values are missing: the message names the line,
+        It is no table, or something in it can be read in two ways, or a row has no value: the message names the line,
         the column and the value, and what can be done.
     """
     options = ReadOptions() if options is None else options
