@@ -14,7 +14,7 @@ from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.buffers import empty_state
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.recipe import Recipe
-from gibbs_gmm.sampler.starts import kmeans_plus_plus
+from gibbs_gmm.sampler.starts import from_sample, kmeans_plus_plus, sample
 from gibbs_gmm.trace_arrays import allocate
 
 if TYPE_CHECKING:
@@ -34,16 +34,27 @@ def chains_of(
     whole = None  # the arrays of all chains, where it is known how large they will be
     if known is not None and window_bytes is None:
         whole = allocate(fields, (recipe.chains, recipe.plan.draws), known, D, N)
+    family = recipe.prior.family
     chains = []
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
         K = known or min(_start(c, N), capacity - 1)
-        state = initial_state(generator, data, model, recipe.prior.family, alpha, K, capacity)
+        first = None
+        if from_sample(N):
+            some, plan = sample(generator, data)
+            start = initial_state(generator, some, model, family, alpha, K, capacity)
+            first = Chain(
+                c, generator, some, model, family, start, plan, [f for f in fields if f.name != "assignments"]
+            )
+            state = empty_state(np.zeros(N, np.uint16), model.prior, family, capacity)
+        else:
+            state = initial_state(generator, data, model, family, alpha, K, capacity)
         if cluster is not None:
-            cluster.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
+            cluster.add_chain(c, model.prior, family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        settings = recipe.plan, fields, window_bytes, rows, cluster
-        chains.append(Chain(c, generator, data, model, recipe.prior.family, state, *settings))
+        chain = Chain(c, generator, data, model, family, state, recipe.plan, fields, window_bytes, rows, cluster)
+        chain.first = first
+        chains.append(chain)
     return chains
 
 
