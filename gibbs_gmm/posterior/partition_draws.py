@@ -12,6 +12,7 @@ import numpy as np
 from gibbs_gmm.kernels.posterior import co_clustering, partition_search
 from gibbs_gmm.kernels.posterior.partition_search import Draws
 from gibbs_gmm.kernels.types import AnyArray, IntArray
+from gibbs_gmm.mapped_draws import let_go
 
 _BUFFER = 1 << 22  # labels that are renumbered at once
 _BLOCK = 8192  # rows of all draws of a chain that are in memory at once
@@ -24,6 +25,8 @@ def label_blocks(assignments: AnyArray) -> Iterator[tuple[slice, list[AnyArray]]
         rows = slice(first, min(first + _BLOCK, N))
         # A copy, of one type and layout: one compiled version serves all traces.
         yield rows, [np.array(assignments[c, :, rows], dtype=np.uint16, order="C") for c in range(C)]
+        if rows.start % (8 * _BLOCK) == 0:  # not each time: the system maps some pages around the one that is read
+            let_go(assignments)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,3 +107,4 @@ def _parts(assignments: AnyArray, rows: IntArray | None) -> Iterator[tuple[int, 
         for t in range(0, T, step):
             part = assignments[c, t : t + step]
             yield c * T + t, np.array(part if rows is None else part[:, rows], dtype=np.uint16, order="C")
+        let_go(assignments)
