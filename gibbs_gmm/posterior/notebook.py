@@ -129,7 +129,8 @@ def comparison_html(comparison: Comparison, notes: Iterable[str]) -> str:
         for f in range(len(comparison)):
             value, error = comparison.log_evidence[f, r], comparison.standard_error[f, r]
             share = comparison.posterior[f, r]
-            cells.append(f"{value:.2f} \N{PLUS-MINUS SIGN} {error:.2f} ({percent(float(share))})")
+            known = f"{value:.2f} \N{PLUS-MINUS SIGN} {error:.2f} ({percent(float(share))})"
+            cells.append("-" if math.isnan(value) else known)
         rows.append(tuple(cells))
     header = ("components", *(f"log evidence, {name}" for name in comparison.covariance_types))
     return _p(text) + html_table(header, rows, tuple(notes))
