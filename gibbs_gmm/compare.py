@@ -76,17 +76,25 @@ class Comparison:
             lines.append(f"{n:>4}" + "".join(f"{cell:>20}" for cell in cells))
         shown = [p for p in self._ranked() if p[0] >= _NEGLIGIBLE] or self._ranked()[:1]
         lines += ["", "most probable:", *(f"  {p:>6.3f}  {family}, n = {n}" for p, family, n in shown)]
-        families = ", ".join(f"{name} {p:.3f}" for name, p in self.family_posterior.items())
-        notes = (
-            f"Families over all n: {families}. Every family and n was equally likely beforehand; each family has its "
-            "own prior of the components, which evidences depend on.",
-            *self.messages,
-        )
-        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in notes)])
+        return "\n".join([*lines, *("\n" + textwrap.fill(note, _WIDTH) for note in self._notes())])
+
+    def _repr_html_(self) -> str:
+        from gibbs_gmm.posterior.notebook import comparison_html
+
+        return comparison_html(self, self._notes())
 
     def __len__(self) -> int:
         """How many families there are."""
         return len(self.covariance_types)
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the numbers depend on, and what is wrong with them."""
+        families = ", ".join(f"{name} {p:.3f}" for name, p in self.family_posterior.items())
+        return (
+            f"Families over all n: {families}. Every family and n was equally likely beforehand; each family has its "
+            "own prior of the components, which evidences depend on.",
+            *self.messages,
+        )
 
     def _ranked(self) -> list[tuple[float, str, int]]:
         """Probability, family and n, the most probable first."""
@@ -139,7 +147,7 @@ def compare(
     chains: int = 4,
     rng: Any = None,
     threads: int | None = None,
-    progress: bool | None = None,
+    progress: bool = True,
     **unknown: Any,
 ) -> Comparison:
     """Which family of covariances, and how many components: evidences and posterior probabilities of all of them.

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
-from tqdm import tqdm
 
 from gibbs_gmm import checks, seeds, trace_arrays
 from gibbs_gmm.data import Observations
@@ -29,6 +28,7 @@ from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
 from gibbs_gmm.sampler.one_cluster_gamma import log_one_cluster_gamma
 from gibbs_gmm.sampler.places import placed
+from gibbs_gmm.sampler.progress import Steps
 from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
@@ -155,7 +155,7 @@ def log_evidence(
     chains: int = 4,
     rng: Any = None,
     threads: int | None = None,
-    progress: bool | None = None,
+    progress: bool = True,
     device: str = "cpu",
     **unknown: Any,
 ) -> Evidence:
@@ -194,8 +194,9 @@ def log_evidence(
         Chains, independent once the tilt, which they adapt together, is frozen.
     rng, threads : as for :func:`gibbs_gmm.fit`
         The same seed gives the same bytes whatever ``threads`` is.
-    progress : bool, optional
-        Show a progress bar when the run takes long; by default where standard error is a terminal.
+    progress : bool
+        Show a progress bar when the run takes long and standard error is a terminal or a notebook; elsewhere, a line
+        now and then goes to the log ``gibbs_gmm``.
     device : "cpu" or "cuda"
         Where the passes over the rows are made, as for :func:`gibbs_gmm.fit`.
 
@@ -236,8 +237,8 @@ def log_evidence(
     warmup = checks.integer("warmup", warmup, 100)
     n_chains = checks.integer("chains", chains, 2)
     n_threads = thread_count(threads)
-    if progress is not None and not isinstance(progress, (bool, np.bool_)):
-        raise TypeError(f"progress must be True, False or None, got {progress!r}")
+    if not isinstance(progress, (bool, np.bool_)):
+        raise TypeError(f"progress must be True or False, got {progress!r}")
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns)
     prior = component_prior(prior, covariance_type, observations)
@@ -262,7 +263,8 @@ def log_evidence(
             plan = Plan(0, _BATCH, 1)
             chain = Chain(c, generator, data, model, prior.family, state, plan, written, remote=away)
             runs.append(_Run(chain, warmup))
-        t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), progress)
+        text = f"evidence of {prior.covariance_type} clusters"
+        t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), bool(progress), text)
         estimate, error, trips = tilt.log_evidence(t, first)
         if not np.isfinite(estimate).all():
             messages.append(
@@ -358,24 +360,19 @@ class _Run:
 
 
 def _sample(
-    runs: list[_Run], tilt: Tilt, first: float, warmup: int, draws: int, threads: int, progress: bool | None
+    runs: list[_Run], tilt: Tilt, first: float, warmup: int, draws: int, threads: int, progress: bool, text: str
 ) -> IntArray:
-    """Adapt the tilt, then draw with it as it is: the numbers of clusters (chains, draws)."""
-    bar = tqdm(
-        total=len(runs) * (warmup + draws),
-        desc="log evidence",
-        unit=" sweeps",
-        disable=None if progress is None else not progress,  # None: silent unless standard error is a terminal
-        delay=0.5,
-        leave=False,
-    )
-    stop = threading.Event()
-    with bar, ThreadPoolExecutor(threads) as workers:
+    """Adapt the tilt, then draw with it as it is: the numbers of clusters (chains, draws).
+
+    ``text`` is what the progress is of.
+    """
+    stop, shown = threading.Event(), Steps(len(runs) * (warmup + draws), text, progress)
+    with shown, ThreadPoolExecutor(threads) as workers:
 
         def together(count: int) -> IntArray:
             """The numbers of clusters (chains, count) in the next sweeps of all chains."""
             t = np.stack(list(workers.map(lambda run: run.sweeps(count, stop), runs)))
-            bar.update(t.size)
+            shown.update(t.size)
             return t
 
         try:

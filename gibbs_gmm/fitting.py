@@ -68,7 +68,8 @@ def fit(
     Blocked Gibbs sampling (Diebolt & Robert 1994) with conjugate Normal-Inverse-Wishart components, and split-merge
     moves (Jain & Neal 2004) with parameters integrated out. An unknown number of components is drawn by telescoping
     (Fruehwirth-Schnatter, Malsiner-Walli & Gruen 2021), or by slices for the processes (Walker 2007). Chains start
-    apart: from k-means++ clusterings that differ, and for an unknown number from 1, 20, 4 and 10 clusters in turn.
+    apart: from k-means++ clusterings that differ, and for an unknown number from 1, 20, 4 and 10 clusters in turn. Of
+    200,000 rows or more, each first runs with one in 20 of them, drawn for itself, and goes on from there with all.
 
     Parameters
     ----------
@@ -112,18 +113,20 @@ def fit(
         (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
-        1000 sweeps for a known number of components and 1000 + 200 thin otherwise. If neither is, the run goes on until
-        it is done: until the log likelihood, n_clusters, the largest weights and their entropy all have an R-hat below
-        1.01 and at least 400 effective draws, and the chains cluster the rows alike, or until ``max_sweeps`` are
-        spent. It is looked at whenever it has 1000 draws in each chain; to go on, every second of them is dropped, and
-        where the chains are apart the first half too. ``trace.settings["stopped_by"]`` has what ended it.
+        1000 sweeps for a known number of components and 1000 + 200 thin otherwise; 200 sweeps for 200,000 rows or more.
+        If neither is, the run goes on until it is done: until the log likelihood, n_clusters, the largest weights and
+        their entropy all have an R-hat below 1.01 and at least 400 effective draws, and the chains cluster the rows
+        alike, or until ``max_sweeps`` are spent. It is looked at whenever it has 1000 draws in each chain, or of more
+        than 250,000 rows 250,000,000 / N, at least 100; to go on, every second of them is dropped, and where the chains
+        are apart the first half too. ``trace.settings["stopped_by"]`` has what ended it.
     thin : int, optional
         Sweeps per kept draw; of a run that goes on until it is done, at first. A sweep of few rows costs little and
         moves the chain little: the default is 5,000 / N, between 1 and 10, but 50,000 / N, between 1 and 50, for an
         unknown number of components and given draws or warm-up.
     max_sweeps : int, optional
         The most sweeps of each chain of a run that goes on until it is done; by default 1,500,000,000 / (N D), between
-        4,000 (or the first 1000 draws) and 500,000.
+        4,000 (or the first 1000 draws) and 500,000. Of 200,000 rows or more: 96,000,000,000 / (N D K), K the number of
+        components but at least 30, between the first draws and 4,000.
     chains : int
         Independent chains.
     rng : int, sequence of ints, SeedSequence, Generator, RandomState or None
@@ -191,7 +194,7 @@ def fit(
     begun = time.perf_counter()
     array, columns, away = placed(X, client, device)
     weight_prior = _weight_prior(n_components, len(array))
-    plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n is not None)
+    plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n)
     n_chains = checks.integer("chains", chains, 1)
     n_threads = thread_count(threads)
     for name, value in (("progress", progress), ("save_assignments", save_assignments)):
@@ -230,7 +233,9 @@ def fit(
         if folder.has_run:
             folder.require_same(recipe, array, any_seed=rng is None, errors=observations.errors)
             stored = folder.recipe()[0]
-            recipe = dataclasses.replace(recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan))
+            recipe = dataclasses.replace(
+                recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan, len(array))
+            )
         with Progress(bool(progress)) as shown:
             trace = _in_folder(folder, recipe, data, n_threads, shown, away, observations.errors)
         return warn_if_apart(trace, "fit")
@@ -245,6 +250,7 @@ def resume(
     threads: int | None = None,
     progress: bool = True,
     client: Any = None,
+    **unknown: Any,
 ) -> Trace:
     """Carry on a run that ``fit(..., checkpoint=path)`` began, after whatever ended it, to the end that it was to have.
 
@@ -287,11 +293,12 @@ def resume(
     >>> gg.resume(folder, draws=20, progress=False).means.shape
     (4, 20, 2, 2)
     """
+    checks.refuse_unknown("resume", unknown, checks.arguments(resume))
     folder = Folder(path)
     recipe, _ = folder.recipe()
-    recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps))
     n_threads = thread_count(threads)
     array, _, away = placed(folder.data() if X is None else X, client, recipe.device)
+    recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps, len(array)))
     with folder.locked():
         errors = folder.errors()
         folder.require_same(recipe, array, any_seed=False, errors=errors)
@@ -379,23 +386,23 @@ def _in_folder(
     return read_trace(folder)
 
 
-def _plan(draws: Any, warmup: Any, thin: Any, max_sweeps: Any, shape: tuple[int, ...], known: bool) -> Plan:
+def _plan(draws: Any, warmup: Any, thin: Any, max_sweeps: Any, shape: tuple[int, ...], n: int | None) -> Plan:
     """How long the run is to be: as given, or until it is done."""
     N, D = shape
     thin = None if thin is None else checks.integer("thin", thin, 1)
     if draws is None and warmup is None:
         budget = None if max_sweeps is None else checks.integer("max_sweeps", max_sweeps, 1)
-        return until.first_plan(N, D, known, thin, budget)
+        return until.first_plan(N, D, n, thin, budget)
     if max_sweeps is not None:
         raise ValueError(
             "max_sweeps is for a run that goes on until it is done, and draws or warmup were given too: leave out one "
-            "one or the other"
+            "or the other"
         )
     if thin is None:
-        rows, most = (5_000, 10) if known else (50_000, 50)
+        rows, most = (50_000, 50) if n is None else (5_000, 10)
         thin = max(1, min(most, rows // N))
     if warmup is None:
-        warmup = 1000 if known else 1000 + 200 * thin
+        warmup = until.first_warmup(N, n is not None, thin)
     return Plan(
         warmup=checks.integer("warmup", warmup, 0),
         draws=checks.integer("draws", 1000 if draws is None else draws, 1),
@@ -403,14 +410,14 @@ def _plan(draws: Any, warmup: Any, thin: Any, max_sweeps: Any, shape: tuple[int,
     )
 
 
-def _carried_on(stored: Plan, asked: Plan) -> Plan:
+def _carried_on(stored: Plan, asked: Plan, N: int) -> Plan:
     """The plan of a run in a folder that is asked for again: as it has grown, with what it may have of more now."""
     if stored.max_sweeps is None or asked.max_sweeps is None:
         return asked
-    return _with_more(stored, None, max(stored.max_sweeps, asked.max_sweeps))
+    return _with_more(stored, None, max(stored.max_sweeps, asked.max_sweeps), N)
 
 
-def _with_more(plan: Plan, draws: Any, max_sweeps: Any) -> Plan:
+def _with_more(plan: Plan, draws: Any, max_sweeps: Any, N: int) -> Plan:
     """A plan with as many draws, or as large a budget, in place of fewer."""
     if draws is not None and plan.max_sweeps is not None:
         raise ValueError("draws cannot be added to a run that goes on until it is done: raise max_sweeps")
@@ -420,7 +427,7 @@ def _with_more(plan: Plan, draws: Any, max_sweeps: Any) -> Plan:
         return dataclasses.replace(plan, draws=checks.integer("draws", draws, plan.draws))
     if max_sweeps is not None and plan.max_sweeps is not None:
         budget = checks.integer("max_sweeps", max_sweeps, plan.max_sweeps)
-        return until.within(dataclasses.replace(plan, max_sweeps=budget))
+        return until.within(dataclasses.replace(plan, max_sweeps=budget), N)
     return plan
 
 

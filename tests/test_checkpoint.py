@@ -609,3 +609,8 @@ def test_traces_too_large_are_refused_at_once(tmp_path: Path, monkeypatch: pytes
 def test_free_memory_is_known_here() -> None:
     free = room._free_memory()
     assert free is None or 1 << 20 < free < 1 << 50
+
+
+def test_resume_says_which_argument_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"resume\(\) has no argument 'samples' \(did you mean draws\?\)"):
+        gg.resume(tmp_path, samples=5)

@@ -339,7 +339,7 @@ BAD = {
     "chains": ({"chains": 1}, ValueError, "chains must be at least 2, got 1"),
     "threads": ({"threads": 0}, ValueError, "threads must be at least 1, got 0"),
     "rng": ({"rng": "x"}, TypeError, "rng must be None, an integer"),
-    "progress": ({"progress": "yes"}, TypeError, "progress must be True, False or None, got 'yes'"),
+    "progress": ({"progress": "yes"}, TypeError, "progress must be True or False, got 'yes'"),
     "X": ({"X": np.array([1.0, np.nan])}, ValueError, "X must be finite"),
 }
 

@@ -9,6 +9,7 @@ import pytest
 from test_relabel import simulate, simulate_unknown_n
 
 from gibbs_gmm import MixtureOfFiniteMixtures, NormalInverseWishart
+from gibbs_gmm.compare import Comparison
 from gibbs_gmm.evidence import Evidence
 from gibbs_gmm.posterior.n_posterior import tabulate
 
@@ -99,3 +100,18 @@ def test_an_evidence_in_a_sentence() -> None:
     assert "Beware." in text
     unknown = dataclasses.replace(evidence, log_evidence=np.array([-140.0, np.nan, -101.0]))
     assert shown(unknown)[1][2][:2] == ["2", "nan"]
+
+
+def test_a_comparison_names_the_best_and_shows_all() -> None:
+    """A table of what was compared, a column for each family, under a sentence with the most probable of them."""
+    value, error = np.array([[-310.0, -300.0], [-305.5, np.nan]]), np.array([[0.1, 0.2], [0.3, np.nan]])
+    posterior = np.array([[0.0, 0.995], [0.005, 0.0]])
+    families = ("full", "diag")
+    comparison = Comparison(np.array([1, 2]), families, value, error, posterior, ("diag: a <warning>",), {})
+    text, rows = shown(comparison)
+    assert text.startswith("full covariances, 2 components: more than 99%")
+    assert rows[0] == ["components", "log evidence, full", "log evidence, diag"]
+    assert rows[1] == ["1", "-310.00 \u00b1 0.10 (0%)", "-305.50 \u00b1 0.30 (less than 1%)"]
+    assert rows[2][1:] == ["-300.00 \u00b1 0.20 (more than 99%)", "-"]
+    assert "Families over all n: full 0.995, diag 0.005." in text
+    assert "diag: a <warning>" in text

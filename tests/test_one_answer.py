@@ -114,7 +114,7 @@ def test_every_answer_agrees(name: str) -> None:
     np.testing.assert_array_equal(partition.labels, votes.argmax(1))
     np.testing.assert_allclose(partition.uncertainty, 1.0 - partition.probabilities.max(1), atol=1e-12)
     assert trace.credible_ball().partition is found.partition is partition
-    rows = list(csv.DictReader(io.StringIO(clusters_csv(partition))))
+    rows = list(csv.DictReader(io.StringIO("".join(clusters_csv(partition)))))
     assert [int(row["cluster"]) for row in rows] == partition.labels.tolist()
     for row, second in zip(rows, partition.second, strict=True):
         assert row["second"] == ("" if second < 0 else str(second))

@@ -60,7 +60,7 @@ def test_the_table_of_clusters() -> None:
     assert partition is trace.partition()
     np.testing.assert_array_equal(partition.labels, np.arange(60) % 2)
     np.testing.assert_allclose(partition.uncertainty, [0.4, 0, 0, 0.2, 0.05] + [0] * 55, atol=1e-12)
-    lines = clusters_csv(partition).splitlines()
+    lines = "".join(clusters_csv(partition)).splitlines()
     assert lines[:3] == [
         "row,cluster,uncertainty,second,second_probability",
         "0,0,0.4,1,0.4",

@@ -275,3 +275,26 @@ def test_numerical_failure_is_an_arithmetic_error_and_repeats(monkeypatch: pytes
 def test_any_warm_up_however_short(warmup: int) -> None:
     trace = gg.fit(X, 2, **SETTINGS | {"warmup": warmup, "draws": 1, "progress": False})
     assert np.isfinite(trace.log_posterior).all()
+
+
+@pytest.mark.parametrize(("terminal", "notebook"), [(True, False), (False, True), (False, False)])
+def test_steps_are_shown_on_a_screen_and_logged_elsewhere(
+    terminal: bool, notebook: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of an evidence: a bar in a terminal or a notebook; in a log, lines with the time that is left."""
+    screen = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(shown, "tqdm", eager(screen))
+    monkeypatch.setattr(shown, "_LOG_SECONDS", 0.0)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    with caplog.at_level(logging.INFO, "gibbs_gmm"), shown.Steps(10, "evidence of full clusters", True) as steps:
+        time.sleep(0.01)
+        steps.update(5)
+    assert ("evidence of full clusters |" in screen.getvalue()) == (terminal or notebook)
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == ([] if terminal or notebook else ["evidence of full clusters: 50%, 0 s left"])
+    with caplog.at_level(logging.INFO, "gibbs_gmm"), shown.Steps(10, "nothing", False) as steps:
+        steps.update(5)
+    assert "nothing" not in screen.getvalue()
+    assert len(caplog.records) == len(logged)

@@ -49,34 +49,47 @@ def require_same(a: gg.Trace, b: gg.Trace) -> None:
 
 
 def test_a_plan_grows_until_its_budget_is_spent() -> None:
-    plan = until.first_plan(150, 4, False, None, 100_000)
+    plan = until.first_plan(150, 4, None, None, 100_000)
     assert plan == Plan(3000, 1000, 10, 100_000, tuning=3000)
-    following = until.longer(plan, False)
+    following = until.longer(plan, 150, False)
     assert following == (Plan(3000, 1000, 20, 100_000, tuning=3000), 0)
-    assert until.longer(plan, True) == (Plan(8000, 1000, 20, 100_000, tuning=3000), 500)
+    assert until.longer(plan, 150, True) == (Plan(8000, 1000, 20, 100_000, tuning=3000), 500)
     plans = [plan]
     while following is not None:
         plans.append(following[0])
-        following = until.longer(plans[-1], False)
+        following = until.longer(plans[-1], 150, False)
     assert [p.sweeps for p in plans] == [13_000, 23_000, 43_000, 83_000, 99_960]
     assert plans[-1].draws == 606  # of every 160th sweep: more than the 500 that were left
 
 
 def test_first_plans() -> None:
-    assert until.first_plan(10**6, 8, True, None, None) == Plan(1000, 1000, 1, 4000, tuning=1000)
-    assert until.first_plan(100, 1, True, None, None).max_sweeps == 500_000
-    assert until.first_plan(572, 8, False, None, None).max_sweeps == 1_500_000_000 // (572 * 8)
-    assert until.first_plan(100, 1, True, 7, None).thin == 7
-    for budget in (1, 2, 3, 10, 1500, 5000):
-        plan = until.first_plan(150, 4, False, None, budget)
-        assert plan.draws >= 1
-        assert plan.sweeps <= budget
+    assert until.first_plan(10**5, 8, 3, None, None) == Plan(1000, 1000, 1, 4000, tuning=1000)
+    assert until.first_plan(100, 1, 3, None, None).max_sweeps == 500_000
+    assert until.first_plan(572, 8, None, None, None).max_sweeps == 1_500_000_000 // (572 * 8)
+    assert until.first_plan(100, 1, 3, 7, None).thin == 7
+    for N in (150, 10**6):
+        for budget in (1, 2, 3, 10, 1500, 5000):
+            plan = until.first_plan(N, 4, None, None, budget)
+            assert plan.draws >= 1
+            assert plan.sweeps <= budget
 
 
+def test_plans_for_very_many_rows_have_fewer_sweeps_and_fewer_labels() -> None:
+    """The work is counted: rows, columns and components that sweeps read, and labels that are kept."""
+    assert until.first_plan(10**6, 4, None, None, None) == Plan(200, 250, 1, 800, tuning=200)
+    assert until.first_plan(10**6, 4, 60, None, None).max_sweeps == 450  # as many as have the first draws
+    assert until.first_plan(2 * 10**5, 2, None, None, None) == Plan(200, 1000, 1, 4000, tuning=200)
+    assert until.first_plan(10**8, 2, None, None, None).draws == 100
+    plan = until.first_plan(10**6, 4, None, None, None)
+    assert until.longer(plan, 10**6, False) == (Plan(200, 250, 2, 800, tuning=200), 0)
+    assert until.longer(plan, 10**6, True) == (Plan(325, 237, 2, 800, tuning=200), 125)
+
+
+@pytest.mark.parametrize("N", [150, 10**6, 1_388_889])
 @pytest.mark.parametrize("apart", [False, True])
-def test_draws_that_are_kept_are_those_of_the_longer_plan(apart: bool) -> None:
-    plan = Plan(100, until._DRAWS, 3, 10**6)
-    longer, first = until.longer(plan, apart) or (plan, 0)
+def test_draws_that_are_kept_are_those_of_the_longer_plan(apart: bool, N: int) -> None:
+    plan = Plan(100, until.most_draws(N), 3, 10**6)
+    longer, first = until.longer(plan, N, apart) or (plan, 0)
     sweeps = plan.warmup + plan.thin * np.arange(1, plan.draws + 1)
     kept = sweeps[first + 1 :: 2]
     assert len(kept) == longer.draws_after(plan.sweeps)

@@ -170,7 +170,8 @@ def _add_run_options(fit: Parser) -> None:
     run.add_argument(
         "--quick",
         action="store_true",
-        help=f"a preliminary answer in a few seconds: {commands.QUICK_DRAWS} draws after a short warm-up",
+        help=f"a preliminary answer in a few seconds: {commands.QUICK_DRAWS} draws after a short warm-up, fewer of "
+        "more than 100,000 rows",
     )
     run.add_argument("--draws", type=whole(1), metavar="N", help="draws to keep per chain (default: until they agree)")
     run.add_argument(
@@ -178,7 +179,7 @@ def _add_run_options(fit: Parser) -> None:
         type=whole(0),
         metavar="N",
         help="sweeps to throw away first, until the chain has found its way (default: as the run finds out; with "
-        "--draws, 1000 with --components, else 1000 plus 200 times --thin)",
+        "--draws, 1000 with --components, else 1000 plus 200 times --thin; 200 for 200,000 rows or more)",
     )
     run.add_argument(
         "--thin",

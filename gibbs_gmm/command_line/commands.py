@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SHOWN = 20  # columns that are named on the screen
 QUICK_DRAWS = 500
 _QUICK_WARMUP, _QUICK_SWEEPS = 2000, 10  # and sweeps per draw, at most
+_QUICK_ROWS = 50_000_000  # that the draws of a chain may read, and twice as many in warm-up
+_QUICK_LEAST = 25
 _PRELIMINARY = "This is a preliminary answer (--quick): run without it for one to keep."
 _SUFFIXES = r"\.(csv|tsv|txt|tab|dat|data|xlsx|xlsm|parquet|npy|npz|gz|bz2|xz|zip)$"
 
@@ -214,8 +216,8 @@ def compare(args: argparse.Namespace) -> int:
     settings = {"draws": args.draws, "rng": args.seed, "threads": args.threads}
     families = args.covariance_type or ("full", "tied", "diag", "spherical")
     try:
-        with warnings_as_lines():
-            found = compare(table, range(1, args.components + 1), families, progress=None, **settings)
+        with warnings_as_lines(), running.progress_lines(args.quiet):
+            found = compare(table, range(1, args.components + 1), families, progress=not args.quiet, **settings)
     except (TypeError, ValueError) as error:
         raise Refusal(error) from None
     except (ArithmeticError, MemoryError) as error:
@@ -254,8 +256,10 @@ def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, o
         X = Observations(output_folder.observations(out), table.columns)
         draws, warmup, thin = args.draws, args.warmup, args.thin
         if args.quick:
-            draws, warmup = draws or QUICK_DRAWS, _QUICK_WARMUP if warmup is None else warmup
-            thin = thin or max(1, min(_QUICK_SWEEPS, 1000 * _QUICK_SWEEPS // len(X.values)))
+            N = len(X.values)
+            draws = draws or max(_QUICK_LEAST, min(QUICK_DRAWS, _QUICK_ROWS // N))
+            warmup = max(2 * _QUICK_LEAST, min(_QUICK_WARMUP, 2 * _QUICK_ROWS // N)) if warmup is None else warmup
+            thin = thin or max(1, min(_QUICK_SWEEPS, 1000 * _QUICK_SWEEPS // N))
         prior = None
         if args.scale is not None:
             prior = NormalInverseWishart.from_data(X, args.scale, args.covariance_type)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gibbs_gmm.command_line.cluster_words import Description, describe
 from gibbs_gmm.command_line.cross_table import CrossTable, cross_table
+from gibbs_gmm.command_line.output_folder import csv_lines
 from gibbs_gmm.kernels.types import AnyArray, IntArray
 from gibbs_gmm.posterior.clustering import Partition
 from gibbs_gmm.posterior.matched import Components, checked_data, matched_components
@@ -23,6 +22,8 @@ from gibbs_gmm.posterior.model_check import Check, check_components, sentences
 from gibbs_gmm.posterior.n_posterior import NPosterior
 from gibbs_gmm.posterior.summary import Summary
 from gibbs_gmm.trace import Trace
+
+_BLOCK = 1 << 16  # rows of a table that are made at a time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,18 +109,22 @@ def find(
     return Findings(trace, array, summary, n_posterior, matched_components(trace), partition, texts or {}, names, lines)
 
 
-def clusters_csv(partition: Partition, named: Mapping[str, Sequence[Any]] | None = None) -> str:
-    """The cluster of every row (from 0), how uncertain it is, and the second cluster, as the text of a CSV file.
+def clusters_csv(partition: Partition, named: Mapping[str, Sequence[Any] | IntArray] | None = None) -> Iterator[str]:
+    """The cluster of every row (from 0), how uncertain it is, and the second cluster, as parts of a CSV file.
 
     ``named`` are columns that go with the number of the row: its line, its name.
     """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     named = {} if named is None else named
-    writer.writerow(["row", *named, "cluster", "uncertainty", "second", "second_probability"])
-    rows = zip(partition.labels.tolist(), partition.uncertainty.tolist(), partition.second.tolist(), strict=True)
-    called = zip(*named.values(), strict=True) if named else itertools.repeat(())
-    for row, ((cluster, uncertainty, second), names) in enumerate(zip(rows, called, strict=False)):
-        other = ("", "") if second < 0 else (second, f"{partition.probabilities[row, second]:.6g}")
-        writer.writerow([row, *names, cluster, f"{uncertainty:.6g}", *other])
-    return file.getvalue()
+    yield csv_lines([["row", *named, "cluster", "uncertainty", "second", "second_probability"]])
+    N = len(partition.labels)
+    for first in range(0, N, _BLOCK):
+        rows = np.arange(first, min(first + _BLOCK, N))
+        part, second = slice(first, first + _BLOCK), partition.second[rows]
+        columns = (partition.labels[rows], partition.uncertainty[rows], second, partition.probabilities[rows, second])
+        names_of = [v[part].tolist() if isinstance(v, np.ndarray) else v[part] for v in named.values()]
+        called = zip(*names_of, strict=True) if named else itertools.repeat(())
+        lines = zip(*(column.tolist() for column in (rows, *columns)), called, strict=False)
+        yield csv_lines(
+            [row, *names, k, f"{u:.6g}", *(("", "") if other < 0 else (other, f"{p:.6g}"))]
+            for row, k, u, other, p, names in lines
+        )

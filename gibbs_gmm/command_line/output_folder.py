@@ -7,10 +7,13 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gibbs_gmm.command_line.reading.rows import Rows
+from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.storage.whole_files import write as write
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ APPENDED = "with_clusters.csv"
 ORIGIN = (OBSERVATIONS, ROWS, COMMAND)
 DERIVED = (SUMMARY, N_TABLE, CLUSTERS, PAIRS, N_PICTURE, REPORT)  # can be made again from the others
 FILES = (*ORIGIN, *DERIVED, APPENDED)
+
+LARGEST_DOWNLOAD = 2_000_000  # bytes of a table that is kept inside the report
 
 _FORMAT = "gibbs_gmm command 2"
 _ID = "name: "  # before the name of the column of the rows' names
@@ -75,9 +80,8 @@ def save_origin(folder: Path, X: FloatArray, rows: Rows, command: Command) -> No
     """Write what, beside the trace, a report is made of: the observations, their names and the command."""
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.save(buffer, X, allow_pickle=False)
-    write(folder / OBSERVATIONS, buffer.getvalue())
+    with replacing(folder / OBSERVATIONS) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
+        np.lib.format.write_array(file, X, allow_pickle=False)
     write(folder / ROWS, _rows_csv(rows))
     save_command(folder, X, command)
 
@@ -140,13 +144,19 @@ def read_origin(folder: Path) -> tuple[FloatArray, Rows, Command]:
     return X, _read_rows(folder / ROWS, len(X)), command
 
 
-def _rows_csv(rows: Rows) -> str:
-    """Lines, names and texts of the rows, as the text of a CSV file."""
+def _rows_csv(rows: Rows) -> Iterator[str]:
+    """Lines, names and texts of the rows, as parts of a CSV file."""
+    columns = [*([] if rows.ids is None else [rows.ids]), *rows.texts.values()]
+    yield csv_lines([["line", *([] if rows.ids is None else [f"{_ID}{rows.id_name}"]), *rows.texts]])
+    for first in range(0, len(rows.lines), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        yield csv_lines(zip(rows.lines[part].tolist(), *(column[part] for column in columns), strict=True))
+
+
+def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as lines of a CSV file."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    ids = [] if rows.ids is None else [rows.ids]
-    writer.writerow(["line", *[f"{_ID}{rows.id_name}"] * len(ids), *rows.texts])
-    writer.writerows(zip(rows.lines.tolist(), *ids, *rows.texts.values(), strict=True))
+    csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue()
 
 

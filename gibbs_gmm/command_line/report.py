@@ -22,7 +22,6 @@ from gibbs_gmm.posterior.wording import count, listed, percent
 if TYPE_CHECKING:
     from gibbs_gmm.command_line.output_folder import Command
 
-_LARGEST_DOWNLOAD = 2_000_000  # characters of a file that is kept inside the page
 _MOST_SIZES = 12  # clusters whose sizes are in the first sentences
 
 _Chapter = Callable[[Findings, dict[str, bytes]], Iterator[str]]
@@ -71,7 +70,7 @@ def pictures(findings: Findings) -> dict[str, bytes]:
 
 
 def render(
-    findings: Findings, images: dict[str, bytes], command: Command, files: Mapping[str, str] | None = None
+    findings: Findings, images: dict[str, bytes], command: Command, files: Mapping[str, str | None] | None = None
 ) -> str:
     """The report as the text of an HTML file.
 
@@ -83,8 +82,8 @@ def render(
         What :func:`pictures` gave; empty for a report without.
     command : Command
         How the run came to be.
-    files : mapping of str to str, optional
-        Tables that a reader may save from the page, by the name of the file.
+    files : mapping of str to str or None, optional
+        Tables that a reader may save from the page, by the name of the file; None where one is too large for it.
     """
     chapters = []
     for name, title, chapter in CHAPTERS:
@@ -150,12 +149,12 @@ def _meaning(findings: Findings) -> str:
     return text
 
 
-def _downloads(files: Mapping[str, str]) -> str:
+def _downloads(files: Mapping[str, str | None]) -> str:
     """Links that save tables, or say where they are if they are too large for a page."""
     if not files:
         return ""
-    inside = [download(name, text) for name, text in files.items() if len(text) <= _LARGEST_DOWNLOAD]
-    beside = [escape(name) for name, text in files.items() if len(text) > _LARGEST_DOWNLOAD]
+    inside = [download(name, text) for name, text in files.items() if text is not None]
+    beside = [escape(name) for name, text in files.items() if text is None]
     text = f"Save as a table: {', '.join(inside)}." if inside else ""
     if beside:
         text += f" Too large for this page, and in the folder beside it: {', '.join(beside)}."

@@ -73,15 +73,13 @@ def _sureness(partition: Partition) -> str:
     unsure = np.flatnonzero(partition.uncertainty >= UNSURE)
     N = len(partition.labels)
     text = f"{N - len(unsure):,} of {N:,} rows are sure"
-    between = [
-        (min(a, b), max(a, b))
-        for a, b in zip(partition.labels[unsure], partition.second[unsure], strict=True)
-        if b >= 0
-    ]
-    if not between:
+    first, second = partition.labels[unsure], partition.second[unsure]
+    between = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)[second >= 0]
+    if len(between) == 0:
         return f"{text}."
-    pair = max(sorted(set(between)), key=between.count)
-    return f"{text}; of the others {between.count(pair):,} may be of cluster {pair[0]} or {pair[1]}."
+    pairs, rows_of = np.unique(between, axis=0, return_counts=True)
+    a, b = pairs[rows_of.argmax()]
+    return f"{text}; of the others {rows_of.max():,} may be of cluster {a} or {b}."
 
 
 def _uncertain(findings: Findings, partition: Partition) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gibbs_gmm.command_line import output_folder
 from gibbs_gmm.command_line.console import PROG, WIDTH, Failure, bar_chart, complain, fold, step
@@ -28,7 +28,7 @@ def write(run: output_folder.Run, out: Path, written: list[str], quiet: bool) ->
 
         findings = find(run.trace, run.X, run.rows.texts, run.rows.ids, run.rows.lines)
 
-    def save(name: str, content: bytes | str) -> None:
+    def save(name: str, content: bytes | str | Iterable[str]) -> None:
         output_folder.write(out / name, content)
         written.append(name)
 
@@ -42,7 +42,7 @@ def write(run: output_folder.Run, out: Path, written: list[str], quiet: bool) ->
             findings.n_posterior.to_csv(out / output_folder.N_TABLE, _DIGITS)
             written.append(output_folder.N_TABLE)
         if findings.partition is not None:
-            named = {"line": run.rows.lines.tolist()}
+            named: dict[str, Any] = {"line": run.rows.lines}
             if run.rows.ids is not None:
                 named[run.rows.id_name] = run.rows.ids
             save(output_folder.CLUSTERS, clusters_csv(findings.partition, named))
@@ -61,9 +61,15 @@ def write(run: output_folder.Run, out: Path, written: list[str], quiet: bool) ->
         tables = [
             name for name in (output_folder.CLUSTERS, output_folder.SUMMARY, output_folder.N_TABLE) if name in written
         ]
-        files = {name: (out / name).read_text(encoding="utf-8") for name in tables}
+        files = {name: _text(out / name) for name in tables}
         save(output_folder.REPORT, render(findings, images, run.command, files))
     return findings
+
+
+def _text(path: Path) -> str | None:
+    """What a table holds, unless it is too large for a page."""
+    small = path.stat().st_size <= output_folder.LARGEST_DOWNLOAD
+    return path.read_text(encoding="utf-8") if small else None
 
 
 @contextlib.contextmanager

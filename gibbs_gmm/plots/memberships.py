@@ -66,7 +66,8 @@ def membership(trace: Trace | Partition, axes: Axes | None = None) -> Any:
         top = np.take_along_axis(tops, at, 1)[:, 0]
         bottom = top - np.take_along_axis(heights, at, 1)[:, 0]
         if (top > bottom).any():
-            ax.stairs(top, edges, baseline=bottom, fill=True, color=colour, lw=0.0)
+            ends = (np.append(bound, bound[-1]) for bound in (bottom, top))  # stairs() takes a second for all this
+            ax.fill_between(edges, *ends, step="post", color=colour, lw=0.0)
     _name(ax, shown)
     frame(ax)
     ax.set_xlim(0, len(rows))

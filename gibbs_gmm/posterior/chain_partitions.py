@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.mapped_draws import let_go
 from gibbs_gmm.posterior.agreement import LISTED, limit
 
 _ROWS = 400  # that are compared with each other
@@ -71,7 +72,7 @@ def largest_difference(assignments: Sequence[AnyArray] | AnyArray | None) -> Dif
     C, T = len(assignments), len(assignments[0])
     draws = np.linspace(0, T - 1, min(T, _DRAWS)).astype(np.int64)
     rows = _some_of_each_cluster(assignments)
-    z = np.stack([assignments[c][draws][:, rows] for c in range(C)])
+    z = np.array([_of_rows(labels, draws, rows) for labels in assignments])
     p = _co_clustering(z)
     chains = 0.5 * (p[0::2] + p[1::2])
     gap = chains.max(0) - chains.min(0)
@@ -94,6 +95,7 @@ def _in_all_rows(assignments: Sequence[AnyArray] | AnyArray, row: int, other: in
         for z in (assignments[c][t] for t in draws):
             with_row[c] += z == z[row]
             with_other[c] += z == z[other]
+        let_go(assignments[c])
     own = []
     for chains in (together, ~together):
         share = with_row[chains].mean(0) / len(draws)
@@ -111,6 +113,13 @@ def _in_all_rows(assignments: Sequence[AnyArray] | AnyArray, row: int, other: in
     alike = moved >= 0.5 * moved[row]
     alike[other] = False
     return Difference(np.flatnonzero(alike), together, other)
+
+
+def _of_rows(labels: AnyArray, draws: IntArray, rows: IntArray) -> AnyArray:
+    """The labels of some rows in some draws of a chain."""
+    result = np.array([labels[t][rows] for t in draws])
+    let_go(labels)
+    return result
 
 
 def _likeness(z: AnyArray, rows: AnyArray) -> float:

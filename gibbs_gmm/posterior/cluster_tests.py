@@ -17,6 +17,7 @@ import numpy as np
 from scipy import special, stats
 
 from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.mapped_draws import let_go
 from gibbs_gmm.posterior.matched import Components, spread
 from gibbs_gmm.posterior.normality import LEAST_ROWS, combine, combine_valid, excess_tails, z_skewness, z_tails
 
@@ -52,6 +53,7 @@ def some_draws_of(components: Components, rows: IntArray) -> list[Draw]:
         variance = np.diagonal(trace.covariances[chain, t, own], axis1=-2, axis2=-1)
         size = np.bincount(place_of[z], minlength=K)[:K]
         result.append(Draw(place_of[z[rows]], size, trace.means[chain, t, own], np.sqrt(variance)))
+    let_go(trace.assignments)
     return result
 
 

@@ -20,6 +20,7 @@ from gibbs_gmm.posterior.wording import percent
 from gibbs_gmm.trace import Trace
 
 _Array = TypeVar("_Array", bound=AnyArray)
+_BLOCK = 1 << 16  # rows
 _EXCLUDED = 0.05  # posterior probability of a number of clusters below which an answer with so many contradicts it
 
 
@@ -100,11 +101,15 @@ class Partition:
     @functools.cached_property
     def second(self) -> IntArray:
         """(N,) the number of the most probable other cluster; -1 where that is none of these, or nothing at all."""
-        others = self.probabilities.copy()
-        others[np.arange(len(self.labels)), self.labels] = -1.0
-        best = others.argmax(1)
-        nothing = (best == others.shape[1] - 1) | (others.max(1) <= 0.0)
-        return _read_only(np.where(nothing, -1, best))
+        result = np.empty(len(self.labels), np.int64)
+        for first in range(0, len(result), _BLOCK):  # a copy of all would be large
+            labels = self.labels[first : first + _BLOCK]
+            others = self.probabilities[first : first + _BLOCK].copy()
+            others[np.arange(len(labels)), labels] = -1.0
+            best = others.argmax(1)
+            nothing = (best == others.shape[1] - 1) | (others.max(1) <= 0.0)
+            result[first : first + _BLOCK] = np.where(nothing, -1, best)
+        return _read_only(result)
 
     @property
     def cohesion(self) -> FloatArray:
@@ -160,7 +165,9 @@ def by_components(trace: Trace) -> Partition:
     assignments_of(trace)
     relabelling = trace.relabel()
     probabilities = membership(trace, clusters_of(relabelling), relabelling.counted, relabelling.n_matched)
-    labels = without_outliers(trace, probabilities[:, :-1].argmax(1))
+    blocks = (probabilities[first : first + _BLOCK, :-1] for first in range(0, len(probabilities), _BLOCK))
+    labels = np.concatenate([block.argmax(1) for block in blocks])  # which copies what it is of
+    labels = without_outliers(trace, labels)
     return Partition(labels, None, probabilities, together(trace, labels))
 
 
@@ -209,12 +216,14 @@ def membership(trace: Trace, cluster: IntArray, counted: AnyArray, J: int) -> Fl
         The number that each component stands for, 0..J-1, or J for none.
     """
     assignments, (C, T, K) = assignments_of(trace), cluster.shape
-    counts = np.zeros((assignments.shape[-1], J + 1), np.int64)
+    shares, draws = np.empty((assignments.shape[-1], J + 1)), counted.sum()
     place = np.concatenate([cluster, np.full((C, T, 1), J)], -1)
     for rows, labels in label_blocks(assignments, K):
+        counts = np.zeros((rows.stop - rows.start, J + 1), np.int64)
         for c, z in enumerate(labels):
-            count_places(z, place[c], counted[c], counts[rows])
-    return np.asarray(counts / counted.sum())
+            count_places(z, place[c], counted[c], counts)
+        shares[rows] = counts / draws
+    return shares
 
 
 def together(trace: Trace, labels: IntArray) -> FloatArray:

@@ -13,6 +13,7 @@ from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.posterior.wording import count, html_table, listed, percent
 
 if TYPE_CHECKING:
+    from gibbs_gmm.compare import Comparison
     from gibbs_gmm.evidence import Evidence
     from gibbs_gmm.posterior.clustering import Partition
     from gibbs_gmm.posterior.n_posterior import NPosterior
@@ -115,6 +116,24 @@ def _percents(p: FloatArray, se: FloatArray) -> list[str]:
         "-" if math.isnan(x) else f"{100 * x:.1f}%" if math.isnan(error) else f"{100 * x:.1f}% ± {100 * error:.1f}"
         for x, error in zip(p.tolist(), se.tolist(), strict=True)
     ]
+
+
+def comparison_html(comparison: Comparison, notes: Iterable[str]) -> str:
+    """Which family and number are most probable, and the evidence of all of them."""
+    family, n = comparison.best
+    p = float(np.nanmax(comparison.posterior))
+    text = f"<strong>{html.escape(family)} covariances, {count(n, 'component')}: {percent(p)}</strong>"
+    rows = []
+    for r, number in enumerate(comparison.n_components):
+        cells = [str(number)]
+        for f in range(len(comparison)):
+            value, error = comparison.log_evidence[f, r], comparison.standard_error[f, r]
+            share = comparison.posterior[f, r]
+            known = f"{value:.2f} \N{PLUS-MINUS SIGN} {error:.2f} ({percent(float(share))})"
+            cells.append("-" if math.isnan(value) else known)
+        rows.append(tuple(cells))
+    header = ("components", *(f"log evidence, {name}" for name in comparison.covariance_types))
+    return _p(text) + html_table(header, rows, tuple(notes))
 
 
 def evidence_html(evidence: Evidence, notes: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from gibbs_gmm.kernels.posterior import co_clustering, partition_search
 from gibbs_gmm.kernels.posterior.partition_search import Draws
 from gibbs_gmm.kernels.types import AnyArray, IntArray
+from gibbs_gmm.mapped_draws import let_go
 
 _BUFFER = 1 << 22  # labels that are renumbered at once
 _OUTLIER = np.uint16(65_535)  # -1 as uint16
@@ -32,6 +33,8 @@ def label_blocks(assignments: AnyArray, none: int) -> Iterator[tuple[slice, list
             for block in blocks:
                 block[block == _OUTLIER] = none
         yield rows, blocks
+        if rows.start % (8 * _BLOCK) == 0:  # not each time: the system maps some pages around the one that is read
+            let_go(assignments)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,3 +115,4 @@ def _parts(assignments: AnyArray, rows: IntArray | None) -> Iterator[tuple[int, 
         for t in range(0, T, step):
             part = assignments[c, t : t + step]
             yield c * T + t, np.array(part if rows is None else part[:, rows], dtype=np.uint16, order="C")
+        let_go(assignments)

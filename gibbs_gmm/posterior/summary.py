@@ -274,8 +274,8 @@ def _messages(
     if trace.settings.get("stopped_by") == "max_sweeps":
         messages.append(
             f"The run came to its budget of {trace.settings['max_sweeps']:,} sweeps in each chain before all that does "
-            f"not depend on labels had an R-hat below {R_HAT} and {EFFECTIVE_DRAWS} effective draws: max_sweeps= can "
-            "be raised."
+            f"not depend on labels had an R-hat below {R_HAT} and {EFFECTIVE_DRAWS} effective draws: the "
+            "answer is preliminary, and max_sweeps= can be raised."
         )
     unreadable = False  # the rows of components
     if (unmet := apart(trace)) is not None:

@@ -15,7 +15,7 @@ from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.buffers import NO_OUTLIERS, empty_state
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.recipe import Recipe
-from gibbs_gmm.sampler.starts import kmeans_plus_plus
+from gibbs_gmm.sampler.starts import from_sample, kmeans_plus_plus, sample
 from gibbs_gmm.trace_arrays import allocate
 
 if TYPE_CHECKING:
@@ -39,17 +39,28 @@ def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes
     whole = None  # the arrays of all chains, where it is known how large they will be
     if known is not None and window_bytes is None:
         whole = allocate(fields, (recipe.chains, recipe.plan.draws), known, D, N)
+    family = recipe.prior.family
+    plain = tagged == 0 and len(outliers) == 0 and len(data.latent.group) == 0
     chains, shards = [], None if away is None else away.shards
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
         K = known or max(tagged, min(_start(c, N), capacity - 1 - (len(outliers) > 0)))
-        own = filled_in(generator, data, capacity)
-        state = initial_state(generator, own, model, recipe.prior.family, alpha, K, capacity, outliers, shards)
+        own, first = filled_in(generator, data, capacity), None
+        if plain and from_sample(N):
+            some, plan = sample(generator, data)
+            start = initial_state(generator, some, model, family, alpha, K, capacity)
+            first = Chain(
+                c, generator, some, model, family, start, plan, [f for f in fields if f.name != "assignments"]
+            )
+            state = empty_state(np.zeros(N, np.uint16), model.prior, family, capacity, shards=shards)
+        else:
+            state = initial_state(generator, own, model, family, alpha, K, capacity, outliers, shards)
         if away is not None:
-            away.add_chain(c, model.prior, recipe.prior.family, data.loc, capacity)
+            away.add_chain(c, model.prior, family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
-        settings = recipe.plan, fields, window_bytes, rows, away
-        chains.append(Chain(c, generator, own, model, recipe.prior.family, state, *settings))
+        chain = Chain(c, generator, own, model, family, state, recipe.plan, fields, window_bytes, rows, away)
+        chain.first = first
+        chains.append(chain)
     return chains
 
 

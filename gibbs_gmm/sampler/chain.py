@@ -31,6 +31,7 @@ from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
 from gibbs_gmm.sampler.buffers import new_moves
 from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.rows import Store
+from gibbs_gmm.sampler.starts import start_from
 from gibbs_gmm.sampler.tuning import Tuner
 from gibbs_gmm.trace_arrays import Field, allocate
 
@@ -46,7 +47,10 @@ class Chain:
     Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
     be called. ``fields`` are the arrays that it writes; ``arrays`` may be its part of arrays of all chains. ``remote``
     is where the rows and its labels are, if not here: something that can ``gather`` and ``scatter`` a chain's labels.
+    ``first`` is a chain with the same generator, of some of the rows, that is run first and from whose end this starts.
     """
+
+    first: Chain | None = None
 
     def __init__(
         self,
@@ -159,8 +163,13 @@ class Chain:
         """Run about 50 ms of warm-up sweeps or of draws, at least one; returns how many sweeps.
 
         With a ``store`` other than this core, a sweep that takes long enough is interpreted and uses it; the draws do
-        not depend on it.
+        not depend on it. Before the first sweep it may be its ``first`` chain that is advanced: then it returns 0.
         """
+        if self.sweeps_done == 0 and self.first is not None:
+            if not self.first.finished:
+                self.first.advance(None)
+                return 0
+            start_from(self.state, self.first.state)
         started = time.perf_counter()
         wanted = max(1, int(_BATCH_SECONDS / self._seconds_per_sweep))
         N, first = len(self.data.X), self.draws_done - self._first

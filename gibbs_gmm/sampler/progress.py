@@ -23,6 +23,50 @@ _PATIENCE = 1.0  # seconds after which it is said that there is nothing to see y
 _BAR = "{desc} |{bar}| {percentage:.0f}%, {remaining} left"
 
 
+def on_screen() -> bool:
+    """Whether there is somewhere to show a bar: a terminal or a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+def _bar(total: int, text: str, shown: bool, done: int = 0) -> Any:
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=text,
+        bar_format=_BAR,
+        disable=not shown,
+        dynamic_ncols=True,
+        delay=0.5,
+        leave=False,
+    )
+
+
+class Steps:
+    """The progress of a task of so many steps, from when it is made to the end of its context."""
+
+    def __init__(self, total: int, text: str, show: bool) -> None:
+        self._total, self._text, self._done = total, text, 0
+        self._logs = show and not on_screen()
+        self._bar = _bar(total, text, show and on_screen())
+        self._begun = self._logged = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, steps: int) -> None:
+        """So many more steps are done."""
+        self._done += steps
+        self._bar.update(steps)
+        now = time.monotonic()
+        if self._logs and not 0.0 <= now - self._logged <= _LOG_SECONDS:
+            left = (now - self._begun) / self._done * (self._total - self._done)
+            _log.info("%s: %.0f%%, %s left", self._text, 100.0 * self._done / self._total, _duration(left))
+            self._logged = now
+
+
 class Progress:
     """The progress of a run, from before its kernels are needed to its end; one that is not shown does nothing.
 
@@ -31,7 +75,7 @@ class Progress:
 
     def __init__(self, show: bool) -> None:
         self._show, self._begun = show, time.monotonic()
-        self._screen = show and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        self._screen = show and on_screen()
         self._announced = False
         self.missing = ""  # how far a run is that goes on until it is done
         self._timer = threading.Timer(_PATIENCE, self._announce)
@@ -49,16 +93,8 @@ class Progress:
     def begin(self, chains: list[Chain]) -> None:
         """Show where these chains are."""
         self._chains, self._total = chains, sum(chain.plan.sweeps for chain in chains)
-        self._bar = tqdm(
-            total=self._total,
-            initial=sum(chain.sweeps_done for chain in chains),
-            desc=self._phase(),
-            bar_format=_BAR,
-            disable=not self._screen,
-            dynamic_ncols=True,
-            delay=0.5,
-            leave=False,
-        )
+        done = sum(chain.sweeps_done for chain in chains)
+        self._bar = _bar(self._total, self._phase(), self._screen, done)
         self._first: tuple[float, int] | None = None  # when the first batch had ended, and how many sweeps were done
         self._logged = self._begun
 
@@ -70,7 +106,7 @@ class Progress:
         self._bar.update(sweeps)
         now = time.monotonic()
         done = sum(chain.sweeps_done for chain in self._chains)
-        if self._first is None:
+        if self._first is None or done == self._first[1]:
             self._first, self._logged = (now, done), now
         elif self._show and not self._screen and not 0.0 <= now - self._logged <= _LOG_SECONDS:
             begun, before = self._first
@@ -89,6 +125,8 @@ class Progress:
         count = len(self._chains)
         name = f"{count} chain{'s'[: count > 1]}{f' at {self.missing}' if self.missing else ''}"
         behind = min(self._chains, key=lambda chain: chain.sweeps_done)
+        if behind.sweeps_done == 0 and behind.first is not None:
+            return f"{name}, starting from {len(behind.first.data.X):,} of the {len(behind.data.X):,} rows each"
         if behind.sweeps_done < behind.plan.warmup:
             return f"{name}, warm-up sweep {behind.sweeps_done:,} of {behind.plan.warmup:,}"
         return f"{name}, draw {behind.draws_done:,} of {behind.plan.draws:,}"

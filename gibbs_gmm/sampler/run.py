@@ -72,7 +72,7 @@ def run(
             break
         if now.done:
             return "converged"
-        following = until.longer(plan, now.apart)
+        following = until.longer(plan, len(chains[0].data.X), now.apart)
         if following is None:
             return "max_sweeps"
         if keep is not None:

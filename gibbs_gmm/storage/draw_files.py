@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.mapped_draws import let_go
 from gibbs_gmm.storage.whole_files import replacing
 from gibbs_gmm.trace_arrays import Field
 
@@ -107,6 +108,7 @@ class DrawFile:
         array = self.map()[chain]
         for first, last in _chunks(draws, self._row):
             wrong = np.flatnonzero(checksums(array[first:last]) != sums[first:last])
+            let_go(array)
             if len(wrong) > 0:
                 return first + int(wrong[0])
         return draws
@@ -138,6 +140,7 @@ class DrawFile:
                 place = chain * T + first
                 write_all(descriptor, rows, offset + place * row)
                 write_all(descriptor, checksums(rows), offset + shape[0] * T * row + 8 * place)
+                let_go(old)
 
 
 def _write_header(file: Any, dtype: Any, shape: tuple[int, ...]) -> int:

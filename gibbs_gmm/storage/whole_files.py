@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PART = ".part"
@@ -30,10 +30,12 @@ def replacing(path: Path) -> Iterator[int]:
     sync_folder(path.parent)
 
 
-def write(path: Path, content: bytes | str) -> None:
-    """Write a file that appears whole or not at all."""
+def write(path: Path, content: bytes | str | Iterable[str]) -> None:
+    """Write a file that appears whole or not at all; of a large one the parts."""
+    parts = (content,) if isinstance(content, (bytes, str)) else content
     with replacing(path) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        for part in parts:
+            file.write(part.encode() if isinstance(part, str) else part)
 
 
 def remove_parts(folder: Path) -> None:

@@ -29,6 +29,14 @@ _CELL = re.compile(
 _SOME = 200  # cells that show how a column is written
 _CODE = re.compile(r"0\d+")
 _SEVERAL = re.compile(r"[-+]?[\d.,]+\s*(±|\+/-|\+-|-|\u2013|\.\.|to)\s*[\d.,]+\D*")  # numbers in a cell
+_WRITTEN = {  # what Python would not read, beside separators and units
+    "spaces between thousands": re.compile(rf"\d[{_SPACES}]\d"),
+    "apostrophes between thousands": re.compile(r"\d['\u2019]\d"),
+    "typographic minus signs": re.compile("\u2212"),
+    "minus signs behind numbers": re.compile(r"\d-\s*$"),
+    "negative numbers in parentheses": re.compile(r"^\s*\("),
+    "Fortran's powers of ten": re.compile(r"\d[dD][+-]?\d"),
+}
 _LIMIT = re.compile(r"[<>≤≥]=?\s*[\d.,]+")
 _GROUPS = {mark: re.compile(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
@@ -298,6 +306,7 @@ def _notation(ones: dict[str, _Cell], mark: str, affix: str) -> tuple[str, str]:
         said.append("decimal commas")
     if any(thousands in one.body for one in ones.values()):
         said.append(f"{'commas' if thousands == ',' else 'points'} between thousands")
+    said += [what for what, written in _WRITTEN.items() if any(map(written.search, ones))]
     if affix:
         said.append("per cent" if affix == "%" else f"the unit {affix!r}")
     return " and ".join(said) or "other notation", f"{changed.strip()!r} is read as {ones[changed].value(mark):.12g}"
