@@ -14,6 +14,7 @@ from gibbs_gmm.kernels.sampler.state import Data, State
 from gibbs_gmm.kernels.types import LabelArray
 
 _LIBRARY = 128  # learned launches kept
+_SEEDS = 256  # and rows that small clusters were grown from
 
 
 def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> State:
@@ -44,6 +45,8 @@ def new_moves(data: Data, family: Family, capacity: int) -> Moves:
         mean=np.zeros((_LIBRARY, D)),
         score=np.zeros(_LIBRARY),
         collected=np.zeros(1, np.int64),
+        seeds=np.zeros(_SEEDS, np.int64),
+        sown=np.zeros(1, np.int64),
     )
     return Moves(
         pair=new_pair(family, kernels.n_shards(N), D),
@@ -53,7 +56,7 @@ def new_moves(data: Data, family: Family, capacity: int) -> Moves:
         sizes=np.zeros(capacity + 1),
         mean=np.zeros(D),
         scratch=family.scratch(D),
-        counts=np.zeros((2, 3, 2), np.int64),
+        counts=np.zeros((3, 3, 2), np.int64),
         rows_read=np.zeros(1, np.int64),
         library=library,
     )

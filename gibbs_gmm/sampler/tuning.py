@@ -18,14 +18,17 @@ _PAIR_ROW = 7.0  # a row in a pass over two clusters
 _ROW = 6.0  # the rest of the label pass for a row
 _ROW_BY_ROW = 2_000.0  # a move row by row
 _GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
+_GREEDY_SPLITS = 2  # searches for a split in a greedy sweep
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
-_KNOWN = (0.05, 0.5, 0.1)  # most moves a sweep with a launch, from the library and row by row, where n is known
-_UNKNOWN = (0.05, 1.0, 3.0)  # the same where n is unknown
+_KNOWN = (0.05, 0.5, 0.1, 0.1)  # moves a sweep with a launch, from the library, row by row and from seeds: n known
+_UNKNOWN = (0.05, 1.0, 3.0, 1.0)  # the same where n is unknown, at first
 _MANY_COLUMNS = 12.0  # columns from which on one move a sweep is row by row: launches propose worse in many dimensions
 _ROW_BY_ROW_SHARE = 0.1  # of a sweep that moves row by row may take, where this allows more of them
 _EXCURSIONS = 0.1, 1.0  # share of sweeps from a known n in which it may rise, and in warm-up
 _GAIN = 25.0  # of the tilt of p(n), in sweeps (a gain of c / s in the s-th of them)
-_MOST_ROW_BY_ROW = 30.0  # moves row by row in a sweep
+_MOST = 30.0  # moves of one kind in a sweep
+_SEEDED = 4.0  # what a move from a seed costs, in rough microseconds at few columns
+_SEEDED_SHARE = 0.25  # time of moves from seeds for that of the rest of a sweep
 
 
 class Tuner:
@@ -44,7 +47,7 @@ class Tuner:
         self._known, self._rises = model.weights.known, rises
         self._before = np.zeros(3)
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
-        self.launches, self.recalls, self.row_by_row = _KNOWN if self._known else _UNKNOWN
+        self.launches, self.recalls, self.row_by_row, self.seeded = _KNOWN if self._known else _UNKNOWN
         columns = len(model.prior.mu_0)
         self.row_by_row = max(self.row_by_row, min(1.0, (columns / _MANY_COLUMNS) ** 2))
         self.scans = _SCANS[1]
@@ -54,20 +57,20 @@ class Tuner:
         part = int(np.searchsorted(self._bounds, sweep, side="right"))
         self._learn(part, moves, state)
         if part == 6 or self._warmup <= 1 <= sweep:
-            return self._values(self.launches, self.recalls, self.scans, False, False), 1 << 62
+            return self._values(self.launches, self.recalls, self.scans, 0, False), 1 << 62
         left = max(self._bounds[part], 1) - sweep
         if part == 0:
-            return np.zeros(8), left
+            return np.zeros(9), left
         if part == 1:
-            return self._values(1.0, _GREEDY_MERGES, self.scans, True, True), left
+            return self._values(1.0, _GREEDY_MERGES, self.scans, _GREEDY_SPLITS, True), left
         if part <= 4:
-            return self._values(1.0, 0.0, _SCANS[part - 2], False, True), left
-        return self._values(1.0, self.recalls, self.scans, False, True), left
+            return self._values(1.0, 0.0, _SCANS[part - 2], 0, True), left
+        return self._values(self.launches, self.recalls, self.scans, 0, True), left
 
-    def _values(self, launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
+    def _values(self, launches: float, recalls: float, scans: int, splits: int, collect: bool) -> FloatArray:
         """The tuning as the kernels take it; moves are collected, and p(n) is tilted, in warm-up only."""
         excursions, gain = (_EXCURSIONS[collect], _GAIN * collect) if self._rises else (0.0, 0.0)
-        values = [launches, recalls, self.row_by_row, scans, greedy, collect, excursions, gain]
+        values = [launches, recalls, self.row_by_row, scans, splits, collect, excursions, gain, self.seeded]
         return np.array(values, np.float64)
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
@@ -82,7 +85,10 @@ class Tuner:
             return  # a very short warm-up has parts without sweeps: it keeps the rates it began with
         accepted, tried, rows = np.array(trials).T
         self.scans = _SCANS[int(np.argmax((accepted + 0.5) / (rows + 1.0)))]
-        N = len(state.z)
+        N, D = len(state.z), len(state.prior.mu_0)
+        if N <= _FEW_ROWS and not self._known:
+            affordable = _SEEDED_SHARE * self._sweep_nominal(state) / (_SEEDED * (1.0 + D * D / 100.0))
+            self.seeded = float(min(affordable, _MOST))
         if N > _FEW_ROWS and rows.sum() > 0.0:
             sweep = N * (state.size[N_CLUSTERS] + _ROW)
             affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / tried.sum())
@@ -90,9 +96,14 @@ class Tuner:
             self.recalls = float(min(self.recalls, affordable / 2.0))
             if not self._known:
                 affordable = _ROW_BY_ROW_SHARE * sweep / _ROW_BY_ROW
-                self.row_by_row = float(min(max(self.row_by_row, affordable), _MOST_ROW_BY_ROW))
+                self.row_by_row = float(min(max(self.row_by_row, affordable), _MOST))
+
+    def _sweep_nominal(self, state: State) -> float:
+        """What a sweep without moves costs, in rough microseconds, where rows are few."""
+        N, D, t = len(state.z), len(state.prior.mu_0), int(state.size[N_CLUSTERS])
+        return N * (0.03 + 5e-5 * (t + 2) * D * (D + 8)) + (t + 1) * (0.5 + 0.003 * D**3)
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""
-        rates = {"launches": self.launches, "recalls": self.recalls, "row_by_row": self.row_by_row}
+        rates = {"launches": self.launches, "recalls": self.recalls, "row_by_row": self.row_by_row, "seeded": self.seeded}
         return {**rates, "scans": self.scans}

@@ -377,6 +377,47 @@ def begin(prior: DiagonalPrior, side: DiagonalSide, k: int) -> None:
     _set_constant(prior, side, k, 0.0)
 
 
+@generic.resume.of(DiagonalPrior)
+@kernel
+def resume(
+    prior: DiagonalPrior,
+    statistics: Statistics,
+    place: int,
+    centre: FloatArray,
+    side: DiagonalSide,
+    k: int,
+    scratch: DiagonalScratch,
+) -> bool:
+    """mu_n and b_n, without the resolution."""
+    n, total, product = statistics.n[place], 0.0, 1.0
+    for d in range(prior.b_0.shape[0]):
+        mean, scatter = column_of(statistics.block[place], n, centre, d)
+        side.mu[k, d], more = update_column(prior.mu_0[d], prior.scalars[KAPPA], 0.0, n, mean, scatter)
+        side.b[k, d] = prior.b_0[d] + more
+        product, total = gather_log(side.b[k, d], product, total)
+    side.log_b[k] = total + math.log(product)
+    _set_constant(prior, side, k, n)
+    return True
+
+
+@generic.shrink.of(DiagonalPrior)
+@kernel
+def shrink(prior: DiagonalPrior, side: DiagonalSide, k: int, n: float, x: FloatArray) -> bool:
+    """mu and b; log_b is summed afresh."""
+    mu, b, kappa = side.mu[k], side.b[k], prior.scalars[KAPPA] + n
+    factor, total, product = 0.5 * kappa / (kappa - 1.0), 0.0, 1.0
+    for d in range(mu.shape[0]):
+        gap = x[d] - mu[d]
+        b[d] -= factor * gap * gap
+        if not b[d] > 0.0:
+            return False
+        mu[d] -= gap / (kappa - 1.0)
+        product, total = gather_log(b[d], product, total)
+    side.log_b[k] = total + math.log(product)
+    _set_constant(prior, side, k, n - 1.0)
+    return True
+
+
 @generic.log_predictive.of(DiagonalPrior)
 @kernel
 def log_predictive(prior: DiagonalPrior, side: DiagonalSide, k: int, n: float, x: FloatArray) -> float:
