@@ -219,8 +219,8 @@ class Gibbs:
     def warm_up(self, rng: np.random.Generator, count: int, moves: list[int] | None = None) -> None:
         """Let a chain learn its moves on the data as they are; later calls of ``sweeps`` with this count make them.
 
-        ``moves`` is how many a sweep then makes with new launches, with learned ones, row by row and from seeds; by
-        default as the chain chooses.
+        ``moves`` is how many a sweep then makes with new launches, with learned ones, row by row, from seeds and by
+        searches; by default as the chain chooses.
         """
         plan = Plan(warmup=500, draws=count, thin=1)
         chain = Chain(0, rng, self.data, self.model, self.family, self.state, plan, self._fields)
@@ -229,7 +229,7 @@ class Gibbs:
         assert chain.moves.library.collected[0] > 0, "no launch was learned"
         if moves is not None:
             tuner, rates = chain.tuner, map(float, moves)
-            tuner.launches, tuner.recalls, tuner.row_by_row, tuner.seeded = rates
+            tuner.launches, tuner.recalls, tuner.row_by_row, tuner.seeded, tuner.searched = rates
         self._chain = chain
 
     def sweeps(self, rng: np.random.Generator, count: int) -> dict[str, NDArray[np.generic]]:

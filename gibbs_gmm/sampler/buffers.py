@@ -56,7 +56,7 @@ def new_moves(data: Data, family: Family, capacity: int) -> Moves:
         sizes=np.zeros(capacity + 1),
         mean=np.zeros(D),
         scratch=family.scratch(D),
-        counts=np.zeros((3, 3, 2), np.int64),
+        counts=np.zeros((4, 3, 2), np.int64),
         rows_read=np.zeros(1, np.int64),
         library=library,
     )

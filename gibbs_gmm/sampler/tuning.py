@@ -18,10 +18,10 @@ _PAIR_ROW = 7.0  # a row in a pass over two clusters
 _ROW = 6.0  # the rest of the label pass for a row
 _ROW_BY_ROW = 2_000.0  # a move row by row
 _GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
-_GREEDY_SPLITS = 2  # searches for a split in a greedy sweep
+_GREEDY_SEARCHES = 2.0  # for a split, in a greedy sweep
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
-_KNOWN = (0.05, 0.5, 0.1, 0.1)  # moves a sweep with a launch, from the library, row by row and from seeds: n known
-_UNKNOWN = (0.05, 1.0, 3.0, 1.0)  # the same where n is unknown, at first
+_KNOWN = (0.05, 0.5, 0.1, 0.1, 0.01)  # moves a sweep by launches, learned ones, row by row, from seeds, by searches
+_UNKNOWN = (0.05, 1.0, 3.0, 1.0, 0.05)  # the same where n is unknown, at first
 _MANY_COLUMNS = 12.0  # columns from which on one move a sweep is row by row: launches propose worse in many dimensions
 _ROW_BY_ROW_SHARE = 0.1  # of a sweep that moves row by row may take, where this allows more of them
 _EXCURSIONS = 0.1, 1.0  # share of sweeps from a known n in which it may rise, and in warm-up
@@ -47,7 +47,7 @@ class Tuner:
         self._known, self._rises = model.weights.known, rises
         self._before = np.zeros(3)
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
-        self.launches, self.recalls, self.row_by_row, self.seeded = _KNOWN if self._known else _UNKNOWN
+        self.launches, self.recalls, self.row_by_row, self.seeded, self.searched = _KNOWN if self._known else _UNKNOWN
         columns = len(model.prior.mu_0)
         self.row_by_row = max(self.row_by_row, min(1.0, (columns / _MANY_COLUMNS) ** 2))
         self.scans = _SCANS[1]
@@ -57,20 +57,21 @@ class Tuner:
         part = int(np.searchsorted(self._bounds, sweep, side="right"))
         self._learn(part, moves, state)
         if part == 6 or self._warmup <= 1 <= sweep:
-            return self._values(self.launches, self.recalls, self.scans, 0, False), 1 << 62
+            return self._values(self.launches, self.recalls, self.scans, False, False), 1 << 62
         left = max(self._bounds[part], 1) - sweep
         if part == 0:
-            return np.zeros(9), left
+            return np.zeros(10), left
         if part == 1:
-            return self._values(1.0, _GREEDY_MERGES, self.scans, _GREEDY_SPLITS, True), left
+            return self._values(1.0, _GREEDY_MERGES, self.scans, True, True), left
         if part <= 4:
-            return self._values(1.0, 0.0, _SCANS[part - 2], 0, True), left
-        return self._values(self.launches, self.recalls, self.scans, 0, True), left
+            return self._values(1.0, 0.0, _SCANS[part - 2], False, True), left
+        return self._values(self.launches, self.recalls, self.scans, False, True), left
 
-    def _values(self, launches: float, recalls: float, scans: int, splits: int, collect: bool) -> FloatArray:
+    def _values(self, launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
         """The tuning as the kernels take it; moves are collected, and p(n) is tilted, in warm-up only."""
         excursions, gain = (_EXCURSIONS[collect], _GAIN * collect) if self._rises else (0.0, 0.0)
-        values = [launches, recalls, self.row_by_row, scans, splits, collect, excursions, gain, self.seeded]
+        searched = _GREEDY_SEARCHES if greedy else self.searched
+        values = [launches, recalls, self.row_by_row, scans, greedy, collect, excursions, gain, self.seeded, searched]
         return np.array(values, np.float64)
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
@@ -105,5 +106,11 @@ class Tuner:
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""
-        rates = {"launches": self.launches, "recalls": self.recalls, "row_by_row": self.row_by_row, "seeded": self.seeded}
+        rates = {
+            "launches": self.launches,
+            "recalls": self.recalls,
+            "row_by_row": self.row_by_row,
+            "seeded": self.seeded,
+            "searched": self.searched,
+        }
         return {**rates, "scans": self.scans}

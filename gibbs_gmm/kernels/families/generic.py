@@ -286,9 +286,7 @@ def begin(prior: Any, side: Any, k: int) -> None:
 
 
 @by_family
-def resume(
-    prior: Any, statistics: Statistics, place: int, centre: FloatArray, side: Any, k: int, scratch: Any
-) -> bool:
+def resume(prior: Any, statistics: Statistics, place: int, centre: FloatArray, side: Any, k: int, scratch: Any) -> bool:
     """Make side k the cluster in a place of the statistics, which are about the point centre (P,).
 
     False where its scale is not positive definite.

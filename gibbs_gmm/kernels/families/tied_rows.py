@@ -99,7 +99,13 @@ def grow(prior: TiedPrior, side: TiedSide, k: int, n: float, x: FloatArray) -> N
 @generic.resume.of(TiedPrior)
 @kernel
 def resume(
-    prior: TiedPrior, statistics: Statistics, place: int, centre: FloatArray, side: TiedSide, k: int, scratch: TiedScratch
+    prior: TiedPrior,
+    statistics: Statistics,
+    place: int,
+    centre: FloatArray,
+    side: TiedSide,
+    k: int,
+    scratch: TiedScratch,
 ) -> bool:
     """W mu_n and the quadratic form. Sigma may be another than when a row was last asked about."""
     n, D = statistics.n[place], prior.mu_0.shape[0]

@@ -67,8 +67,9 @@ class Moves(NamedTuple):
     """What moves need besides the state of their chain.
 
     pair, groups: the launch at hand and the statistics of its sides. union (1 cluster), union_centre (1, P). sizes
-    (capacity + 1,); mean (D,) and scratch, of the family. counts (3, 3, 2): proposed and accepted splits, merges,
-    re-splits, by launches, row by row and from seeds. rows_read (1,): rows that passes have read, the measure of cost.
+    (capacity + 1,); mean (D,) and scratch, of the family. counts (4, 3, 2): proposed and accepted splits, merges,
+    re-splits, by launches, row by row, from seeds and by searches. rows_read (1,): rows that passes have read, the
+    measure of cost.
     """
 
     pair: Pair
@@ -301,7 +302,9 @@ def log_sizes_after(model: Model, state: State, moves: Moves, choice: Choice, n_
 
 @kernel
 def settle(model: Model, state: State, moves: Moves, method: int, kind: int) -> None:
-    """Count an accepted move, by launches (0), row by row (1) or from a seed (2), and set n and t."""
+    """Count an accepted move, by launches (0), row by row (1), from a seed (2) or by a search (3), and set n
+    and t.
+    """
     n, t = size_after(model, state, kind)
     state.size[N_COMPONENTS], state.size[N_CLUSTERS] = max(n, t), t
     moves.counts[method, kind, 1] += 1

@@ -51,9 +51,9 @@ from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, N_COMPONENTS, Data, Model, State, n_rows
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
-ANCHORED, SEEDED, GREEDY = 0, 1, 2
-"""Manners of a move: two anchors begin the sides; a seed begins one, and all rows but those near it are the other; or
-anchors once more, and a search for the best sides, for warm-up only."""
+ANCHORED, SEEDED, SEARCHED = 0, 1, 2
+"""Manners of a move: two anchors begin the sides, and the others follow; a seed begins one side, and all rows but those
+near it are the other; or two anchors begin, and rows are scanned until the sides have found themselves."""
 
 MOST_ROWS = 1024
 """Rows that a move may have."""
@@ -61,8 +61,8 @@ MOST_ROWS = 1024
 _MOST_FREE = 16.0
 """The rows near a seed that may follow it are less than these; their logarithm is uniform."""
 
-_SCANS = 4
-"""Scans of a search."""
+_SCANS = 5
+"""Scans of a search, with the one that counts."""
 
 _TYPICAL_COST = 32.0
 _SCANNED = 128.0
@@ -76,7 +76,8 @@ class Sides(NamedTuple):
     """Two growing clusters and the rows they are to share.
 
     own: the family's two clusters, of n (2,) rows; rows, side (limit + 1,): numbers of the rows, and the side of each;
-    values (limit + 1, P): the rows themselves, minus loc; distance (limit + 1,) of each from the seed.
+    values (limit + 1, P): the rows themselves, minus loc; distance (limit + 1,) of each from the seed; target
+    (limit + 1,): sides that a scan is to lead to.
     """
 
     own: Any
@@ -85,6 +86,7 @@ class Sides(NamedTuple):
     side: IntArray
     values: FloatArray
     distance: FloatArray
+    target: IntArray
 
 
 def new_sides(family: Family, prior: Any, N: int) -> Sides:
@@ -97,6 +99,7 @@ def new_sides(family: Family, prior: Any, N: int) -> Sides:
         side=np.zeros(limit + 1, np.int64),
         values=np.zeros((limit + 1, padded(D))),
         distance=np.zeros(limit + 1),
+        target=np.zeros(limit + 1, np.int64),
     )
 
 
@@ -231,29 +234,43 @@ def _allocate(
 
 
 @kernel
-def _search(
-    prior: Any, rng: np.random.Generator, scale: FloatArray, offset: float, sides: Sides, m: int, scans: int
-) -> None:
-    """Sides of m rows: by the nearer of rows 0 and 1, then ``scans`` times each row anew given all others.
-
-    No matter with what probability; for greedy moves.
-    """
+def _scan(prior: Any, rng: np.random.Generator, offset: float, sides: Sides, m: int, drawn: bool) -> float:
+    """Allocate rows 2 .. m anew, each given all others, or as ``target`` says where not drawn; returns log q."""
     own, n, D = sides.own, sides.n, prior.mu_0.shape[0]
+    log_q, q = 0.0, 1.0
+    for s in range(2, m):
+        x, k = sides.values[s, :D], sides.side[s]
+        shrink(prior, own, k, n[k], x)
+        n[k] -= 1.0
+        odds = _odds(prior, offset, sides, x)
+        k = (0 if rng.random() * (1.0 + odds) < odds else 1) if drawn else sides.target[s]
+        q *= (odds if k == 0 else 1.0) / (1.0 + odds)
+        if q < 1e-100:
+            log_q += math.log(q)
+            q = 1.0
+        grow(prior, own, k, n[k], x)
+        n[k] += 1.0
+        sides.side[s] = k
+    return log_q + math.log(q)
+
+
+@kernel
+def _search(
+    prior: Any, rng: np.random.Generator, scale: FloatArray, offset: float, sides: Sides, m: int, drawn: bool
+) -> float:
+    """A launch of Jain & Neal (2004): rows 2 .. m begin with the nearer anchor and are scanned a few times. Then the
+    scan that counts, whose log q is returned; where not drawn, it is to lead to the sides as they are now.
+    """
+    for s in range(m):
+        sides.target[s] = sides.side[s]
     _begin_anchors(prior, sides)
     for s in range(2, m):
         nearer = _distance(sides.values[s], sides.values[1], scale) < _distance(sides.values[s], sides.values[0], scale)
         _join_side(prior, sides, s, 1 if nearer else 0)
-    for s in range(scans * m):
-        s %= m
-        x, k = sides.values[s, :D], sides.side[s]
-        if n[k] > 1.0:
-            shrink(prior, own, k, n[k], x)
-            n[k] -= 1.0
-            odds = _odds(prior, offset, sides, x)
-            k = 0 if rng.random() * (1.0 + odds) < odds else 1
-            grow(prior, own, k, n[k], x)
-            n[k] += 1.0
-            sides.side[s] = k
+    log_q = 0.0
+    for scan in range(_SCANS):
+        log_q = _scan(prior, rng, offset, sides, m, drawn or scan < _SCANS - 1)
+    return log_q
 
 
 @kernel
@@ -286,14 +303,15 @@ def _move(
     moves: Moves,
     sides: Sides,
     manner: int,
+    greedy: bool,
     collect: bool,
     rows: Rows,
 ) -> None:
     """Split a cluster, or merge or re-split a pair, at random. Leaves p(C, n | X, alpha, hyperparameters) invariant,
-    unless the manner is GREEDY.
+    unless it is ``greedy``: then it splits, and the proposal's probability is left out, for warm-up only.
     """
     total, t, prior, first = state.total, state.size[N_CLUSTERS], state.prior, 0 * manner
-    seeded, greedy, seed, free = manner == SEEDED, manner == GREEDY, NO_ROW, first
+    seeded, searched, seed, free = manner == SEEDED, manner == SEARCHED, NO_ROW, first
     u, log_u = rng.random(), math.log1p(-rng.random())
     if seeded:
         choice, seed = choose_seeded(rng, u, model, state, moves.library, rows)
@@ -305,14 +323,13 @@ def _move(
     n_a, n_b = total.n[a], 0.0 if kind == SPLIT else total.n[b]
     m = int(n_a + n_b)
     cost = (n_a + n_b) * (_LOOKED_AT if seeded else 1.0) + n_rows(state) / _SCANNED
-    if m > len(sides.side) - 1 or (not greedy and rng.random() * cost > _TYPICAL_COST):
+    if m > len(sides.side) - 1 or (not searched and rng.random() * cost > _TYPICAL_COST):
         return
     if seeded:
-        free = min(int(_MOST_FREE**rng.random()) - 1, m - 2)
+        free = min(int(_MOST_FREE ** rng.random()) - 1, m - 2)
         if n_b > free + 1.0:  # no move from this seed has led here
             return
-    method = 1 + (1 if seeded else 0)
-    moves.counts[method, kind, 0] += 1
+    moves.counts[1 + manner, kind, 0] += 1
 
     log_ratio = -log_before(model, state, moves, choice)
     if kind == JOIN:
@@ -340,16 +357,16 @@ def _move(
     for drawn in range(2):  # the probability of the current sides, then other sides and theirs
         if (kind == SPLIT and drawn == 0) or (kind == JOIN and drawn == 1):
             continue
-        if greedy:
-            _search(prior, rng, data.scale, offset, sides, m, _SCANS)
-            continue
-        if seeded:
-            if not _begin_seed(prior, moves, sides, free):
-                return
+        if searched:
+            log_q = _search(prior, rng, data.scale, offset, sides, m, drawn == 1)
         else:
-            _begin_anchors(prior, sides)
-        log_q = _allocate(prior, rng, offset, sides, begun, last, drawn == 1)
-        log_ratio += log_q if drawn == 0 else -log_q
+            if not seeded:
+                _begin_anchors(prior, sides)
+            elif not _begin_seed(prior, moves, sides, free):
+                return
+            log_q = _allocate(prior, rng, offset, sides, begun, last, drawn == 1)
+        if not greedy:
+            log_ratio += log_q if drawn == 0 else -log_q
     if kind != JOIN:
         for k in range(2):
             log_ratio += log_marginal_side(prior, sides.own, k, sides.n[k], moves.scratch)
@@ -367,7 +384,7 @@ def _move(
     else:
         for k in range(2):
             _settle_side(state, sides, m, k, b if k == 1 else a)
-    settle(model, state, moves, method, kind)
+    settle(model, state, moves, 1 + manner, kind)
     if seeded and collect:
         sow(moves.library, seed)
 
@@ -380,15 +397,19 @@ def sequential_moves(
     state: State,
     moves: Moves,
     sides: Sides,
-    count: int,
+    anchored: int,
     seeded: int,
-    greedy: int,
+    searched: int,
+    greedy: bool,
     collect: bool,
     rows: Rows,
 ) -> None:
-    """So many times :func:`_move` in each manner, given what all components share, drawn anew."""
+    """So many times :func:`_move` in each manner, of which searches may be greedy.
+
+    Given what all components share, drawn anew.
+    """
     if draw_shared(state.prior, rng, state.total, state.size[N_CLUSTERS], state.components.centre, moves.scratch) != 0:
         return
-    for i in range(count + seeded + greedy):
-        manner = ANCHORED if i < count else (SEEDED if i < count + seeded else GREEDY)
-        _move(rng, data, model, state, moves, sides, manner, collect, rows)
+    for i in range(anchored + seeded + searched):
+        manner = ANCHORED if i < anchored else (SEEDED if i < anchored + seeded else SEARCHED)
+        _move(rng, data, model, state, moves, sides, manner, greedy and manner == SEARCHED, collect, rows)

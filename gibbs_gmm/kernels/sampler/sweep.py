@@ -299,11 +299,12 @@ def record(
     return True
 
 
-LAUNCHES, RECALLS, ROW_BY_ROW, SCANS, GREEDY, COLLECT, EXCURSIONS, GAIN, SEEDED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+LAUNCHES, RECALLS, ROW_BY_ROW, SCANS, GREEDY, COLLECT, EXCURSIONS, GAIN = 0, 1, 2, 3, 4, 5, 6, 7
+SEEDED, SEARCHED = 8, 9
 """Places in ``tuning``: split-merge moves a sweep with a launch, from the library and row by row (rates), scans of a
-launch, how many greedy splits row by row if moves are greedy (warm-up only), whether accepted moves are collected; the
-share of sweeps from a known n in which n may rise, and the gain of the tilt of p(n) there (warm-up only); moves a sweep
-from a seed."""
+launch, whether moves are greedy (warm-up only), whether accepted moves are collected; the share of sweeps from a known
+n in which n may rise, and the gain of the tilt of p(n) there (warm-up only); moves a sweep from a seed, and by a search
+(rates)."""
 
 _MOST_AWAY = 64  # sweeps for each that is asked for, after which a batch ends
 _LOST = 2_000  # sweeps in a row at a larger n, after which a chain is called back, and n rises no more
@@ -377,9 +378,11 @@ def run_sweeps(
             calls.split_merge(rng, data, prior, state, moves, 0, greedy, False, scratch.pair_work, rows)
         if labelled:
             count, seeded = int(tuning[ROW_BY_ROW] + rng.random()), int(tuning[SEEDED] + rng.random())
-            if count + seeded + tuning[GREEDY] > 0.0:
-                splits = int(tuning[GREEDY])
-                calls.row_by_row(rng, data, prior, state, moves, scratch.sides, count, seeded, splits, collect, rows)
+            searched = int(tuning[SEARCHED] + rng.random())
+            if count + seeded + searched > 0:
+                calls.row_by_row(
+                    rng, data, prior, state, moves, scratch.sides, count, seeded, searched, greedy, collect, rows
+                )
         calls.draw_weights(rng, prior, state, scratch.cumulated, rows)
         failed = calls.draw_parameters(rng, prior, state, moves.scratch)
         if failed != 0:
@@ -464,7 +467,7 @@ def compiled_calls(
     rows = compiled_rows(data, state, moves, work)
     return Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
-        pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, 0, 0, False, rows),
+        pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, 0, 0, False, False, rows),
         pointer(calls.draw_weights, "void", rng, model, state, state.log_w, rows),
         pointer(calls.draw_parameters, "int64", rng, model, state, moves.scratch),
         pointer(calls.finish, "float64", state, state.report, rows),
