@@ -229,6 +229,7 @@ class Gibbs:
         assert chain.moves.library.collected[0] > 0, "no launch was learned"
         if moves is not None:
             tuner, rates = chain.tuner, map(float, moves)
+            tuner.at(plan.warmup, chain.moves, chain.state)  # sets rates of its own
             tuner.launches, tuner.recalls, tuner.row_by_row, tuner.seeded, tuner.searched = rates
         self._chain = chain
 

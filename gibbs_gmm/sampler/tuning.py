@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.row_by_row import MOST_ROWS
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -18,7 +19,6 @@ _PAIR_ROW = 7.0  # a row in a pass over two clusters
 _ROW = 6.0  # the rest of the label pass for a row
 _ROW_BY_ROW = 2_000.0  # a move row by row
 _GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
-_GREEDY_SEARCHES = 2.0  # for a split, in a greedy sweep
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
 _KNOWN = (0.05, 0.5, 0.1, 0.1, 0.01)  # moves a sweep by launches, learned ones, row by row, from seeds, by searches
 _UNKNOWN = (0.05, 1.0, 3.0, 1.0, 0.05)  # the same where n is unknown, at first
@@ -27,8 +27,10 @@ _ROW_BY_ROW_SHARE = 0.1  # of a sweep that moves row by row may take, where this
 _EXCURSIONS = 0.1, 1.0  # share of sweeps from a known n in which it may rise, and in warm-up
 _GAIN = 25.0  # of the tilt of p(n), in sweeps (a gain of c / s in the s-th of them)
 _MOST = 30.0  # moves of one kind in a sweep
-_SEEDED = 4.0  # what a move from a seed costs, in rough microseconds at few columns
-_SEEDED_SHARE = 0.25  # time of moves from seeds for that of the rest of a sweep
+# Moves from seeds and by searches: their time for that of the rest of a sweep, in rough microseconds of few rows.
+_SEEDED_SHARE = 0.25
+_SEARCHED_SHARE = 0.1, 1.0  # and in warm-up
+_SCANS_OF_SEARCH = 5.0  # passes over the rows of a search, merges that are refused before one included
 
 
 class Tuner:
@@ -45,7 +47,7 @@ class Tuner:
         self._warmup = warmup
         # With n known fewer moves change anything once the components are found: they guard against local modes.
         self._known, self._rises = model.weights.known, rises
-        self._before = np.zeros(3)
+        self._before, self._rated = np.zeros(3), 0
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
         self.launches, self.recalls, self.row_by_row, self.seeded, self.searched = _KNOWN if self._known else _UNKNOWN
         columns = len(model.prior.mu_0)
@@ -56,6 +58,9 @@ class Tuner:
         """The tuning from this sweep on, and for how many sweeps it stays (to the end of the run after warm-up)."""
         part = int(np.searchsorted(self._bounds, sweep, side="right"))
         self._learn(part, moves, state)
+        if part != self._rated:  # at the first sweep of a part, whatever batches sweeps are made in
+            self._rated = part
+            self._rate(part, state)
         if part == 6 or self._warmup <= 1 <= sweep:
             return self._values(self.launches, self.recalls, self.scans, False, False), 1 << 62
         left = max(self._bounds[part], 1) - sweep
@@ -70,9 +75,8 @@ class Tuner:
     def _values(self, launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
         """The tuning as the kernels take it; moves are collected, and p(n) is tilted, in warm-up only."""
         excursions, gain = (_EXCURSIONS[collect], _GAIN * collect) if self._rises else (0.0, 0.0)
-        searched = _GREEDY_SEARCHES if greedy else self.searched
-        values = [launches, recalls, self.row_by_row, scans, greedy, collect, excursions, gain, self.seeded, searched]
-        return np.array(values, np.float64)
+        values = [launches, recalls, self.row_by_row, scans, greedy, collect, excursions, gain]
+        return np.array([*values, self.seeded, self.searched], np.float64)
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
         """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
@@ -86,10 +90,7 @@ class Tuner:
             return  # a very short warm-up has parts without sweeps: it keeps the rates it began with
         accepted, tried, rows = np.array(trials).T
         self.scans = _SCANS[int(np.argmax((accepted + 0.5) / (rows + 1.0)))]
-        N, D = len(state.z), len(state.prior.mu_0)
-        if N <= _FEW_ROWS and not self._known:
-            affordable = _SEEDED_SHARE * self._sweep_nominal(state) / (_SEEDED * (1.0 + D * D / 100.0))
-            self.seeded = float(min(affordable, _MOST))
+        N = len(state.z)
         if N > _FEW_ROWS and rows.sum() > 0.0:
             sweep = N * (state.size[N_CLUSTERS] + _ROW)
             affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / tried.sum())
@@ -99,10 +100,14 @@ class Tuner:
                 affordable = _ROW_BY_ROW_SHARE * sweep / _ROW_BY_ROW
                 self.row_by_row = float(min(max(self.row_by_row, affordable), _MOST))
 
-    def _sweep_nominal(self, state: State) -> float:
-        """What a sweep without moves costs, in rough microseconds, where rows are few."""
+    def _rate(self, part: int, state: State) -> None:
+        """Rates of moves from seeds and by searches, from what they and the rest of a sweep cost."""
         N, D, t = len(state.z), len(state.prior.mu_0), int(state.size[N_CLUSTERS])
-        return N * (0.03 + 5e-5 * (t + 2) * D * (D + 8)) + (t + 1) * (0.5 + 0.003 * D**3)
+        sweep = N * (0.03 + 5e-5 * (t + 2) * D * (D + 8)) + (t + 1) * (0.5 + 0.003 * D**3)
+        search = _SCANS_OF_SEARCH * min(N / t, MOST_ROWS) * (0.15 + 0.002 * D * D)
+        self.searched = float(min(_SEARCHED_SHARE[part < 6] * sweep / search, 1.0))
+        if not self._known:
+            self.seeded = float(min(_SEEDED_SHARE * sweep / (4.0 + 0.04 * D * D), _MOST))
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""

@@ -303,20 +303,17 @@ def _move(
     moves: Moves,
     sides: Sides,
     manner: int,
-    greedy: bool,
     collect: bool,
     rows: Rows,
 ) -> None:
-    """Split a cluster, or merge or re-split a pair, at random. Leaves p(C, n | X, alpha, hyperparameters) invariant,
-    unless it is ``greedy``: then it splits, and the proposal's probability is left out, for warm-up only.
-    """
+    """Split a cluster, or merge or re-split a pair, at random. Leaves p(C, n | X, alpha, hyperparameters) invariant."""
     total, t, prior, first = state.total, state.size[N_CLUSTERS], state.prior, 0 * manner
     seeded, searched, seed, free = manner == SEEDED, manner == SEARCHED, NO_ROW, first
     u, log_u = rng.random(), math.log1p(-rng.random())
     if seeded:
         choice, seed = choose_seeded(rng, u, model, state, moves.library, rows)
     else:
-        choice = choose_few(rng, 0.0 if greedy else u, model, state)
+        choice = choose_few(rng, u, model, state)
     kind, a, b = choice.kind, choice.a, choice.b
     if kind == NONE:
         return
@@ -365,16 +362,12 @@ def _move(
             elif not _begin_seed(prior, moves, sides, free):
                 return
             log_q = _allocate(prior, rng, offset, sides, begun, last, drawn == 1)
-        if not greedy:
-            log_ratio += log_q if drawn == 0 else -log_q
+        log_ratio += log_q if drawn == 0 else -log_q
     if kind != JOIN:
         for k in range(2):
             log_ratio += log_marginal_side(prior, sides.own, k, sides.n[k], moves.scratch)
         log_ratio += log_sizes_after(model, state, moves, choice, sides.n[0], sides.n[1])
-        if seeded:
-            log_ratio += log_choice_seeded(kind, t)
-        elif not greedy:
-            log_ratio += log_choice_few(kind, t, n_a, n_b, sides.n[0], sides.n[1])
+        log_ratio += log_choice_seeded(kind, t) if seeded else log_choice_few(kind, t, n_a, n_b, sides.n[0], sides.n[1])
     if not log_u < log_ratio:  # a NaN is refused too
         return
 
@@ -400,16 +393,12 @@ def sequential_moves(
     anchored: int,
     seeded: int,
     searched: int,
-    greedy: bool,
     collect: bool,
     rows: Rows,
 ) -> None:
-    """So many times :func:`_move` in each manner, of which searches may be greedy.
-
-    Given what all components share, drawn anew.
-    """
+    """So many times :func:`_move` in each manner, given what all components share, drawn anew."""
     if draw_shared(state.prior, rng, state.total, state.size[N_CLUSTERS], state.components.centre, moves.scratch) != 0:
         return
     for i in range(anchored + seeded + searched):
         manner = ANCHORED if i < anchored else (SEEDED if i < anchored + seeded else SEARCHED)
-        _move(rng, data, model, state, moves, sides, manner, greedy and manner == SEARCHED, collect, rows)
+        _move(rng, data, model, state, moves, sides, manner, collect, rows)

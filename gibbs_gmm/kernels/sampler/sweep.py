@@ -380,9 +380,7 @@ def run_sweeps(
             count, seeded = int(tuning[ROW_BY_ROW] + rng.random()), int(tuning[SEEDED] + rng.random())
             searched = int(tuning[SEARCHED] + rng.random())
             if count + seeded + searched > 0:
-                calls.row_by_row(
-                    rng, data, prior, state, moves, scratch.sides, count, seeded, searched, greedy, collect, rows
-                )
+                calls.row_by_row(rng, data, prior, state, moves, scratch.sides, count, seeded, searched, collect, rows)
         calls.draw_weights(rng, prior, state, scratch.cumulated, rows)
         failed = calls.draw_parameters(rng, prior, state, moves.scratch)
         if failed != 0:
@@ -467,7 +465,7 @@ def compiled_calls(
     rows = compiled_rows(data, state, moves, work)
     return Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
-        pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, 0, 0, False, False, rows),
+        pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, 0, 0, False, rows),
         pointer(calls.draw_weights, "void", rng, model, state, state.log_w, rows),
         pointer(calls.draw_parameters, "int64", rng, model, state, moves.scratch),
         pointer(calls.finish, "float64", state, state.report, rows),
