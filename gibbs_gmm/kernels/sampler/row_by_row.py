@@ -5,7 +5,15 @@ the odds of its predictive density there given those before it. The order depend
 allocation with probability q; the reverse merge is deterministic, and its ratio uses the q that the same procedure
 would give to the current allocation. Here q comes without a parameter drawn from few rows, and is less noisy than with
 a launch; what it costs is a predictive density per row and side and an update of a cluster per row: these are the moves
-of clusters of few rows, as those with a launch (:mod:`split_merge`) are of clusters of many.
+of clusters of few rows, as those with a launch (:mod:`split_merge`) are of clusters of many. There are two more manners
+of them, whose q is of the same kind:
+
+- from a seed: one row begins a side, some rows near it may follow, and all others are the other side. So clusters of
+  few rows, which are what comes and goes in many columns, cost what these few rows cost. The seed is drawn by a law of
+  its own, frozen after warm-up: mostly among those from which earlier moves were accepted.
+- by a search (Jain & Neal 2004): after the anchors each row begins with the nearer, and all are scanned a few times,
+  each given all others; q is that of the last scan. What comes before it depends on S, not on the sides as they are. In
+  many columns sides that were drawn without a search are hardly ever right.
 """
 
 import math
