@@ -210,13 +210,13 @@ def sweep(chain: Chain, sweeps: int) -> None:
 @contextmanager
 def without_moves(chain: Chain) -> Iterator[None]:
     """Sweeps without split-merge moves: parameters and labels alone."""
-    tuner = chain.tuner
-    rates = tuner.launches, tuner.recalls, tuner.row_by_row
-    tuner.launches = tuner.recalls = tuner.row_by_row = 0.0
+    tuner, names = chain.tuner, ("launches", "recalls", "row_by_row", "seeded", "searched")
+    rates = {name: getattr(tuner, name) for name in names}
+    vars(tuner).update(dict.fromkeys(names, 0.0))
     try:
         yield
     finally:
-        tuner.launches, tuner.recalls, tuner.row_by_row = rates
+        vars(tuner).update(rates)
 
 
 def label_statistics_pass(chain: Chain) -> None:

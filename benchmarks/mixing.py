@@ -5,7 +5,9 @@
 2. ``fit(X)`` as it is, on six data sets: seconds and R-hat of n+;
 3. large simulated mixtures: sweeps until the true n from one cluster and from 30 random ones, and whether it stays;
 4. a sweep of unknown n against one of known n = 20 at N = 1,000,000;
-5. ``log_evidence``: standard errors and seconds.
+5. ``log_evidence``: standard errors and seconds;
+6. what moves bring n+ about: cost of a sweep, and of each kind of move, and how many of them are accepted;
+7. many columns: the partitions of chains from one cluster and from 20, and R-hat.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from unittest import mock
 import numpy as np
 from arviz_stats.base import array_stats
 from scipy import stats
+from sklearn.metrics import adjusted_rand_score
 
 import gibbs_gmm as gg
 from benchmarks import common
@@ -56,11 +59,14 @@ def cases() -> list[Case]:
     return result
 
 
+def _weights(case: Case) -> gg.MixtureOfFiniteMixtures:
+    return gg.MixtureOfFiniteMixtures(stats.randint(1, case.most + 1), 1.0, dynamic=False)
+
+
 def run_case(case: Case, draws: int, warmup: int, seed: int) -> dict[str, Any]:
     """Four chains on one thread, one after the other: ESS of n+ over all, and CPU seconds of the kept sweeps."""
-    weights = gg.MixtureOfFiniteMixtures(stats.randint(1, case.most + 1), 1.0, dynamic=False)
     chains = common.build_chains(
-        case.X, weights, prior=case.prior, draws=draws, warmup=warmup, thin=case.thin, chains=4, rng=seed,
+        case.X, _weights(case), prior=case.prior, draws=draws, warmup=warmup, thin=case.thin, chains=4, rng=seed,
         save_assignments=False,
     )  # fmt: skip
     seconds = [_advance(chain) for chain in chains]
@@ -219,6 +225,79 @@ def evidences(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
     return figures, details
 
 
+_KINDS = ("launches", "recalls", "row_by_row", "seeded", "searched")
+_METHOD = {"launches": 0, "recalls": 0, "row_by_row": 1, "seeded": 2, "searched": 3}  # places in the moves' counts
+
+
+def worth(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 6: a settled chain with moves of one kind at a time."""
+    figures, details = [], []
+    fixed = {case.name: (case.X, _weights(case), {"prior": case.prior}) for case in cases()[: 1 if scratch else None]}
+    own = {name.capitalize(): (common.data_set(name)[0], None, {}) for name in ("wine", "olive", "ais")}
+    many = {data.name: (data.X, None, {}) for data in (simulate(500, 10, 6, 0.01, 3), simulate(1000, 20, 8, 0.002, 3))}
+    for name, (X, weights, settings) in (fixed if scratch else {**fixed, **own, **many}).items():
+        say(f"moves: {name}")
+        (chain,) = common.build_chains(
+            X, weights, draws=400, warmup=2000, thin=1, chains=1, rng=1, save_assignments=False, **settings
+        )
+        while chain.sweeps_done < chain.plan.warmup:
+            chain.advance(None)
+        common.sweep(chain, 1)
+        rates = chain.tuner.frozen()
+        with common.without_moves(chain):
+            plain, _ = _microseconds(chain)
+            for kind in _KINDS:
+                setattr(chain.tuner, kind, 1.0)
+                cost, counts = _microseconds(chain)
+                setattr(chain.tuner, kind, 0.0)
+                accepted = (1000.0 * counts[_METHOD[kind], :, 1] / _SWEEPS).tolist()
+                details.append({"data": name, "kind": kind, "us": cost - plain, "accepted": accepted, **rates})
+                note = f"{accepted[2]:.3g} re-splits; {cost - plain:.0f} us beside {plain:.0f} of the rest"
+                title = f"{name}, {kind}: splits and merges accepted a 1,000 sweeps at one a sweep"
+                figures.append(Figure(title, None, True, accepted[0] + accepted[1], "", note))
+    return figures, details
+
+
+_SWEEPS = 1000
+
+
+def _microseconds(chain: Chain) -> tuple[float, AnyArray]:
+    """CPU time of a sweep at the rates as they are, and what became of the moves of 1,000 sweeps."""
+    before, begun = chain.moves.counts.copy(), time.thread_time()
+    for _ in range(_SWEEPS // 200):
+        common.sweep(chain, 200)
+    return 1e6 * (time.thread_time() - begun) / _SWEEPS, chain.moves.counts - before
+
+
+def many_columns(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 7: the least adjusted Rand index between chains' last partitions after 2,000 sweeps; R-hat in 30-D."""
+    figures, details = [], []
+    data = simulate(1000, 20, 8, 0.002, 3)
+    last = []
+    for start in (1, 20):
+        say(f"many columns: {data.name} from {start}")
+        with mock.patch("gibbs_gmm.sampler.assemble._start", lambda chain, rows, start=start: start):
+            chains = common.build_chains(
+                data.X, None, draws=500, warmup=100 if scratch else 1500, thin=1, chains=1 if scratch else 4, rng=1
+            )
+        seconds = [sum(_advance(chain)) for chain in chains]
+        last += [chain.state.z.copy() for chain in chains]
+        details.append({"data": data.name, "start": start, "seconds": seconds})
+    apart = min(adjusted_rand_score(a, b) for i, a in enumerate(last) for b in last[:i])
+    truth = min(adjusted_rand_score(data.labels, z) for z in last)
+    name = f"{data.name}, least adjusted Rand index between chains from 1 and 20 clusters"
+    figures.append(Figure(name, 0.95, True, apart, "", f"{truth:.2f} with the truth"))
+    if not scratch:
+        data = simulate(600, 30, 4, 0.05, 3)
+        say(f"many columns: {data.name}")
+        chains = common.build_chains(data.X, None, draws=4000, warmup=1500, thin=1, chains=4, rng=1)
+        taken = sum(sum(_advance(chain)) for chain in chains)
+        log_p = np.stack([chain.arrays["log_likelihood"] for chain in chains])
+        figures.append(Figure(f"{data.name}, R-hat of the log likelihood", 1.05, False, float(r_hat_of(log_p)), ""))
+        figures.append(Figure(f"{data.name}, seconds of CPU for it", 120, False, taken, "s"))
+    return figures, details
+
+
 def main() -> None:
     args = common.parser(__doc__.splitlines()[0]).parse_args()
     parts = {
@@ -227,6 +306,8 @@ def main() -> None:
         "recovery": recovery,
         "cost": cost,
         "evidences": evidences,
+        "worth of moves": worth,
+        "many columns": many_columns,
     }
     figures: list[Figure] = []
     details, loads = {}, {}

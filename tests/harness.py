@@ -216,11 +216,11 @@ class Gibbs:
         """The end of a label pass: the shards' statistics summed; returns the log likelihood."""
         return float(kernels.reduce_shards(self.state))
 
-    def warm_up(self, rng: np.random.Generator, count: int, moves: tuple[int, int, int] | None = None) -> None:
+    def warm_up(self, rng: np.random.Generator, count: int, moves: list[int] | None = None) -> None:
         """Let a chain learn its moves on the data as they are; later calls of ``sweeps`` with this count make them.
 
-        ``moves`` is how many a sweep then makes with new launches, with learned ones and row by row; by default as
-        the chain chooses.
+        ``moves`` is how many a sweep then makes with new launches, with learned ones, row by row, from seeds and by
+        searches; by default as the chain chooses.
         """
         plan = Plan(warmup=500, draws=count, thin=1)
         chain = Chain(0, rng, self.data, self.model, self.family, self.state, plan, self._fields)
@@ -228,7 +228,9 @@ class Gibbs:
             chain.advance(None)
         assert chain.moves.library.collected[0] > 0, "no launch was learned"
         if moves is not None:
-            chain.tuner.launches, chain.tuner.recalls, chain.tuner.row_by_row = map(float, moves)
+            tuner, rates = chain.tuner, map(float, moves)
+            tuner.at(plan.warmup, chain.moves, chain.state)  # sets rates of its own
+            tuner.launches, tuner.recalls, tuner.row_by_row, tuner.seeded, tuner.searched = rates
         self._chain = chain
 
     def sweeps(self, rng: np.random.Generator, count: int) -> dict[str, NDArray[np.generic]]:

@@ -29,14 +29,14 @@ class Columns(Gibbs):
         self._fields = trace_arrays.fields(prior, learns_concentration=False, save_assignments=True)
 
 
-MOVES = {"launches": (20, 0, 0), "recalls": (0, 20, 0), "row by row": (0, 0, 20)}
+MOVES = dict(zip(("launches", "recalls", "row by row", "seeded", "searched"), np.diag([20] * 5).tolist(), strict=True))
 
 
 @pytest.mark.parametrize("moves", MOVES.values(), ids=list(MOVES))
 @pytest.mark.parametrize("noise", [None, np.array([0.4, 0.8])], ids=["exact", "rounded"])
 @pytest.mark.parametrize("name", ["diag", "spherical"])
 def test_partitions_have_their_posterior_probabilities(
-    name: str, noise: Floats | None, moves: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+    name: str, noise: Floats | None, moves: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Twenty moves of whole clusters for each pass of single labels: a bias of the moves is not mended by the labels.
     N, D, K, alpha, count = 6, 2, 3, 0.7, 20_000

@@ -131,11 +131,12 @@ def test_row_order_changes_nothing() -> None:
 
 
 NOISE = np.array([0.4, 0.8])
+MOVES = ["launches", "recalls", "row by row", "seeded", "searched"]
 
 
-@pytest.mark.parametrize("moves", [(20, 0, 0), (0, 20, 0), (0, 0, 20)], ids=["launches", "recalls", "row by row"])
+@pytest.mark.parametrize("moves", np.diag([20] * 5).tolist(), ids=MOVES)
 @pytest.mark.parametrize(("D", "noise"), [(1, None), (2, None), (2, NOISE)], ids=["1D", "2D", "2D, rounded"])
-def test_split_merge_moves_that_are_nearly_alone(D: int, noise: Floats | None, moves: tuple[int, int, int]) -> None:
+def test_split_merge_moves_that_are_nearly_alone(D: int, noise: Floats | None, moves: list[int]) -> None:
     # Twenty moves of whole clusters for each pass of single labels: a bias of the moves is not mended by the labels.
     X, niw = NEAL[:7] if D == 1 else np.random.default_rng(9).standard_normal((7, 2)), some_niw(D, D + 2.0)
     niw = niw._replace(noise=noise)

@@ -530,6 +530,28 @@ def test_clusters_that_grow_row_by_row(name: str, D: int, resolved: bool) -> Non
         np.testing.assert_allclose(found_m, case.log_marginal(own_rows), rtol=1e-11)
 
 
+@every_family
+@every_size
+@pytest.mark.parametrize("resolved", [True, False])
+def test_clusters_that_lose_rows(name: str, D: int, resolved: bool) -> None:
+    """A side that resumes a cluster of eight rows, three of which then leave, is the cluster of the other five."""
+    case, rng = some_case(name, D, resolved), np.random.default_rng(D)
+    own, X = Kernels(case, 2), rng.normal(0.5, 1.5, (9, D))
+    own.collect(X[:8], np.ones(8, int), rng.normal(size=(2, D)))
+    side = case.family.side(own.prior, len(X))
+    assert generic.resume(own.prior, own.statistics, 1, own.components.centre[1], side, 0, own.scratch)
+    for i in range(3):
+        assert generic.shrink(own.prior, side, 0, 8.0 - i, X[i])
+    generic.begin(own.prior, side, 1)
+    for i, x in enumerate(X[3:8]):
+        generic.log_predictive(own.prior, side, 1, float(i), x)
+        generic.grow(own.prior, side, 1, float(i), x)
+    found, truth = (generic.log_predictive(own.prior, side, k, 5.0, X[8]) for k in range(2))
+    np.testing.assert_allclose(found, truth, rtol=1e-9, atol=1e-9 * D)
+    marginal = generic.log_marginal_side(own.prior, side, 0, 5.0, own.scratch)
+    np.testing.assert_allclose(marginal, case.log_marginal(X[3:8]), rtol=1e-10)
+
+
 # --- One column ---
 
 

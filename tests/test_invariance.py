@@ -36,11 +36,15 @@ def transition(story: Story, step: Step) -> Transition:
     if step is whole_sweeps:
         gibbs.warm_up(rng, SWEEPS)
     elif step is many_launches:
-        gibbs.warm_up(rng, 1, moves=(MOVES, 0, 0))
+        gibbs.warm_up(rng, 1, moves=[MOVES, 0, 0, 0, 0])
     elif step is many_recalls:
-        gibbs.warm_up(rng, 1, moves=(0, MOVES, 0))
+        gibbs.warm_up(rng, 1, moves=[0, MOVES, 0, 0, 0])
     elif step is many_rows:
-        gibbs.warm_up(rng, 1, moves=(0, 0, MOVES))
+        gibbs.warm_up(rng, 1, moves=[0, 0, MOVES, 0, 0])
+    elif step is many_seeds:
+        gibbs.warm_up(rng, 1, moves=[0, 0, 0, MOVES, 0])
+    elif step is many_searches:
+        gibbs.warm_up(rng, 1, moves=[0, 0, 0, 0, MOVES])
 
     def step_with(
         rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints, X: Floats
@@ -79,6 +83,20 @@ def many_rows(
     gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
 ) -> tuple[Floats, Floats, Floats, Ints]:
     """The same, with moves row by row."""
+    return many_launches(gibbs, rng, w, mu, Sigma, z)
+
+
+def many_seeds(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """The same, with moves from seeds."""
+    return many_launches(gibbs, rng, w, mu, Sigma, z)
+
+
+def many_searches(
+    gibbs: Gibbs, rng: np.random.Generator, w: Floats, mu: Floats, Sigma: Floats, z: Ints
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """The same, with moves by searches."""
     return many_launches(gibbs, rng, w, mu, Sigma, z)
 
 
@@ -132,6 +150,8 @@ CONDITIONALS = [
     parameters_then_labels,
     many_launches,
     many_rows,
+    many_seeds,
+    many_searches,
     many_recalls,
 ]
 BOTH = ["1D, K=2", "2D, K=3"]

@@ -26,6 +26,8 @@ SWEEP = conditional("parameters_then_labels")
 LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-launches]"
 RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-recalls]"
 ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by row]"
+SEEDED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-seeded]"
+SEARCHED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-searched]"
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
 GAPS = "test_missing.py::test_sweeps_leave_every_family_invariant[2-full]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
@@ -68,12 +70,29 @@ PLANTS = {
         "",
         LAUNCHES,
     ),
-    "row by row without its proposal": ("sampler/row_by_row.py", "log_ratio -= _allocate(", "_allocate(", ROWS),
+    "row by row without its proposal": (
+        "sampler/row_by_row.py",
+        "log_ratio += log_q if drawn == 0 else -log_q",
+        "log_ratio += log_q if drawn == 0 else 0.0",
+        ROWS,
+    ),
     "row by row at a fresh probability": (
         "sampler/row_by_row.py",
-        "offset, sides, m, data.tags, a, False)",
-        "offset, sides, m, data.tags, a, True)",
+        "begun, last, data.tags, a, drawn == 1)",
+        "begun, last, data.tags, a, True)",
         ROWS,
+    ),
+    "search at a fresh probability": (
+        "sampler/row_by_row.py",
+        "if drawn else sides.target[s]",
+        "if n[0] > 0.0 else sides.target[s]",
+        SEARCHED,
+    ),
+    "choice of a seed's new cluster forgotten": (
+        "sampler/moves.py",
+        "return -math.log(float(t)) if kind == SPLIT else math.log(t - 1.0)",
+        "return 0.0 * t",
+        SEEDED,
     ),
     "choice of anchors in rows forgotten": ("sampler/moves.py", "((t + 1.0) * n_0 * n_1)", "(t + 1.0)", ROWS),
     "V(t + 1) / V(t) off by one": (

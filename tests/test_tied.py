@@ -306,6 +306,26 @@ def test_clusters_that_grow_row_by_row(D: int) -> None:
         assert math.isclose(value, log_marginal_given_Sigma(own[k], Sigma, niw), rel_tol=1e-9)
 
 
+@pytest.mark.parametrize("D", [1, 2, 3])
+def test_clusters_that_lose_rows(D: int) -> None:
+    """A side that resumes a cluster, three rows of which then leave, is the cluster of the others."""
+    niw, X, z, centre, Sigma = three_clusters(D, N=18, niw=some_niw(D)._replace(noise=NOISE[:D]))
+    prior, scratch, rows = tied_prior(niw, Sigma), TIED.scratch(D), X[z == 1]
+    n, x, own = len(rows), X[z != 1][0], statistics_of(X, z, 3, centre)
+    side = TIED.side(prior, n)
+    assert generic.resume(prior, own, 1, padded(centre)[1], side, 0, scratch)
+    for i in range(3):
+        assert generic.shrink(prior, side, 0, float(n - i), rows[i])
+    generic.begin(prior, side, 1)
+    for i, row in enumerate(rows[3:]):
+        generic.log_predictive(prior, side, 1, float(i), row)
+        generic.grow(prior, side, 1, float(i), row)
+    found, truth = (generic.log_predictive(prior, side, k, float(n - 3), x) for k in range(2))
+    assert math.isclose(found, truth, rel_tol=1e-9, abs_tol=1e-9)
+    value = generic.log_marginal_side(prior, side, 0, float(n - 3), scratch)
+    assert math.isclose(value, log_marginal_given_Sigma(rows[3:], Sigma, niw), rel_tol=1e-9)
+
+
 def test_a_covariance_that_has_moved_is_not_mistaken_for_the_last() -> None:
     D, rng = 2, np.random.default_rng(7)
     niw, x, prior = some_niw(D), rng.standard_normal(D), tied_prior(some_niw(D))

@@ -38,13 +38,15 @@ PRIORS: dict[str, tuple[WeightPrior, oracle.WeightPrior]] = {
 }
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "Pitman-Yor" else name for name in PRIORS]
 MOVES = {
-    "labels only": (0.0, 0.0, 0.0, 20),
-    "launches": (1.0, 0.0, 0.0, 6),
-    "recalls": (0.0, 1.0, 0.0, 6),
-    "row by row": (0.0, 0.0, 1.0, 6),
-    "all": (0.5, 1.0, 1.0, 5),
+    "labels only": (0.0, 0.0, 0.0, 0.0, 0.0, 20),
+    "launches": (1.0, 0.0, 0.0, 0.0, 0.0, 6),
+    "recalls": (0.0, 1.0, 0.0, 0.0, 0.0, 6),
+    "row by row": (0.0, 0.0, 1.0, 0.0, 0.0, 6),
+    "seeded": (0.0, 0.0, 0.0, 2.0, 0.0, 6),
+    "searched": (0.0, 0.0, 0.0, 0.0, 1.0, 6),
+    "all": (0.5, 1.0, 1.0, 1.0, 0.5, 5),
 }
-"""launches, recalls and moves row by row a sweep, sweeps per draw."""
+"""Moves a sweep with launches, learned ones, row by row, from seeds and by searches, and sweeps per draw."""
 
 
 def use_moves(monkeypatch: pytest.MonkeyPatch, *rates: float) -> None:
@@ -53,7 +55,8 @@ def use_moves(monkeypatch: pytest.MonkeyPatch, *rates: float) -> None:
 
     def only(self: Tuner, sweep: int, *rest: object) -> tuple[Floats, int]:
         tuning, left = at(self, sweep, *rest)
-        return (np.array([*rates, 2.0, 0.0, 0.0, 0.0, 0.0]) if sweep >= self._warmup else tuning), left
+        values = [*rates[:3], 2.0, 0.0, 0.0, 0.0, 0.0, *rates[3:]]
+        return (np.array(values) if sweep >= self._warmup else tuning), left
 
     monkeypatch.setattr(Tuner, "at", only)
 

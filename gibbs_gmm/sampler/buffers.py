@@ -15,6 +15,7 @@ from gibbs_gmm.kernels.types import FloatArray, LabelArray
 
 _LIBRARY = 128  # learned launches kept
 NO_OUTLIERS = np.zeros(0)
+_SEEDS = 256  # and rows that small clusters were grown from
 
 
 def empty_state(
@@ -55,6 +56,8 @@ def new_moves(D: int, family: Family, capacity: int, shards: int) -> Moves:
         mean=np.zeros((_LIBRARY, D)),
         score=np.zeros(_LIBRARY),
         collected=np.zeros(1, np.int64),
+        seeds=np.zeros(_SEEDS, np.int64),
+        sown=np.zeros(1, np.int64),
     )
     return Moves(
         pair=new_pair(family, shards, D),
@@ -64,7 +67,7 @@ def new_moves(D: int, family: Family, capacity: int, shards: int) -> Moves:
         sizes=np.zeros(capacity + 1),
         mean=np.zeros(D),
         scratch=family.scratch(D),
-        counts=np.zeros((2, 3, 2), np.int64),
+        counts=np.zeros((4, 3, 2), np.int64),
         rows_read=np.zeros(1, np.int64),
         library=library,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.row_by_row import MOST_ROWS
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -19,13 +20,17 @@ _ROW = 6.0  # the rest of the label pass for a row
 _ROW_BY_ROW = 2_000.0  # a move row by row
 _GREEDY_MERGES = 20.0  # pairs tried in a greedy sweep; they read no rows
 _FEW_ROWS = 5_000  # below this, the fixed cost of a move matters more than its rows
-_KNOWN = (0.05, 0.5, 0.1)  # most moves a sweep with a launch, from the library and row by row, where n is known
-_UNKNOWN = (0.05, 1.0, 3.0)  # the same where n is unknown
+_KNOWN = (0.05, 0.5, 0.1, 0.1, 0.01)  # moves a sweep by launches, learned ones, row by row, from seeds, by searches
+_UNKNOWN = (0.05, 1.0, 3.0, 1.0, 0.05)  # the same where n is unknown, at first
 _MANY_COLUMNS = 12.0  # columns from which on one move a sweep is row by row: launches propose worse in many dimensions
 _ROW_BY_ROW_SHARE = 0.1  # of a sweep that moves row by row may take, where this allows more of them
 _EXCURSIONS = 0.1, 1.0  # share of sweeps from a known n in which it may rise, and in warm-up
 _GAIN = 25.0  # of the tilt of p(n), in sweeps (a gain of c / s in the s-th of them)
-_MOST_ROW_BY_ROW = 30.0  # moves row by row in a sweep
+_MOST = 30.0  # moves of one kind in a sweep
+# Moves from seeds and by searches: their time for that of the rest of a sweep, in rough microseconds of few rows.
+_SEEDED_SHARE = 0.25
+_SEARCHED_SHARE = 0.1, 1.0  # and in warm-up
+_SCANS_OF_SEARCH = 5.0  # passes over the rows of a search, merges that are refused before one included
 
 
 class Tuner:
@@ -42,9 +47,9 @@ class Tuner:
         self._warmup = warmup
         # With n known fewer moves change anything once the components are found: they guard against local modes.
         self._known, self._rises = model.weights.known, rises
-        self._before = np.zeros(3)
+        self._before, self._rated = np.zeros(3), 0
         self._trials: dict[int, FloatArray] = {}  # accepted splits and merges, moves tried, rows read before each part
-        self.launches, self.recalls, self.row_by_row = _KNOWN if self._known else _UNKNOWN
+        self.launches, self.recalls, self.row_by_row, self.seeded, self.searched = _KNOWN if self._known else _UNKNOWN
         columns = len(model.prior.mu_0)
         self.row_by_row = max(self.row_by_row, min(1.0, (columns / _MANY_COLUMNS) ** 2))
         self.scans = _SCANS[1]
@@ -53,22 +58,25 @@ class Tuner:
         """The tuning from this sweep on, and for how many sweeps it stays (to the end of the run after warm-up)."""
         part = int(np.searchsorted(self._bounds, sweep, side="right"))
         self._learn(part, moves, state)
+        if part != self._rated:  # at the first sweep of a part, whatever batches sweeps are made in
+            self._rated = part
+            self._rate(part, state)
         if part == 6 or self._warmup <= 1 <= sweep:
             return self._values(self.launches, self.recalls, self.scans, False, False), 1 << 62
         left = max(self._bounds[part], 1) - sweep
         if part == 0:
-            return np.zeros(8), left
+            return np.zeros(10), left
         if part == 1:
             return self._values(1.0, _GREEDY_MERGES, self.scans, True, True), left
         if part <= 4:
             return self._values(1.0, 0.0, _SCANS[part - 2], False, True), left
-        return self._values(1.0, self.recalls, self.scans, False, True), left
+        return self._values(self.launches, self.recalls, self.scans, False, True), left
 
     def _values(self, launches: float, recalls: float, scans: int, greedy: bool, collect: bool) -> FloatArray:
         """The tuning as the kernels take it; moves are collected, and p(n) is tilted, in warm-up only."""
         excursions, gain = (_EXCURSIONS[collect], _GAIN * collect) if self._rises else (0.0, 0.0)
         values = [launches, recalls, self.row_by_row, scans, greedy, collect, excursions, gain]
-        return np.array(values, np.float64)
+        return np.array([*values, self.seeded, self.searched], np.float64)
 
     def _learn(self, part: int, moves: Moves, state: State) -> None:
         """Take stock of a trial that has ended, and at the end of the trials set scans and rates."""
@@ -90,9 +98,24 @@ class Tuner:
             self.recalls = float(min(self.recalls, affordable / 2.0))
             if not self._known:
                 affordable = _ROW_BY_ROW_SHARE * sweep / _ROW_BY_ROW
-                self.row_by_row = float(min(max(self.row_by_row, affordable), _MOST_ROW_BY_ROW))
+                self.row_by_row = float(min(max(self.row_by_row, affordable), _MOST))
+
+    def _rate(self, part: int, state: State) -> None:
+        """Rates of moves from seeds and by searches, from what they and the rest of a sweep cost."""
+        N, D, t = len(state.z), len(state.prior.mu_0), int(state.size[N_CLUSTERS])
+        sweep = N * (0.03 + 5e-5 * (t + 2) * D * (D + 8)) + (t + 1) * (0.5 + 0.003 * D**3)
+        search = _SCANS_OF_SEARCH * min(N / t, MOST_ROWS) * (0.15 + 0.002 * D * D)
+        self.searched = float(min(_SEARCHED_SHARE[part < 6] * sweep / search, 1.0))
+        if not self._known:
+            self.seeded = float(min(_SEEDED_SHARE * sweep / (4.0 + 0.04 * D * D), _MOST))
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""
-        rates = {"launches": self.launches, "recalls": self.recalls, "row_by_row": self.row_by_row}
+        rates = {
+            "launches": self.launches,
+            "recalls": self.recalls,
+            "row_by_row": self.row_by_row,
+            "seeded": self.seeded,
+            "searched": self.searched,
+        }
         return {**rates, "scans": self.scans}

@@ -3,7 +3,7 @@
 from gibbs_gmm.kernels.families import rounding as rounding
 from gibbs_gmm.kernels.families import tied, tied_pass, tied_rows
 from gibbs_gmm.kernels.families import tied_rounding as tied_rounding
-from gibbs_gmm.kernels.families.diagonal import FAMILY as DIAGONAL
+from gibbs_gmm.kernels.families.diagonal_rows import FAMILY as DIAGONAL
 from gibbs_gmm.kernels.families.full import new_parameters, new_scratch
 from gibbs_gmm.kernels.families.full_pass import block_of, block_size, new_components
 from gibbs_gmm.kernels.families.full_rows import new_side

@@ -8,7 +8,8 @@ from scipy.special import gammaln
 
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
-from gibbs_gmm.kernels.families.full import KAPPA, NU, Prior, Scratch, blur, log_marginal_of
+from gibbs_gmm.kernels.families.full import KAPPA, NU, Prior, Scratch, blur, log_marginal_of, update_posterior
+from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.linalg import cholesky, log_diagonal, outer_lower
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -107,6 +108,50 @@ def grow(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> None:
             v[i] = v[i] * c
     side.log_det[k] += 0.5 * side.log_tail[k]
     _set_constant(prior, side, k, n + 1.0)
+
+
+@generic.resume.of(Prior)
+@kernel
+def resume(
+    prior: Prior, statistics: Statistics, place: int, centre: FloatArray, side: Side, k: int, scratch: Scratch
+) -> bool:
+    """The Cholesky factor of Psi_n, without the resolution."""
+    n = statistics.n[place]
+    update_posterior(prior, scratch.room.zero, n, statistics, place, centre, scratch)
+    if cholesky(scratch.Psi_n, side.L[k]) != 0:
+        return False
+    for i in range(side.mu.shape[1]):
+        side.mu[k, i] = scratch.mu_n[i]
+    side.log_det[k] = log_diagonal(side.L[k])
+    _set_constant(prior, side, k, n)
+    return True
+
+
+@generic.shrink.of(Prior)
+@kernel
+def shrink(prior: Prior, side: Side, k: int, n: float, x: FloatArray) -> bool:
+    """mu, and L by a rank-one update, Psi_n - kappa_n/(kappa_n - 1) (x - mu)(x - mu)'."""
+    D, L, mu, v = x.shape[0], side.L[k], side.mu[k], side.gap[k]
+    kappa = prior.scalars[KAPPA] + n
+    root, ratio = math.sqrt(kappa / (kappa - 1.0)), 1.0
+    for i in range(D):
+        d = x[i] - mu[i]
+        v[i] = root * d
+        mu[i] -= d / (kappa - 1.0)
+    for j in range(D):
+        square = L[j, j] * L[j, j] - v[j] * v[j]
+        if not square > 0.0:
+            return False
+        pivot = math.sqrt(square)
+        c, s = pivot / L[j, j], v[j] / L[j, j]
+        ratio *= c
+        L[j, j] = pivot
+        for i in range(j + 1, D):
+            L[i, j] = (L[i, j] - s * v[i]) / c
+            v[i] = c * v[i] - s * L[i, j]
+    side.log_det[k] += math.log(ratio)
+    _set_constant(prior, side, k, n - 1.0)
+    return True
 
 
 @generic.log_marginal_side.of(Prior)

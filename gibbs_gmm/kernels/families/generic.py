@@ -291,6 +291,22 @@ def begin(prior: Any, side: Any, k: int) -> None:
 
 
 @by_family
+def resume(prior: Any, statistics: Statistics, place: int, centre: FloatArray, side: Any, k: int, scratch: Any) -> bool:
+    """Make side k the cluster in a place of the statistics, which are about the point centre (P,).
+
+    False where its scale is not positive definite.
+    """
+
+
+@by_family
+def shrink(prior: Any, side: Any, k: int, n: float, x: FloatArray) -> bool:
+    """Take the row x (D,) out of side k of n rows, itself included.
+
+    False where the side's scale does not stay positive definite, by rounding.
+    """
+
+
+@by_family
 def log_predictive(prior: Any, side: Any, k: int, n: float, x: FloatArray) -> float:
     """log density of the row x (D,) given the n rows of side k, up to a constant that is the same for both sides.
 

@@ -265,6 +265,42 @@ def begin(prior: SphericalPrior, side: SphericalSide, k: int) -> None:
     _set_constant(prior, side, k, 0.0)
 
 
+@generic.resume.of(SphericalPrior)
+@kernel
+def resume(
+    prior: SphericalPrior,
+    statistics: Statistics,
+    place: int,
+    centre: FloatArray,
+    side: SphericalSide,
+    k: int,
+    scratch: DiagonalScratch,
+) -> bool:
+    """mu_n and b_n, without the resolution."""
+    n, b_n = statistics.n[place], prior.scalars[B]
+    for d in range(prior.mu_0.shape[0]):
+        mean, scatter = column_of(statistics.block[place], n, centre, d)
+        side.mu[k, d], more = update_column(prior.mu_0[d], prior.scalars[KAPPA], 0.0, n, mean, scatter)
+        b_n += more
+    side.b[k] = b_n
+    _set_constant(prior, side, k, n)
+    return True
+
+
+@generic.shrink.of(SphericalPrior)
+@kernel
+def shrink(prior: SphericalPrior, side: SphericalSide, k: int, n: float, x: FloatArray) -> bool:
+    """mu and b."""
+    mu, kappa, total = side.mu[k], prior.scalars[KAPPA] + n, 0.0
+    for d in range(mu.shape[0]):
+        gap = x[d] - mu[d]
+        total += gap * gap
+        mu[d] -= gap / (kappa - 1.0)
+    side.b[k] -= 0.5 * kappa / (kappa - 1.0) * total
+    _set_constant(prior, side, k, n - 1.0)
+    return bool(side.b[k] > 0.0)
+
+
 @generic.log_predictive.of(SphericalPrior)
 @kernel
 def log_predictive(prior: SphericalPrior, side: SphericalSide, k: int, n: float, x: FloatArray) -> float:

@@ -299,9 +299,17 @@ def log_marginal(
 
     S is the matrix of :func:`add_scatter`.
     """
-    S, W, D, quadratic = scratch.Psi_n, prior.W[0], prior.mu_0.shape[0], 0.0
     if n == 0.0:
         return 0.0
+    return log_marginal_of(prior, n, quadratic_form(prior, n, statistics, k, centre, scratch))
+
+
+@kernel
+def quadratic_form(
+    prior: TiedPrior, n: float, statistics: Statistics, k: int, centre: FloatArray, scratch: TiedScratch
+) -> float:
+    """tr(Sigma^-1 S) of a cluster of n > 0 rows, S the matrix of :func:`add_scatter`."""
+    S, W, D, quadratic = scratch.Psi_n, prior.W[0], prior.mu_0.shape[0], 0.0
     for i in range(D):
         for j in range(i + 1):
             S[i, j] = 0.0
@@ -315,7 +323,7 @@ def log_marginal(
             for m in range(i + 1):
                 total += S[j, m] * W[i, m]
             quadratic += total * W[i, j]
-    return log_marginal_of(prior, n, quadratic)
+    return quadratic
 
 
 @generic.merge.of(TiedPrior)

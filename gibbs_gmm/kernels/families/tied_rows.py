@@ -8,7 +8,8 @@ import numpy as np
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full import KAPPA
-from gibbs_gmm.kernels.families.tied import TiedPrior, TiedScratch, log_marginal_of
+from gibbs_gmm.kernels.families.generic import Statistics
+from gibbs_gmm.kernels.families.tied import TiedPrior, TiedScratch, log_marginal_of, quadratic_form
 from gibbs_gmm.kernels.types import FloatArray
 
 
@@ -93,6 +94,47 @@ def grow(prior: TiedPrior, side: TiedSide, k: int, n: float, x: FloatArray) -> N
         m[i] += (side.y[i] - m[i]) / (kappa + 1.0)
     side.quadratic[k] += side.last[k]
     _set_constant(prior, side, k, n + 1.0)
+
+
+@generic.resume.of(TiedPrior)
+@kernel
+def resume(
+    prior: TiedPrior,
+    statistics: Statistics,
+    place: int,
+    centre: FloatArray,
+    side: TiedSide,
+    k: int,
+    scratch: TiedScratch,
+) -> bool:
+    """W mu_n and the quadratic form. Sigma may be another than when a row was last asked about."""
+    n, D = statistics.n[place], prior.mu_0.shape[0]
+    share = n / (prior.scalars[KAPPA] + n)
+    for d in range(D):
+        offset = centre[d] + statistics.block[place, d] / n - prior.mu_0[d]
+        side.y[d] = prior.mu_0[d] + share * offset
+    _multiply(prior.W[0], side.y, side.m[k])
+    side.quadratic[k] = quadratic_form(prior, n, statistics, place, centre, scratch)
+    side.x[0] = np.nan
+    _set_constant(prior, side, k, n)
+    return True
+
+
+@generic.shrink.of(TiedPrior)
+@kernel
+def shrink(prior: TiedPrior, side: TiedSide, k: int, n: float, x: FloatArray) -> bool:
+    """W mu_n moves away from W x, and the quadratic form falls."""
+    kappa, m, y, q = prior.scalars[KAPPA] + n, side.m[k], side.y, 0.0
+    for i in range(m.shape[0]):
+        side.x[i] = x[i]
+    _multiply(prior.W[0], x, y)
+    for i in range(m.shape[0]):
+        gap = y[i] - m[i]
+        q += gap * gap
+        m[i] -= gap / (kappa - 1.0)
+    side.quadratic[k] -= kappa / (kappa - 1.0) * q
+    _set_constant(prior, side, k, n - 1.0)
+    return True
 
 
 @generic.log_marginal_side.of(TiedPrior)

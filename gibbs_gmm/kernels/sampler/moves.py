@@ -47,30 +47,38 @@ SPLIT, JOIN, RESPLIT, NONE = 0, 1, 2, 3
 _SPLIT_ANCHORED, _JOIN_ANCHORED = 0.5, 0.25
 _SPLIT_LEARNED, _JOIN_LEARNED = 0.45, 0.45
 _SPLIT_FEW, _JOIN_FEW = 0.4, 0.4
+_SPLIT_SEEDED = 0.5  # and as many merges
+
+_LEARNED_SEEDS = 0.8
+"""How often a seed is one of those that were kept."""
 
 _REMEMBER_PAIR = 0.1
 """How often a collecting move keeps the components of two neighbouring clusters as a launch."""
 
 
 class Library(NamedTuple):
-    """Launches of accepted splits, collected during warm-up and frozen after it.
+    """What accepted moves have taught, collected during warm-up and frozen after it: launches of splits, and seeds.
 
     components: of launch m in places 2 m and 2 m + 1; mean (L, D): of the cluster that was split; score (L,) scratch;
-    collected (1,): how many were ever kept, the latest L of which are here.
+    collected (1,): how many were ever kept, the latest L of which are here. seeds (S,): rows that small clusters were
+    grown from or given up at; sown (1,): how many were ever kept.
     """
 
     components: Any
     mean: FloatArray
     score: FloatArray
     collected: IntArray
+    seeds: IntArray
+    sown: IntArray
 
 
 class Moves(NamedTuple):
     """What moves need besides the state of their chain.
 
     pair, groups: the launch at hand and the statistics of its sides. union (1 cluster), union_centre (1, P). sizes
-    (capacity + 1,); mean (D,) and scratch, of the family. counts (2, 3, 2): proposed and accepted splits, merges,
-    re-splits, by launches and row by row. rows_read (1,): rows that passes have read, the measure of cost.
+    (capacity + 1,); mean (D,) and scratch, of the family. counts (4, 3, 2): proposed and accepted splits, merges,
+    re-splits, by launches, row by row, from seeds and by searches. rows_read (1,): rows that passes have read, the
+    measure of cost.
     """
 
     pair: Pair
@@ -232,6 +240,40 @@ def log_choice_few(kind: int, t: int, n_a: float, n_b: float, n_0: float, n_1: f
     return math.log(n_a * n_b / (n_0 * n_1))
 
 
+@kernel
+def choose_seeded(
+    rng: np.random.Generator, u: float, model: Model, state: State, library: Library, rows: Rows
+) -> tuple[Choice, int]:
+    """A seed among all rows, by a law that no move changes, and clusters: that of the seed is to be split, or to join
+    another, which is chosen at random.
+    """
+    N, t = n_rows(state), state.size[N_CLUSTERS]
+    known = min(library.sown[0], library.seeds.shape[0])
+    seed = int(rng.random() * N)
+    if known > 0 and rng.random() < _LEARNED_SEEDS:
+        seed = library.seeds[int(rng.random() * known)]
+    b = rows.label(state.z, seed)
+    if u < _SPLIT_SEEDED:
+        return Choice(SPLIT if state.total.n[b] >= 2.0 and _may_split(model, state) else NONE, b, t), seed
+    if t == 1:
+        return Choice(NONE, b, b), seed
+    a = int(rng.random() * (t - 1))
+    return Choice(JOIN, a + (1 if a >= b else 0), b), seed
+
+
+@kernel
+def log_choice_seeded(kind: int, t: int) -> float:
+    """As :func:`log_choice_anchored`: of t clusters, a split has p(seed) / 2, and a merge p(seed) / (2 (t - 1))."""
+    return -math.log(float(t)) if kind == SPLIT else math.log(t - 1.0)
+
+
+@kernel
+def sow(library: Library, seed: int) -> None:
+    """Keep a seed; when there is no room, the oldest makes some."""
+    library.seeds[library.sown[0] % library.seeds.shape[0]] = seed
+    library.sown[0] += 1
+
+
 # --- Weighing -------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +331,9 @@ def log_sizes_after(model: Model, state: State, moves: Moves, choice: Choice, n_
 
 @kernel
 def settle(model: Model, state: State, moves: Moves, method: int, kind: int) -> None:
-    """Count an accepted move, by launches (0) or row by row (1), and set n and t."""
+    """Count an accepted move, by launches (0), row by row (1), from a seed (2) or by a search (3), and set n
+    and t.
+    """
     n, t = size_after(model, state, kind)
     state.size[N_COMPONENTS], state.size[N_CLUSTERS] = max(n, t), t
     moves.counts[method, kind, 1] += 1

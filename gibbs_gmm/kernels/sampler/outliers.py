@@ -198,12 +198,15 @@ def moves_with_outliers(
     state: State,
     moves: Moves,
     sides: Sides,
-    count: int,
+    anchored: int,
+    seeded: int,
+    searched: int,
+    collect: bool,
     rows: Rows,
 ) -> None:
-    """:func:`sequential_moves`, and as many between clusters and outliers."""
-    sequential_moves(rng, data, model, state, moves, sides, count, rows)
+    """:func:`sequential_moves`, and as many with anchors between clusters and outliers."""
+    sequential_moves(rng, data, model, state, moves, sides, anchored, seeded, searched, collect, rows)
     if draw_shared(state.prior, rng, state.total, state.size[N_CLUSTERS], state.components.centre, moves.scratch) != 0:
         return
-    for _ in range(count):
+    for _ in range(anchored):
         _move(rng, data, model, state, moves, sides, rows)

@@ -354,9 +354,11 @@ def record(
 
 
 LAUNCHES, RECALLS, ROW_BY_ROW, SCANS, GREEDY, COLLECT, EXCURSIONS, GAIN = 0, 1, 2, 3, 4, 5, 6, 7
+SEEDED, SEARCHED = 8, 9
 """Places in ``tuning``: split-merge moves a sweep with a launch, from the library and row by row (rates), scans of a
-launch, whether moves are greedy (warm-up only), whether accepted launches are collected; the share of sweeps from a
-known n in which n may rise, and the gain of the tilt of p(n) there (warm-up only)."""
+launch, whether moves are greedy (warm-up only), whether accepted moves are collected; the share of sweeps from a known
+n in which n may rise, and the gain of the tilt of p(n) there (warm-up only); moves a sweep from a seed, and by a search
+(rates)."""
 
 _MOST_AWAY = 64  # sweeps for each that is asked for, after which a batch ends
 _LOST = 2_000  # sweeps in a row at a larger n, after which a chain is called back, and n rises no more
@@ -428,9 +430,11 @@ def run_sweeps(
             calls.split_merge(rng, data, prior, state, moves, scans, greedy, keep, scratch.pair_work, rows)
         for _ in range(int(tuning[RECALLS] + rng.random()) if labelled else 0):
             calls.split_merge(rng, data, prior, state, moves, 0, greedy, False, scratch.pair_work, rows)
-        count = int(tuning[ROW_BY_ROW] + rng.random()) if labelled else 0
-        if count > 0:
-            calls.row_by_row(rng, data, prior, state, moves, scratch.sides, count, rows)
+        if labelled:
+            count, seeded = int(tuning[ROW_BY_ROW] + rng.random()), int(tuning[SEEDED] + rng.random())
+            searched = int(tuning[SEARCHED] + rng.random())
+            if count + seeded + searched > 0:
+                calls.row_by_row(rng, data, prior, state, moves, scratch.sides, count, seeded, searched, collect, rows)
         calls.draw_weights(rng, prior, state, scratch.cumulated, rows)
         failed = calls.draw_parameters(rng, prior, state, moves.scratch)
         if failed != 0:
@@ -521,7 +525,7 @@ def compiled_calls(
     rows = compiled_rows(data, state, moves, work)
     return Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
-        pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, rows),
+        pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, 0, 0, False, rows),
         pointer(calls.draw_weights, "void", rng, model, state, state.log_w, rows),
         pointer(calls.draw_parameters, "int64", rng, model, state, moves.scratch),
         pointer(calls.finish, "float64", state, state.report, rows),
