@@ -108,7 +108,7 @@ def test_prior_is_left_invariant(name: str) -> None:
     first.flags.writeable = False
     data, family = Data(first, np.zeros(D), np.ones(D), TAGS.copy()), prior.family
     state = initial_state(rng, data, model, family, 1.0, 2, capacity, BOX.as_kernel())
-    moves = new_moves(data, family, capacity)
+    moves = new_moves(data.X.shape[1], family, capacity, 1)
     rows = {"weights": (0, 1), "means": (0, 1, D), "covariances": (0, 1, D, D), "scale": (0, D, D)}
     empty: dict[str, Any] = {
         field: np.zeros(rows.get(field, 0), np.int64 if field.startswith("n_") else float)

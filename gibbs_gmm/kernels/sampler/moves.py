@@ -254,7 +254,7 @@ def choose_seeded(
         seed = library.seeds[int(rng.random() * known)]
     b = rows.label(state.z, seed)
     if u < _SPLIT_SEEDED:
-        return Choice(SPLIT if state.total.n[b] >= 2.0 and _may_split(model, state) else NONE, b, t), seed
+        return Choice(SPLIT if state.total.n[b] >= 2.0 and may_split(model, state) else NONE, b, t), seed
     if t == 1:
         return Choice(NONE, b, b), seed
     a = int(rng.random() * (t - 1))
