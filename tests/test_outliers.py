@@ -236,6 +236,20 @@ def test_other_questions(trace: gg.Trace, tmp_path: Path) -> None:
         gg.fit(noisy(4, 10), 2, draws=5, warmup=5, thin=1, chains=1, rng=1, **FIT).outlier_probability()
 
 
+def test_checks_and_merged_clusters_leave_outliers_out() -> None:
+    data = noisy(5, 10)[:, :2]
+    trace = gg.fit(data, 2, outliers=True, draws=100, warmup=200, thin=1, rng=1, **FIT)
+    check = trace.check(data)
+    assert (check.rows < 97.0).all()
+    assert check.messages == ()
+    labels = trace.partition().labels
+    merged = trace.merged()
+    np.testing.assert_array_equal(merged.labels(2), labels)
+    np.testing.assert_array_equal(merged.labels(1) < 0, labels < 0)
+    together = trace.partition().together
+    assert (np.diagonal(together) > 0.9).all()
+
+
 def test_resumed_and_threaded_runs_are_the_same(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     data = rng.normal(0.0, 1.0, (33_000, 2)) + np.where(np.arange(33_000) % 2, 4.0, -4.0)[:, None]
