@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.compare import compare as compare
     from gibbs_gmm.errors import NumericalError as NumericalError
     from gibbs_gmm.estimator import GibbsGaussianMixture as GibbsGaussianMixture
+    from gibbs_gmm.estimator_regressor import GibbsMixtureRegressor as GibbsMixtureRegressor
     from gibbs_gmm.evidence import Evidence as Evidence
     from gibbs_gmm.evidence import log_evidence as log_evidence
     from gibbs_gmm.fitting import fit as fit
@@ -42,7 +43,8 @@ _HOME = {
     "DirichletProcess": "model.weight_priors",
     "Evidence": "evidence",
     "GibbsGaussianMixture": "estimator",
-    "GibbsGaussianMixtureClassifier": "classifier",
+    "GibbsGaussianMixtureClassifier": "estimator_classifier",
+    "GibbsMixtureRegressor": "estimator_regressor",
     "FiniteMixture": "model.weight_priors",
     "MixtureOfFiniteMixtures": "model.weight_priors",
     "NormalInverseGamma": "model.normal_inverse_gamma",
@@ -73,6 +75,7 @@ __all__ = [
     "partition_distance",
     "GibbsGaussianMixture",
     "GibbsGaussianMixtureClassifier",
+    "GibbsMixtureRegressor",
     "NormalInverseWishart",
     "NormalInverseGamma",
     "FiniteMixture",

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from typing import Any, Self
 
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.fitting import fit
+from gibbs_gmm.estimator_base import DensityMixin, GibbsEstimator, check_is_fitted, validate_data
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
-from gibbs_gmm.model.families import ComponentPrior
-from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.posterior import predict
 from gibbs_gmm.posterior.matched import matched_components
-from gibbs_gmm.trace import Trace
-
-try:
-    from sklearn.base import BaseEstimator, DensityMixin
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError(
-        "GibbsGaussianMixture needs scikit-learn 1.6 or newer; install it with: pip install 'gibbs-gmm[sklearn]'"
-    ) from error
 
 
-class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A Bayesian Gaussian mixture whose densities, labels and samples are averages over the whole posterior.
 
     :func:`gibbs_gmm.fit` behind scikit-learn's interface, for pipelines, cross-validation and grid searches. There is
@@ -78,68 +66,23 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     (1, 3)
     """
 
-    def __init__(
-        self,
-        n_components: int | WeightPrior | None = None,
-        *,
-        prior: ComponentPrior | None = None,
-        covariance_type: str | None = None,
-        draws: int | None = None,
-        warmup: int | None = None,
-        thin: int | None = None,
-        max_sweeps: int | None = None,
-        chains: int = 4,
-        random_state: Any = None,
-        threads: int | None = None,
-        progress: bool = False,
-    ) -> None:
-        self.n_components = n_components
-        self.prior = prior
-        self.covariance_type = covariance_type
-        self.draws = draws
-        self.warmup = warmup
-        self.thin = thin
-        self.max_sweeps = max_sweeps
-        self.chains = chains
-        self.random_state = random_state
-        self.threads = threads
-        self.progress = progress
-
-    trace_: Trace
     labels_: IntArray
     n_components_: int
     weights_: FloatArray
     means_: FloatArray
     covariances_: FloatArray
     precisions_: FloatArray
-    converged_: bool
 
     def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
         """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
         checks.column_names(X)
-        return self._fit(
-            validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2), self.n_components
-        )
+        array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        return self._fit(array, self.n_components)
 
     def _fit(self, array: AnyArray, n_components: Any, labels: IntArray | None = None) -> Self:
-        """Fit checked rows."""
-        trace = fit(
-            array,
-            n_components,
-            prior=self.prior,
-            covariance_type=self.covariance_type,
-            labels=labels,
-            draws=self.draws,
-            warmup=self.warmup,
-            thin=self.thin,
-            max_sweeps=self.max_sweeps,
-            chains=self.chains,
-            rng=self._seed(),
-            threads=self.threads,
-            progress=self.progress,
-        )
+        """Fit checked rows, of which some labels may be known."""
         names = getattr(self, "feature_names_in_", None)
-        self.trace_ = trace if names is None else dataclasses.replace(trace, columns=tuple(names))
+        self._draw(array, None if names is None else tuple(names), n_components, labels)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # fit() has said that the chains have not met
             self.labels_ = self.trace_.partition().labels
@@ -150,7 +93,6 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self.covariances_ = _shaped(components.covariances(columns).mean(0), self.trace_.prior.covariance_type)
         is_matrix = self.trace_.prior.is_matrix
         self.precisions_ = np.asarray(np.linalg.inv(self.covariances_) if is_matrix else 1.0 / self.covariances_)
-        self.converged_ = self.trace_.verdict == "" and len(self.trace_.log_likelihood) > 1
         return self
 
     def fit_predict(self, X: Any, y: Any = None) -> IntArray:
@@ -205,20 +147,6 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
             "aic() is not defined for a posterior: to compare predictions, use score() on rows held out, or "
             "arviz_stats.loo(trace_.to_arviz(X)), of which AIC is an approximation"
         )
-
-    def _rows(self, X: Any) -> AnyArray:
-        check_is_fitted(self)
-        names, wanted = checks.column_names(X), getattr(self, "feature_names_in_", None)
-        if names is not None and wanted is not None and names != tuple(wanted) and set(names) == set(wanted):
-            X = X[list(wanted)]
-        array: AnyArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return array
-
-    def _seed(self) -> Any:
-        """``random_state`` as ``rng`` of :func:`gibbs_gmm.fit`; a RandomState is advanced."""
-        if isinstance(self.random_state, np.random.RandomState):
-            return self.random_state.randint(0, 2**31, size=4).tolist()
-        return self.random_state
 
 
 def _shaped(covariances: FloatArray, covariance_type: str) -> FloatArray:

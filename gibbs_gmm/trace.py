@@ -19,6 +19,7 @@ from gibbs_gmm.posterior.agreement import warn_if_apart, why_apart
 if TYPE_CHECKING:
     from gibbs_gmm.posterior.chain_partitions import Difference
     from gibbs_gmm.posterior.clustering import Partition
+    from gibbs_gmm.posterior.conditional import Conditional
     from gibbs_gmm.posterior.merging import Merged
     from gibbs_gmm.posterior.model_check import Check
     from gibbs_gmm.posterior.n_posterior import NPosterior
@@ -447,6 +448,45 @@ class Trace:
 
         warn_if_apart(self, "sample")
         return sample(self, n, rng)[0]
+
+    def conditional(self, given: Any) -> Conditional:
+        """The distribution of the other columns of new rows of which some columns are given.
+
+        The posterior predictive p(free columns | given columns, data): every draw's mixture is conditioned, and draws
+        weigh as much as their density of what is given. What components without observations hold counts as in
+        :meth:`log_density`.
+
+        Parameters
+        ----------
+        given : mapping, or data frame of the columns that are given
+            From names of columns (in ``trace.columns``), or their positions, to a number or M numbers each; a single
+            number stands for all rows. Empty: nothing is given.
+
+        Returns
+        -------
+        Conditional
+            With ``mean()`` (M, F), ``std()``, ``covariance()`` (M, F, F), ``quantile(q)``, ``sample(n, rng)`` and
+            ``log_density(values)`` of the F ``columns`` that are free
+            (:class:`gibbs_gmm.posterior.conditional.Conditional`).
+
+        Raises
+        ------
+        ValueError
+            A column is unknown, no column is free, values are not finite, or their numbers differ.
+
+        Examples
+        --------
+        Of the trace and the rows of :func:`gibbs_gmm.fit`'s example:
+
+        >>> trace.conditional({"x0": 3.0}).mean().round()
+        array([[3.]])
+        >>> trace.conditional({"x0": [-3.0, 0.0, 3.0]})
+        <Conditional: x1 given x0, 3 rows>
+        """
+        from gibbs_gmm.posterior.conditional import conditional
+
+        warn_if_apart(self, "conditional")
+        return conditional(self, given)
 
     def to_arviz(self, X: Any = None) -> Any:
         """The trace as an ArviZ DataTree, for ``arviz_stats`` (``summary``, ``loo``) and ``arviz_plots``.

@@ -232,6 +232,8 @@ def test_other_questions(trace: gg.Trace, tmp_path: Path) -> None:
     again = gg.load(tmp_path / "trace.npz")
     assert_same_draws(trace, again)
     np.testing.assert_array_equal(again.outlier_probability([[0.0, 9.0]]), trace.outlier_probability([[0.0, 9.0]]))
+    with pytest.raises(ValueError, match=r"conditional\(\) is not offered for a fit with outliers"):
+        trace.conditional({"x0": 1.0})
     with pytest.raises(ValueError, match=r"needs a fit that allows outliers: fit\(\.\.\., outliers=True\)"):
         gg.fit(noisy(4, 10), 2, draws=5, warmup=5, thin=1, chains=1, rng=1, **FIT).outlier_probability()
 

@@ -177,7 +177,7 @@ def test_integrates_to_one(kind: str) -> None:
 
 def test_unoccupied_components_are_missed_where_they_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     trace = trace_of("Dirichlet process")
-    monkeypatch.setattr(predict, "_rest", lambda trace: np.zeros(trace.n_clusters.size))
+    monkeypatch.setattr(predict, "rest_weight", lambda trace: np.zeros(trace.n_clusters.size))
     assert integral(trace, 601) < 0.99
 
 

@@ -8,6 +8,7 @@ from gibbs_gmm.plots.chain_plots import chains
 from gibbs_gmm.plots.check_plots import check, merged
 from gibbs_gmm.plots.cluster_profiles import profiles
 from gibbs_gmm.plots.comparison_plot import comparison
+from gibbs_gmm.plots.conditional_plot import conditional
 from gibbs_gmm.plots.evidence_plot import evidence
 from gibbs_gmm.plots.how_many import n_posterior
 from gibbs_gmm.plots.memberships import membership
@@ -24,6 +25,7 @@ __all__ = [
     "evidence",
     "comparison",
     "density",
+    "conditional",
     "similarity",
     "chains",
     "check",

@@ -145,7 +145,7 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
     generator = np.random.Generator(np.random.PCG64(seed_sequence(rng)))
     C, T, K, D = trace.means.shape
     draw = generator.integers(C * T, size=n)
-    weights = np.hstack([trace.weights.reshape(C * T, K), _rest(trace)[:, None]])
+    weights = np.hstack([trace.weights.reshape(C * T, K), rest_weight(trace)[:, None]])
     component, u = np.empty(n, np.int64), generator.random(n)
     for start in range(0, n, _SAMPLE_ROWS):
         own = slice(start, start + _SAMPLE_ROWS)
@@ -153,7 +153,7 @@ def sample(trace: Trace, n: int, rng: Any = None) -> tuple[FloatArray, IntArray,
         # Counted are the components before it; one of weight 0 is never it, since u < 1.
         component[own] = (cumulated <= u[own, None] * cumulated[:, -1:]).sum(1)
     X, new = generator.standard_normal((n, D)), component == K
-    law, df, scale = _unoccupied(trace)
+    law, df, scale = unoccupied(trace)
     if law != kernels.NORMAL:
         size = (int(new.sum()), D if law == kernels.PRODUCT else 1)
         X[new] /= np.sqrt(generator.chisquare(df, size))
@@ -204,7 +204,7 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
     )
     covariances = trace.covariances.reshape(C * T, K, D, D)
     place = _held_first(trace, np.broadcast_to(np.arange(K), (C * T, K)))
-    rest, n_held, (law, df, scale) = _rest(trace), _held(trace).sum(1), _unoccupied(trace)
+    rest, n_held, (law, df, scale) = rest_weight(trace), held_slots(trace).sum(1), unoccupied(trace)
     if trace.outlier_weight is not None:
         share = 1.0 - trace.outlier_weight.reshape(-1)
         weights, rest = _read_only(weights * share[:, None]), rest * share
@@ -245,7 +245,7 @@ def _blocks(trace: Trace, loc: FloatArray, workers: Threads) -> Iterator[tuple[i
         yield start, mixtures
 
 
-def _held(trace: Trace) -> AnyArray:
+def held_slots(trace: Trace) -> AnyArray:
     """Which slots of each draw hold a component, (C T, K)."""
     held: AnyArray = ~np.isnan(trace.means[..., 0].reshape(-1, trace.weights.shape[2]))
     return held
@@ -256,7 +256,7 @@ def _held_first(trace: Trace, array: AnyArray) -> AnyArray:
 
     They are there already unless the trace was relabelled. A place K, if it has one, comes after the last of them.
     """
-    held = _held(trace)
+    held = held_slots(trace)
     slots, K = array.shape[1], held.shape[1]
     if slots > K:
         held = np.hstack([held, np.ones((len(held), 1), bool)])
@@ -266,11 +266,11 @@ def _held_first(trace: Trace, array: AnyArray) -> AnyArray:
     return np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), axis=1)
 
 
-def _rest(trace: Trace) -> FloatArray:
+def rest_weight(trace: Trace) -> FloatArray:
     """The weight of the components that a draw's slots do not hold, (C T,); exactly 0 where there are none."""
     rest = np.maximum(0.0, 1.0 - trace.weights.sum(-1)).reshape(-1)
     if trace.weight_prior.n_is_finite:
-        rest[trace.n_components.reshape(-1) == _held(trace).sum(1)] = 0.0
+        rest[trace.n_components.reshape(-1) == held_slots(trace).sum(1)] = 0.0
     return np.asarray(rest, np.float64)
 
 
@@ -285,7 +285,7 @@ class _Scale:
         return result
 
 
-def _unoccupied(trace: Trace) -> tuple[int, float, _Scale]:
+def unoccupied(trace: Trace) -> tuple[int, float, _Scale]:
     """The law of a new row of an unoccupied component, its degrees of freedom, and its scale in each draw.
 
     It is scale / df of a t distribution, or the covariance of a normal one.
@@ -307,7 +307,7 @@ def _unoccupied(trace: Trace) -> tuple[int, float, _Scale]:
 
 def _location(trace: Trace) -> FloatArray:
     """A point within the data, about which densities lose no digits: the mean of the first draw's mixture."""
-    held = _held(trace)[0]
+    held = held_slots(trace)[0]
     weights, means = trace.weights[0, 0, held], trace.means[0, 0, held]
     return np.asarray(weights @ means / weights.sum(), np.float64)
 
