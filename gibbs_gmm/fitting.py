@@ -189,12 +189,13 @@ def fit(
     prior = component_prior(prior, covariance_type, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
+    for name, given in (("labels", labels is not None), ("outliers", outliers is not False)):
+        if cluster is not None and given:
+            raise ValueError(f"{name} cannot be given for rows on a cluster: fit them on one machine")
     known = None if labels is None else KnownLabels.of(labels, len(array))
     if known is not None:
         known.require_room(weight_prior)
     beside = Outliers.of(outliers, observations, prior.resolution)
-    if cluster is not None and (known is not None or beside is not None):
-        raise ValueError(f"{'labels' if known is not None else 'outliers'} cannot be used with rows on a cluster yet")
     data_warnings.warn(array, columns)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations)
