@@ -83,7 +83,7 @@ class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc] 
         return self._fit(rows, self.n_components)
 
     def _fit(self, array: AnyArray, n_components: Any, labels: IntArray | None = None) -> Self:
-        """Fit checked rows."""
+        """Fit checked rows, of which some labels may be known."""
         names = getattr(self, "feature_names_in_", None)
         self._draw(array, None if names is None else tuple(names), n_components, labels)
         with warnings.catch_warnings():

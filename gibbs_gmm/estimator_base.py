@@ -19,9 +19,11 @@ from gibbs_gmm.trace import Trace
 
 try:
     from sklearn.base import BaseEstimator
+    from sklearn.base import ClassifierMixin as ClassifierMixin
     from sklearn.base import DensityMixin as DensityMixin
     from sklearn.base import MultiOutputMixin as MultiOutputMixin
     from sklearn.base import RegressorMixin as RegressorMixin
+    from sklearn.utils.multiclass import check_classification_targets as check_classification_targets
     from sklearn.utils.validation import check_is_fitted as check_is_fitted
     from sklearn.utils.validation import validate_data as validate_data
 except ImportError as error:
@@ -69,7 +71,10 @@ class GibbsEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     def _draw(
         self, rows: AnyArray, columns: tuple[str, ...] | None, n_components: Any, labels: IntArray | None = None
     ) -> None:
-        """Set ``trace_``, the posterior given rows (N, D) whose columns have these names, and ``converged_``."""
+        """Set ``trace_``, the posterior given rows (N, D) whose columns have these names, and ``converged_``.
+
+        ``labels`` (N,) are as for :func:`gibbs_gmm.fit`.
+        """
         trace = fit(
             rows,
             n_components,

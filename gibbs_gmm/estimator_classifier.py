@@ -8,12 +8,9 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.estimator import GibbsGaussianMixture
+from gibbs_gmm.estimator_base import ClassifierMixin, check_classification_targets, validate_data
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.weight_priors import WeightPrior
-
-from sklearn.base import ClassifierMixin  # isort: skip  # GibbsGaussianMixture says what is missing
-from sklearn.utils.multiclass import check_classification_targets  # isort: skip
-from sklearn.utils.validation import validate_data  # isort: skip
 
 
 class GibbsGaussianMixtureClassifier(ClassifierMixin, GibbsGaussianMixture):  # type: ignore[misc]  # it has no types

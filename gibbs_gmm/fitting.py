@@ -208,13 +208,13 @@ def fit(
         _require_exact(observations, "where the rows are on a cluster or a GPU")
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
+    for name, given in (("labels", labels is not None), ("outliers", outliers is not False)):
+        if away is not None and given:
+            raise ValueError(f"{name} cannot be given for rows on a cluster or a GPU: fit them on one machine")
     known = None if labels is None else KnownLabels.of(labels, len(array))
     if known is not None:
         known.require_room(weight_prior)
     beside = Outliers.of(outliers, observations, prior.resolution)
-    if away is not None and (known is not None or beside is not None):
-        name = "labels" if known is not None else "outliers"
-        raise ValueError(f"{name} cannot be used with rows on a cluster or a GPU yet")
     if beside is not None:
         _require_exact(observations, "beside outliers=")
     data_warnings.warn(array, columns)

@@ -51,6 +51,12 @@ def test_the_draws_are_those_of_one_machine(name: str) -> None:
         assert name != "unknown" or (np.sum(counts, 0)[..., 1].sum(1) > 0).all(), counts
 
 
+@pytest.mark.parametrize(("name", "given"), [("labels", np.zeros(N, int)), ("outliers", True)])
+def test_known_labels_and_outliers_are_refused(name: str, given: Any) -> None:
+    with client_of(1), pytest.raises(ValueError, match=f"{name} cannot be given for rows on a cluster"):
+        gg.fit(da.from_array(X, chunks=(N, 2)), 3, **{name: given}, **SETTINGS)
+
+
 def test_checkpoints_are_the_same_too(tmp_path: Path) -> None:
     expected = gg.fit(X, None, **SETTINGS, checkpoint=tmp_path / "here")
     with client_of(2) as client:

@@ -232,8 +232,24 @@ def test_other_questions(trace: gg.Trace, tmp_path: Path) -> None:
     again = gg.load(tmp_path / "trace.npz")
     assert_same_draws(trace, again)
     np.testing.assert_array_equal(again.outlier_probability([[0.0, 9.0]]), trace.outlier_probability([[0.0, 9.0]]))
+    with pytest.raises(ValueError, match=r"conditional\(\) is not offered for a fit with outliers"):
+        trace.conditional({"x0": 1.0})
     with pytest.raises(ValueError, match=r"needs a fit that allows outliers: fit\(\.\.\., outliers=True\)"):
         gg.fit(noisy(4, 10), 2, draws=5, warmup=5, thin=1, chains=1, rng=1, **FIT).outlier_probability()
+
+
+def test_checks_and_merged_clusters_leave_outliers_out() -> None:
+    data = noisy(5, 10)[:, :2]
+    trace = gg.fit(data, 2, outliers=True, draws=100, warmup=200, thin=1, rng=1, **FIT)
+    check = trace.check(data)
+    assert (check.rows < 97.0).all()
+    assert check.messages == ()
+    labels = trace.partition().labels
+    merged = trace.merged()
+    np.testing.assert_array_equal(merged.labels(2), labels)
+    np.testing.assert_array_equal(merged.labels(1) < 0, labels < 0)
+    together = trace.partition().together
+    assert (np.diagonal(together) > 0.9).all()
 
 
 def test_resumed_and_threaded_runs_are_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import numbers
 from typing import Any
@@ -64,13 +65,14 @@ class KnownLabels:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {"names": list(self.names), "tags": self.tags.tolist()}
+        """Plain values, for JSON: the tags as one text, four bytes each in base 64."""
+        return {"names": list(self.names), "tags": base64.b64encode(self.tags.astype("<i4").tobytes()).decode()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> KnownLabels:
         """The inverse of :meth:`to_dict`."""
-        return cls(tuple(values["names"]), np.array(values["tags"], np.int64))
+        tags = np.frombuffer(base64.b64decode(values["tags"]), "<i4")
+        return cls(tuple(values["names"]), tags.astype(np.int64))
 
 
 def _values(labels: Any) -> list[Any]:

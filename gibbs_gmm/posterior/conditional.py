@@ -293,6 +293,8 @@ class _LogSum:
 def conditional(trace: Trace, given: Any) -> Conditional:
     """The columns that are free given the others; see :meth:`gibbs_gmm.trace.Trace.conditional`."""
     names, arrays = trace.columns, dict[int, FloatArray]()
+    if trace.outlier_weight is not None:
+        raise ValueError("conditional() is not offered for a fit with outliers: fit without outliers=")
     if isinstance(given, Mapping):
         for key, value in given.items():
             column = _column(key, names)

@@ -235,7 +235,7 @@ class _Candidates(NamedTuple):
     slots: IntArray
     n: IntArray
     J: int
-    tagged: int
+    tagged: int = 0
 
     @property
     def counted(self) -> AnyArray:

@@ -46,6 +46,7 @@ FORMAT = "gibbs_gmm run 1"
 _RECIPE, _LOCK, _DATA, _ERRORS, _FAILURE = "run.json", "run.lock", "data.npy", "errors.npy", "failed.txt"
 _GROWING = ("warmup", "draws", "thin", "tuning")  # of the plan of a run that goes on until it is done
 _BLOCK = 1 << 20
+_LONGEST = 200  # characters of a setting in a message
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
 _REPAIR = "gibbs_gmm.resume() samples it again"
 _SECONDS = 2.0  # at most this often is a chain's state written, and ...
@@ -225,8 +226,9 @@ class Folder:
             more = name in ("draws", "max_sweeps") and None not in (old, new) and old < new
             if old == new or (any_seed and name.startswith("seed.")) or grown or more:
                 continue
+            was, given = (f"{text[:_LONGEST]}{'...' * (len(text) > _LONGEST)}" for text in (str(old), str(new)))
             raise ValueError(
-                f"the run in {here!r} has other settings: {name} was {old}, got {new}. Carry it on with the settings "
+                f"the run in {here!r} has other settings: {name} was {was}, got {given}. Carry it on with the settings "
                 "that it has, or name another checkpoint folder"
             )
 
