@@ -342,11 +342,11 @@ def test_a_run_is_carried_on_byte_for_byte(tmp_path: Any) -> None:
 @pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
 def test_kinds_are_found_and_units_do_not_matter(kind: str) -> None:
     _, Y, z = two_kinds(D=4)
-    trace = gg.fit(Y, covariance_type=kind, **{**QUICK, "warmup": 300})
+    trace = gg.fit(Y, 2, covariance_type=kind, **{**QUICK, "warmup": 300})
     labels = trace.partition().labels
     assert max(np.mean(labels == z), np.mean(labels == 1 - z)) > 0.95
     if kind != "spherical":
-        other = gg.fit(Y * 2.0 ** np.array([3, -8, 0, 5]), covariance_type=kind, **{**QUICK, "warmup": 300})
+        other = gg.fit(Y * 2.0 ** np.array([3, -8, 0, 5]), 2, covariance_type=kind, **{**QUICK, "warmup": 300})
         np.testing.assert_array_equal(other.assignments, trace.assignments)
 
 
