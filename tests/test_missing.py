@@ -453,8 +453,8 @@ def test_intervals_of_imputed_values_cover(share: float) -> None:
         gaps = rng.random(X.shape) < share
         gaps[gaps.all(1), 0] = False
         Y[gaps] = np.nan
-        trace = gg.fit(Y, 2, **{**QUICK, "draws": 100, "warmup": 300, "rng": seed})
-        low, high = np.quantile(trace.impute(Y).draws(200, rng=seed), [0.05, 0.95], axis=0)
+        trace = gg.fit(Y, 2, **{**QUICK, "draws": 200, "warmup": 300, "rng": seed})
+        low, high = np.quantile(trace.impute(Y).draws(400, rng=seed), [0.05, 0.95], axis=0)
         inside.append(((low <= X) & (high >= X))[gaps].mean())
     assert abs(np.mean(inside) - 0.9) < 0.02
 
