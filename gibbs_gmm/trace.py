@@ -63,7 +63,8 @@ class Trace:
         means nothing.
     log_likelihood : (C, T) float64
         sum_i log sum_k w_k N(x_i | mu_k, Sigma_k): the density of the data, in units of X, labels summed out; each N
-        averaged over the cell of the value, as ``prior.resolution`` has it.
+        averaged over the cell of the value, as ``prior.resolution`` has it. Of rows with missing values it is the
+        density of the others, and of values with errors that of what was measured.
     log_posterior : (C, T) float64
         log_likelihood + log prior density of weights, means and covariances (the posterior density up to a constant).
         Of different numbers of components, and so of different dimensions, these densities cannot be compared.

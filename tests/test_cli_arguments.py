@@ -155,7 +155,7 @@ def test_bad_output_folders(capsys: pytest.CaptureFixture[str]) -> None:
     ("text", "message"),
     [
         ("kind\nx\ny\n", "no numeric column is left (kind: text ('x', ...))"),
-        ("a,b\n1,2\n,\n4,5\n", "1 row (line 3) without a value in any column that is used: remove it"),
+        ("a,b\n1,2\n.,NA\n4,5\n", "1 row (line 3) without a value in any column that is used: remove it"),
         ("a,b\n1,2\n3\n", "line 3 has 1 field where 2 are expected"),
         ("a\n1\n2\n3\n4\nfive\n", "column 'a' holds numbers, but 'five' in line 6"),
         ("a,b\n1,2\n", "no numeric column is left (a: constant (always 1)"),

@@ -79,7 +79,7 @@ def test_predict_takes_one_row_and_says_which_column_is_missing(capsys: pytest.C
         ("a,b\n1,2\n", ""),
         ("a,c\n1,2\n", "'new.csv': there is no column 'b'; the columns are 'a', 'c'"),
         ("a,b\n1,x\n", "'new.csv': column 'b' cannot be modelled: text ('x', ...)"),
-        ("a,b\n,\n2,3\n", "1 row (line 2) without a value in any column that is used: remove it"),
+        ("a,b\n.,NA\n2,3\n", "1 row (line 2) without a value in any column that is used: remove it"),
     ):
         Path("new.csv").write_text(text, encoding="utf-8")
         assert main(["predict", "some-run", "new.csv"]) == (2 if message else 0)

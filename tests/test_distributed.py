@@ -73,6 +73,7 @@ def test_checkpoints_are_the_same_too(tmp_path: Path) -> None:
             (da.ones((9, 2, 2)), ValueError, r"shape \(N, D\)"),
             (remote[remote[:, 0] > 0.0], ValueError, "known N"),
             (da.from_array(np.array([[0.0], [np.nan], [1.0]])), ValueError, "got none in row 1"),
+            (da.from_array(np.array([[0.0, 1.0], [np.nan, 2.0], [1.0, 0.0]])), ValueError, "got 1 missing ones"),
         ):
             with pytest.raises(error, match=message):
                 gg.fit(bad, 2, **SETTINGS)

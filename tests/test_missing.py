@@ -342,11 +342,11 @@ def test_a_run_is_carried_on_byte_for_byte(tmp_path: Any) -> None:
 @pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
 def test_kinds_are_found_and_units_do_not_matter(kind: str) -> None:
     _, Y, z = two_kinds(D=4)
-    trace = gg.fit(Y, covariance_type=kind, **{**QUICK, "warmup": 300})
+    trace = gg.fit(Y, 2, covariance_type=kind, **{**QUICK, "warmup": 300})
     labels = trace.partition().labels
     assert max(np.mean(labels == z), np.mean(labels == 1 - z)) > 0.95
     if kind != "spherical":
-        other = gg.fit(Y * 2.0 ** np.array([3, -8, 0, 5]), covariance_type=kind, **{**QUICK, "warmup": 300})
+        other = gg.fit(Y * 2.0 ** np.array([3, -8, 0, 5]), 2, covariance_type=kind, **{**QUICK, "warmup": 300})
         np.testing.assert_array_equal(other.assignments, trace.assignments)
 
 
@@ -453,8 +453,8 @@ def test_intervals_of_imputed_values_cover(share: float) -> None:
         gaps = rng.random(X.shape) < share
         gaps[gaps.all(1), 0] = False
         Y[gaps] = np.nan
-        trace = gg.fit(Y, 2, **{**QUICK, "draws": 100, "warmup": 300, "rng": seed})
-        low, high = np.quantile(trace.impute(Y).draws(200, rng=seed), [0.05, 0.95], axis=0)
+        trace = gg.fit(Y, 2, **{**QUICK, "draws": 200, "warmup": 300, "rng": seed})
+        low, high = np.quantile(trace.impute(Y).draws(400, rng=seed), [0.05, 0.95], axis=0)
         inside.append(((low <= X) & (high >= X))[gaps].mean())
     assert abs(np.mean(inside) - 0.9) < 0.02
 
