@@ -40,6 +40,10 @@ class Tuner:
     probability and carry the chain to where the posterior lives (these draws are discarded); exact moves with each
     number of scans on trial, one part each, whose launches fill the library; and all moves together at the number of
     scans that changed the partition most often for each row read. Kept draws use exact moves only, at frozen rates.
+
+    Searches take about as much time as the rest of a sweep in warm-up, and little after it. Moves row by row are as
+    many whatever they are worth: rates in proportion to the splits and merges that were accepted for the time made
+    fewer effective draws of n+, because moves that are undone at once count for as much as those that last.
     """
 
     def __init__(self, warmup: int, model: Model, rises: bool = False) -> None:
