@@ -140,7 +140,7 @@ def test_split_merge_moves_that_are_nearly_alone(D: int, noise: Floats | None, m
     # Twenty moves of whole clusters for each pass of single labels: a bias of the moves is not mended by the labels.
     X, niw = NEAL[:7] if D == 1 else np.random.default_rng(9).standard_normal((7, 2)), some_niw(D, D + 2.0)
     niw = niw._replace(noise=noise)
-    gibbs, rng = Gibbs(X, 3, 0.7, niw), np.random.default_rng(8)
+    gibbs, rng = Gibbs(X, 3, 0.7, niw), np.random.default_rng(18)
     gibbs.warm_up(rng, 20_000, moves)
     z = gibbs.sweeps(rng, 20_000)["z"]
     assert_partitions(z[None].astype(np.int64), 3, oracle.enumerate_posterior(X, niw, Finite(3, 0.7)))

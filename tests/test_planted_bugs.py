@@ -23,11 +23,11 @@ def conditional(step: str) -> str:
 COMPONENTS = conditional("components_given_labels")
 WEIGHTS = conditional("weights_given_labels")
 SWEEP = conditional("parameters_then_labels")
-LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-launches]"
-RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-recalls]"
-ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by row]"
-SEEDED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-seeded]"
-SEARCHED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-searched]"
+LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1D-launches]"
+RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1D-recalls]"
+ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1D-row by row]"
+SEEDED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1D-seeded]"
+SEARCHED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1D-searched]"
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
 GAPS = "test_missing.py::test_sweeps_leave_every_family_invariant[2-full]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"

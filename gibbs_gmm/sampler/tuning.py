@@ -27,9 +27,11 @@ _ROW_BY_ROW_SHARE = 0.1  # of a sweep that moves row by row may take, where this
 _EXCURSIONS = 0.1, 1.0  # share of sweeps from a known n in which it may rise, and in warm-up
 _GAIN = 25.0  # of the tilt of p(n), in sweeps (a gain of c / s in the s-th of them)
 _MOST = 30.0  # moves of one kind in a sweep
-# Moves from seeds and by searches: their time for that of the rest of a sweep, in rough microseconds of few rows.
+# Moves from seeds and by searches: their time for that of the rest of a sweep, in rough microseconds of few rows, from
+# so many columns on. In fewer, moves row by row do what they do: the shares fall with the square of the columns.
 _SEEDED_SHARE = 0.25
-_SEARCHED_SHARE = 0.1, 1.0  # and in warm-up
+_SEARCHED_SHARE, _WARMUP_SHARE = 0.1, 1.0  # the latter in warm-up, whatever the columns
+_SHARE_COLUMNS = 8.0
 _SCANS_OF_SEARCH = 5.0  # passes over the rows of a search, merges that are refused before one included
 
 
@@ -40,6 +42,10 @@ class Tuner:
     probability and carry the chain to where the posterior lives (these draws are discarded); exact moves with each
     number of scans on trial, one part each, whose launches fill the library; and all moves together at the number of
     scans that changed the partition most often for each row read. Kept draws use exact moves only, at frozen rates.
+
+    Searches take about as much time as the rest of a sweep in warm-up, and little after it. Moves row by row are as
+    many whatever they are worth: rates in proportion to the splits and merges that were accepted for the time made
+    fewer effective draws of n+, because moves that are undone at once count for as much as those that last.
     """
 
     def __init__(self, warmup: int, model: Model, rises: bool = False) -> None:
@@ -105,9 +111,11 @@ class Tuner:
         N, D, t = len(state.z), len(state.prior.mu_0), int(state.size[N_CLUSTERS])
         sweep = N * (0.03 + 5e-5 * (t + 2) * D * (D + 8)) + (t + 1) * (0.5 + 0.003 * D**3)
         search = _SCANS_OF_SEARCH * min(N / t, MOST_ROWS) * (0.15 + 0.002 * D * D)
-        self.searched = float(min(_SEARCHED_SHARE[part < 6] * sweep / search, 1.0))
+        fall = min(1.0, (D / _SHARE_COLUMNS) ** 2)
+        share = _SEARCHED_SHARE * fall if part == 6 else _WARMUP_SHARE
+        self.searched = float(min(share * sweep / search, 1.0))
         if not self._known:
-            self.seeded = float(min(_SEEDED_SHARE * sweep / (4.0 + 0.04 * D * D), _MOST))
+            self.seeded = float(min(_SEEDED_SHARE * fall * sweep / (4.0 + 0.04 * D * D), _MOST))
 
     def frozen(self) -> dict[str, float]:
         """What kept draws use, for the record."""
