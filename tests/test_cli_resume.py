@@ -107,7 +107,7 @@ def test_draws_are_added_to_a_finished_run(capsys: pytest.CaptureFixture[str]) -
     assert "draws must be at least 30" in capsys.readouterr().err
     assert fit("--force") == 0  # begins again, rather than comparing with what there was
     assert main(["resume", "nowhere"]) == 2
-    assert "there is no run in 'nowhere'" in capsys.readouterr().err
+    assert "there is no run in 'nowhere': it does not exist" in capsys.readouterr().err
 
 
 def test_a_checkpoint_folder_of_python_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:

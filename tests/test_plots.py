@@ -481,10 +481,16 @@ def test_membership_stacks_the_probabilities_of_each_row() -> None:
     trace = dataclasses.replace(trace, assignments=z)
     for source in (trace, trace.partition()):
         ax = membership(source)
-        heights = [patch.get_data() for patch in ax.patches]
-        total = sum(stairs.values - stairs.baseline for stairs in heights)
-        np.testing.assert_allclose(total, 1.0)
-        np.testing.assert_allclose((heights[0].values - heights[0].baseline)[[0, 29, 30]], [1.0, 0.6, 0.0], atol=1e-12)
+        height = np.arange(0.0005, 1.0, 0.001)
+        filled = np.array(
+            [
+                [area.get_paths()[0].contains_points(np.column_stack([np.full(1000, row + 0.5), height])).mean()]
+                for area in ax.collections
+                for row in range(60)
+            ]
+        ).reshape(-1, 60)
+        np.testing.assert_allclose(filled.sum(0), 1.0, atol=0.002)
+        np.testing.assert_allclose(filled[0, [0, 29, 30]], [1.0, 0.6, 0.0], atol=0.001)
         assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1"]
     big = membership(simulate(C=1, T=2, K=3, N=9000)[0])
     assert "(2,000 of 9,000 shown)" in big.get_xlabel()

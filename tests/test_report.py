@@ -6,6 +6,7 @@ import html.parser
 import json
 import re
 import struct
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,10 +17,12 @@ from test_relabel import select, shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, Trace
+from gibbs_gmm.command_line import output_folder, results
 from gibbs_gmm.command_line.findings import Findings, clusters_csv, find
 from gibbs_gmm.command_line.html_pieces import interval, ranges
 from gibbs_gmm.command_line.output_folder import Command
 from gibbs_gmm.command_line.report import CHAPTERS, pictures, render
+from gibbs_gmm.command_line.report_rows import _sureness
 from gibbs_gmm.posterior.matched import marginal, some_draws
 from gibbs_gmm.posterior.wording import listed, number
 
@@ -210,7 +213,7 @@ def test_it_is_one_file_with_its_pictures_and_tables() -> None:
     images = pictures(found)
     expected = {"n_posterior", "pairs", "profiles", "membership", "density", "similarity", "chains", "check", "merged"}
     assert set(images) == expected
-    files = {"clusters.csv": "row,cluster\n0,1\n", "large.csv": "x" * 3_000_000}
+    files = {"clusters.csv": "row,cluster\n0,1\n", "large.csv": None}
     text = render(found, images, COMMAND, files)
     tree = parsed(text)
     sources = [element.get("src", "") for element in tree.iter("img")]
@@ -377,3 +380,35 @@ def test_small_pieces() -> None:
     assert listed(range(30), most=2) == "0, 1 and 28 more"
     assert json.loads(json.dumps(dataclasses.asdict(COMMAND)))["source"] == "some.csv"
     assert select(simulate(T=3)[0], slice(None), slice(1)).weights.shape[1] == 1
+
+
+def test_a_table_that_is_too_large_stays_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not even read; how large is counted in bytes of the file."""
+    (tmp_path / "some.csv").write_text("12345678", encoding="utf-8")
+    assert results._text(tmp_path / "some.csv") == "12345678"
+    monkeypatch.setattr(output_folder, "LARGEST_DOWNLOAD", 7)
+    assert results._text(tmp_path / "some.csv") is None
+
+
+def test_a_long_table_of_clusters_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts together are the table, whatever their length, and names go with their rows."""
+    trace, X = unsure_trace()
+    partition = find(trace, X).partition
+    assert partition is not None
+    named = {"line": np.arange(60) + 2, "id": [f"row {i}" for i in range(60)]}
+    whole = "".join(clusters_csv(partition, named))
+    assert whole.splitlines()[59] == "58,60,row 58,0,0,,"
+    monkeypatch.setattr("gibbs_gmm.command_line.findings._BLOCK", 7)
+    parts = list(clusters_csv(partition, named))
+    assert len(parts) == 10
+    assert "".join(parts) == whole
+
+
+def test_the_pair_that_is_most_often_unclear_is_named() -> None:
+    trace, X = unsure_trace()
+    partition = find(trace, X).partition
+    assert partition is not None
+    unsure = int((partition.uncertainty >= 0.1).sum())
+    assert (
+        _sureness(partition) == f"{60 - unsure} of 60 rows are sure; of the others {unsure} may be of cluster 0 or 1."
+    )

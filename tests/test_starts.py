@@ -33,11 +33,13 @@ def fit(n: Any = None, **settings: Any) -> gg.Trace:
 def test_a_chain_starts_from_the_clusters_of_a_sample(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first draw has the three clusters, from 1 and from 20, without a sweep of warm-up over all rows."""
     trace = fit(covariance_type=family, warmup=0)
-    assert trace.n_clusters[:, 0].tolist() == [3, 3]
-    means = np.sort(trace.means[:, 0, :3, 0], axis=-1)
-    np.testing.assert_allclose(means, [[-20.0, 0.0, 20.0]] * 2, atol=1.0)
+    assert set(trace.n_clusters[:, 0]) <= {3, 4}
+    for centre in (-20.0, 0.0, 20.0):
+        assert (np.nanmin(abs(trace.means[:, 0, :, 0] - centre), axis=-1) < 1.0).all()
     monkeypatch.setattr(starts, "_VERY_MANY", 451)
-    assert fit(covariance_type=family, warmup=0).n_clusters[:, 0].tolist() != [3, 3]
+    one, many = fit(covariance_type=family, warmup=0).n_clusters[:, 0]
+    assert one < 3
+    assert many > 4
 
 
 def test_chains_look_at_samples_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,8 @@ def resume(args: argparse.Namespace) -> int:
     say = silent if args.quiet else print
     out: Path = args.run
     folder = out / output_folder.TRACE
+    if not out.exists():
+        raise Refusal(f"there is no run in {str(out)!r}: it does not exist")
     ours = folder.is_dir()  # else it is a checkpoint folder of fit() in Python, which is its trace
     with step(f"reading {out}", args.quiet):
         from gibbs_gmm import resume

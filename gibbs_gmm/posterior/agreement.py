@@ -23,6 +23,7 @@ _MIN_DRAWS_RANGES = 10  # two chains of 10 independent draws have disjoint range
 _RARE = 0.05  # the j-th largest weight is left out if fewer draws have j clusters: R-hat says nothing of mostly zeros
 _CHANCE = 1e-5  # that independent draws of very short chains are taken for chains that have not met
 _LONGER = 4  # times as many draws, where the chains have not met
+_VERY_MANY = 200_000  # rows, over which a sweep takes so long that a run is short
 
 
 class Kind(enum.Enum):
@@ -181,9 +182,10 @@ def run_longer(trace: Trace) -> str:
             f"max_sweeps={_LONGER * budget}, chains={max(C, 4)})."
         )
     warmup, thin = (settings.get(name, default) for name, default in (("warmup", 1000), ("thin", 1)))
+    least = 1000 if settings.get("n_observations", 0) < _VERY_MANY else 200
     return (
         "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "
-        f"warmup={_LONGER * max(warmup, 1000)}, draws={_LONGER * max(T, 250)}, thin={thin}, chains={max(C, 4)})."
+        f"warmup={_LONGER * max(warmup, least)}, draws={_LONGER * max(T, 250)}, thin={thin}, chains={max(C, 4)})."
     )
 
 
