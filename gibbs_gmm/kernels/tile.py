@@ -23,6 +23,9 @@ _C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11 = (
 )
 _ROUND = 1.5 * 2.0**52  # adding it leaves the nearest integer in the low bits of the sum
 _BIAS, _MANTISSA = np.uint64(1023), np.uint64(52)
+_FRACTION, _ONE = np.uint64((1 << 52) - 1), np.uint64(1023 << 52)
+_WHOLE, _WHOLE_BIAS = np.uint64(1075 << 52), 2.0**52 + 1023.0  # 2^52, whose low bits count ones
+_ROOT_2 = math.sqrt(2.0)
 
 
 class Workspace(NamedTuple):
@@ -99,6 +102,30 @@ def exp2(x: float) -> float:
     p = p * r + _C1
     p = p * r + _C0
     return p * bits_to_float((float_to_bits(shifted) + _BIAS) << _MANTISSA)
+
+
+@kernel
+def log2(x: float) -> float:
+    """log2 of a positive normal number, to within 1e-15 and two units in the last place. It vectorises too.
+
+    With x = 2^e m, m in [sqrt(1/2), sqrt(2)), log m = 2 artanh s, s = (m - 1) / (m + 1), by its series to s^19.
+    """
+    bits = float_to_bits(x)
+    e = bits_to_float((bits >> _MANTISSA) | _WHOLE) - _WHOLE_BIAS
+    m = bits_to_float((bits & _FRACTION) | _ONE)
+    e, m = (e + 1.0, 0.5 * m) if m > _ROOT_2 else (e, m)
+    s = (m - 1.0) / (m + 1.0)
+    y = s * s
+    p = 1.0 / 19.0
+    p = p * y + 1.0 / 17.0
+    p = p * y + 1.0 / 15.0
+    p = p * y + 1.0 / 13.0
+    p = p * y + 1.0 / 11.0
+    p = p * y + 1.0 / 9.0
+    p = p * y + 1.0 / 7.0
+    p = p * y + 1.0 / 5.0
+    p = p * y + 1.0 / 3.0
+    return e + 2.0 * LOG2_E * (s + s * y * p)
 
 
 @kernel

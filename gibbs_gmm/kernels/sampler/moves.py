@@ -26,7 +26,6 @@ from gibbs_gmm.kernels.sampler.state import (
     Model,
     State,
     n_observations,
-    n_rows,
 )
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -123,21 +122,18 @@ def _pair_of_clusters(rng: np.random.Generator, t: int) -> tuple[int, int]:
 def choose_anchored(
     rng: np.random.Generator, u: float, model: Model, state: State, task: IntArray, rows: Rows
 ) -> Choice:
-    """Clusters by two anchors, which ``task`` takes: i among all rows, and j, equally likely, among the others in i's
-    cluster, which is to be split, or among those outside.
+    """Clusters by two anchors, whose rows ``task`` takes: i among all observations, and j, equally likely, among the
+    others in i's cluster, which is to be split, or among those outside.
     """
-    kind, N, t = _kind(u, _SPLIT_ANCHORED, _JOIN_ANCHORED), n_rows(state), state.size[N_CLUSTERS]
+    kind, N, t = _kind(u, _SPLIT_ANCHORED, _JOIN_ANCHORED), n_observations(state), state.size[N_CLUSTERS]
     i = int(rng.random() * N)
     a = rows.label(state.z, i)
     if (kind == SPLIT and state.total.n[a] < 2.0) or (kind != SPLIT and t == 1):
         return Choice(NONE, a, a)
-    j, b = i, a
-    while j == i or (b == a) != (kind == SPLIT):
-        j = int(rng.random() * N)
-        b = rows.label(state.z, j)
-    task[ROW_0], task[ROW_1] = i, j
+    j = rows.partner(rng, state.z, i, a, kind == SPLIT)
+    task[ROW_0], task[ROW_1] = rows.row(state.z, i), rows.row(state.z, j)
     if kind != SPLIT:
-        return Choice(kind, a, b)
+        return Choice(kind, a, rows.label(state.z, j))
     return Choice(kind if _may_split(model, state) else NONE, a, t)
 
 
@@ -148,7 +144,7 @@ def log_choice_anchored(kind: int, state: State, n_a: float, n_b: float, n_0: fl
     Split: P_split / (N (n - 1)); the others: P_join / (N (N - n_i)), n_i the size of the cluster of i. n_a, n_b: sizes
     as they are (n_b = 0 for a split); n_0: of the side of i that would be.
     """
-    N, n = float(n_rows(state)), n_a + n_b
+    N, n = float(n_observations(state)), n_a + n_b
     if kind == SPLIT:
         return math.log(_JOIN_ANCHORED / _SPLIT_ANCHORED) + math.log((n - 1.0) / (N - n_0))
     if kind == JOIN:

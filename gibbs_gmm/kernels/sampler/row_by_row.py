@@ -68,7 +68,7 @@ class Sides(NamedTuple):
 
 
 def new_sides(family: Family, prior: Any, N: int) -> Sides:
-    """Buffers for clusters of N rows under this prior."""
+    """Buffers for clusters of N observations under this prior."""
     limit, D = min(N, MOST_ROWS), len(prior.mu_0)
     return Sides(
         own=family.side(prior, limit),
@@ -195,10 +195,11 @@ def _move(
     if not log_u < log_ratio:  # a NaN is refused too
         return
 
-    rows.assign(state.z, sides.rows, sides.side, m, a, a if kind == JOIN else b)
     if kind == JOIN:
+        rows.rename(state.z, b, a)
         settle_merge(state, moves, choice, rows)
     else:
+        rows.assign(state.z, sides.rows, sides.side, m, a, b)
         for k in range(2):
             _settle_side(state, sides, m, k, b if k == 1 else a)
     settle(model, state, moves, 0 * m + 1, kind)

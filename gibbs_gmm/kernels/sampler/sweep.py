@@ -40,9 +40,10 @@ from gibbs_gmm.kernels.families.generic import (
     write_shared,
 )
 from gibbs_gmm.kernels.random import draw_key
+from gibbs_gmm.kernels.sampler import counted
 from gibbs_gmm.kernels.sampler import rows as store
 from gibbs_gmm.kernels.sampler.label_pass import apply_slice, draw_labels, log_likelihood, sum_weights
-from gibbs_gmm.kernels.sampler.launch import pair_pass
+from gibbs_gmm.kernels.sampler.launch import pair_pass, pair_task
 from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.partition_prior import (
     PROCESS,
@@ -420,36 +421,48 @@ def kernel_calls(model: Model) -> Calls:
     return Calls(split_merge, sequential_moves, draw_some, draw_parameters, finish, record)
 
 
-def kernel_rows() -> Rows:
-    """The store of a machine that holds all rows, as kernels that Python can call."""
+def kernel_rows(z: Any = None) -> Rows:
+    """The store of a machine that holds all rows and what ``z`` is, as kernels that Python can call."""
+    own: Any = counted if isinstance(z, counted.Copies) else store
     return Rows(
-        label_pass,
-        pair_pass,
+        counted.label_pass if own is counted else label_pass,
+        counted.pair_pass if own is counted else pair_pass,
         store.read,
-        store.label,
-        store.members,
-        store.assign,
-        store.rename,
-        store.relabel,
-        store.least_slice,
-        store.copy,
+        own.row,
+        own.label,
+        own.partner,
+        own.members,
+        own.assign,
+        own.rename,
+        own.relabel,
+        own.least_slice,
+        own.copy,
     )
 
 
-def compiled_rows(data: Data, state: State, moves: Moves, work: Workspace) -> Rows:
+def kernel_tasks(z: Any) -> tuple[Any, Any]:
+    """The passes of such a store with workspaces of their own: what is spread over threads."""
+    return (counted.label_task, counted.pair_task) if isinstance(z, counted.Copies) else (label_task, pair_task)
+
+
+def compiled_rows(
+    rng: np.random.Generator, data: Data, state: State, moves: Moves, draws: Draws, work: Workspace
+) -> Rows:
     """The same as pointers, compiled for these types."""
-    rows, z, index, place = kernel_rows(), state.z, moves.pair.task, state.size
+    rows, z, index, place = kernel_rows(state.z), state.z, moves.pair.task, state.size
     return Rows(
         pointer(rows.label_pass, "void", data, state, False, work, 0, 0),
         pointer(rows.pair_pass, "void", data, z, moves.pair, work, 0, 0),
         pointer(rows.read, "void", data, index, 0, moves.pair.anchors),
+        pointer(rows.row, "int64", z, 0),
         pointer(rows.label, "int64", z, 0),
+        pointer(rows.partner, "int64", rng, z, 0, 0, False),
         pointer(rows.members, "int64", z, 0, 0, index, index),
         pointer(rows.assign, "void", z, index, index, 0, 0, 0),
         pointer(rows.rename, "void", z, 0, 0),
         pointer(rows.relabel, "void", z, place),
         pointer(rows.least_slice, "float64", z, state.log_w, state.key[0], 0, 0),
-        pointer(rows.copy, "void", z, z),
+        pointer(rows.copy, "void", z, draws.z.reshape(-1)),
     )
 
 
@@ -458,7 +471,7 @@ def compiled_calls(
 ) -> tuple[Calls, Rows]:
     """The pieces of a sweep as pointers, and a store of rows; what a simple model does not need is not compiled."""
     work, calls = scratch.work, kernel_calls(model)
-    rows = compiled_rows(data, state, moves, work)
+    rows = compiled_rows(rng, data, state, moves, draws, work)
     return Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
         pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, rows),
