@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
-from gibbs_gmm.data import Observations
+from gibbs_gmm.data import Observations, copies_of
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm.kernels.types import AnyArray, IntArray
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
@@ -43,6 +43,7 @@ def fit(
     prior: ComponentPrior | None = None,
     covariance_type: str | None = None,
     resolution: Any = None,
+    counts: Any = None,
     draws: int | None = None,
     warmup: int | None = None,
     thin: int | None = None,
@@ -86,6 +87,11 @@ def fit(
         To what width the values of each column are known, in place of the prior's own ``resolution``, which the default
         prior finds from the data. 0 takes them as exact: then the default's posterior may be improper where many rows
         are equal.
+    counts : (N,) array-like of whole numbers, optional
+        How many observations each row stands for: row i for ``counts[i]``, each with a label of its own. The posterior
+        is that of ``np.repeat(X, counts, axis=0)``, at a cost that grows with N: the bins of a histogram, or a table of
+        distinct rows. Rows of count 0 are absent, and ``assignments`` has no place for them: it has one for each of
+        ``np.flatnonzero(counts)``, the label that most of the row's observations have in a draw.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise. If neither is, the run goes on until
@@ -160,8 +166,14 @@ def fit(
     """
     checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
-    array, columns, cluster = _data(X, client)
-    weight_prior = _weight_prior(n_components, len(array))
+    array, columns, cluster = _data(X, client, 2 if counts is None else 1)
+    if counts is not None and cluster is not None:
+        raise ValueError("counts are for data that are in memory: a Dask array has one observation in each row")
+    given = None if counts is None else checks.counts(counts, len(array))
+    if given is not None:
+        array = checks.present(array, given)
+    copies = copies_of(given)
+    weight_prior = _weight_prior(n_components, len(array) if copies is None else int(copies.sum()))
     plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n is not None)
     n_chains = checks.integer("chains", chains, 1)
     n_threads = thread_count(threads)
@@ -169,27 +181,28 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    observations = Observations.of(array, columns)
+    observations = Observations.of(array, columns, copies)
     prior = component_prior(prior, covariance_type, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
-    data_warnings.warn(array, columns)
+    data_warnings.warn(array, columns, copies)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations)
     recipe = Recipe(columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes)
     data = observations.as_kernel()
+    given = None if given is None or (given == 1).all() else given
     if checkpoint is None:
         with Progress(bool(progress)) as shown:
-            trace = _in_memory(recipe, data, n_threads, shown, begun, cluster)
+            trace = _in_memory(recipe, data, given, n_threads, shown, begun, cluster)
         return warn_if_apart(trace, "fit")
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
-            folder.require_same(recipe, array, any_seed=rng is None)
+            folder.require_same(recipe, array, given, any_seed=rng is None)
             stored = folder.recipe()[0]
             recipe = dataclasses.replace(recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan))
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+            trace = _in_folder(folder, recipe, data, given, n_threads, shown, cluster)
         return warn_if_apart(trace, "fit")
 
 
@@ -248,19 +261,22 @@ def resume(
     recipe, _ = folder.recipe()
     recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps))
     n_threads = thread_count(threads)
-    array, _, cluster = _data(folder.data() if X is None else X, client)
+    counts = folder.counts()
+    array, _, cluster = _data(folder.data() if X is None else X, client, 2 if counts is None else 1)
+    if counts is not None and len(array) == len(counts):
+        array = checks.present(array, counts)
     with folder.locked():
-        folder.require_same(recipe, array, any_seed=False)
-        data = Observations.of(array, recipe.columns).as_kernel()
+        folder.require_same(recipe, array, counts, any_seed=False)
+        data = Observations.of(array, recipe.columns, copies_of(counts)).as_kernel()
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, cluster)
+            trace = _in_folder(folder, recipe, data, counts, n_threads, shown, cluster)
         return warn_if_apart(trace, "resume")
 
 
-def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
+def _data(X: Any, client: Any, min_rows: int) -> tuple[AnyArray, tuple[str, ...], Cluster | None]:
     """A table whose values are not looked at yet, the names of its columns, and the cluster that it is on, if any."""
     if client is None and not type(X).__module__.startswith("dask."):
-        return *checks.table(X), None
+        return *checks.table(X, min_rows=min_rows), None
     from gibbs_gmm.sampler.machines import Cluster
 
     cluster = Cluster(X, client)
@@ -268,11 +284,18 @@ def _data(X: Any, client: Any) -> tuple[AnyArray, tuple[str, ...], Cluster | Non
 
 
 def _in_memory(
-    recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, cluster: Cluster | None
+    recipe: Recipe,
+    data: Data,
+    counts: IntArray | None,
+    threads: int,
+    progress: Progress,
+    begun: float,
+    cluster: Cluster | None,
 ) -> Trace:
     """Run all chains and put their draws together."""
-    require_memory(recipe.bytes(len(data.X)), recipe.known_n is None)
-    chains = chains_of(recipe, data, cluster)
+    copies = copies_of(counts)
+    require_memory(recipe.bytes(len(data.X), copies is not None), recipe.known_n is None)
+    chains = chains_of(recipe, data, cluster, copies=copies)
     stopped_by = run(chains, threads, progress, standing, cluster=cluster)
     kept = min(chain.draws_done for chain in chains)
     recipe = dataclasses.replace(recipe, plan=chains[0].plan)
@@ -282,7 +305,8 @@ def _in_memory(
         warnings.warn(_interrupted(kept, recipe.plan), stacklevel=3)
     return recipe.trace(
         stack(chains, kept),
-        n_observations=len(data.X),
+        counts,
+        n_observations=len(data.X) if copies is None else int(copies.sum()),
         threads=threads,
         interrupted=stopped_by == "interruption",
         stopped_by=stopped_by,
@@ -293,16 +317,22 @@ def _in_memory(
 
 
 def _in_folder(
-    folder: Folder, recipe: Recipe, data: Data, threads: int, progress: Progress, cluster: Cluster | None
+    folder: Folder,
+    recipe: Recipe,
+    data: Data,
+    counts: IntArray | None,
+    threads: int,
+    progress: Progress,
+    cluster: Cluster | None,
 ) -> Trace:
     """Begin a run in a folder that this process has locked, or carry it on, and read its trace from there."""
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
         copy = {"a copy of X": 0 if folder.has_run or cluster is not None else data.X.nbytes}
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
-    chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains)
+    chains = chains_of(recipe, data, cluster, _WINDOWS_BYTES // recipe.chains, copies_of(counts))
     if new:
-        folder.begin(recipe, data.X, threads)
+        folder.begin(recipe, data.X, counts, threads)
     keeper = Keeper(folder, chains, recipe)
     try:
         stopped_by = run(chains, threads, progress, standing, keeper, cluster)

@@ -10,15 +10,14 @@ from gibbs_gmm.kernels.families.generic import Family, padded
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.launch import Pair
 from gibbs_gmm.kernels.sampler.moves import Library, Moves
-from gibbs_gmm.kernels.sampler.state import Data, State
-from gibbs_gmm.kernels.types import LabelArray
+from gibbs_gmm.kernels.sampler.state import Data, State, rows_of
 
 _LIBRARY = 128  # learned launches kept
 
 
-def empty_state(z: LabelArray, prior: Any, family: Family, capacity: int) -> State:
-    """Room for a chain's state, with these labels (N,) and a prior of its own, equal to this one."""
-    D, shards = len(prior.mu_0), kernels.n_shards(len(z))
+def empty_state(z: Any, prior: Any, family: Family, capacity: int) -> State:
+    """Room for a chain's state, with these labels (N,), or copies, and a prior of its own, equal to this one."""
+    D, shards = len(prior.mu_0), kernels.n_shards(rows_of(z))
     return State(
         z=z,
         total=family.statistics(capacity, D),

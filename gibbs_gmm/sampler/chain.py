@@ -12,9 +12,21 @@ import numpy as np
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.kernels.sampler.counted import Copies
 from gibbs_gmm.kernels.sampler.partition_prior import tilt
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
-from gibbs_gmm.kernels.sampler.state import ALL_AWAY, DONE, FAILED, N_CLUSTERS, UNRECORDED, Data, Draws, Model, State
+from gibbs_gmm.kernels.sampler.state import (
+    ALL_AWAY,
+    DONE,
+    FAILED,
+    N_CLUSTERS,
+    UNRECORDED,
+    Data,
+    Draws,
+    Model,
+    State,
+    observations_of,
+)
 from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
 from gibbs_gmm.sampler.buffers import new_moves
@@ -58,7 +70,7 @@ class Chain:
         self.moves = new_moves(data, family, capacity)
         self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model, self.wider is not model)
         self._scratch = kernels.Scratch(
-            sides=new_sides(family, model.prior, N),
+            sides=new_sides(family, model.prior, observations_of(state.z)),
             cumulated=np.zeros(max(capacity, len(model.weights.log_p))),
             place=np.zeros(capacity, np.int64),
             work=new_workspace(capacity, D),
@@ -169,7 +181,7 @@ class Chain:
         spread = store is not None and (store.always or long)
         run_sweeps = kernels.interpreted_sweeps if spread else kernels.run_sweeps
         if store is not None and spread:
-            calls, rows = kernels.kernel_calls(self.wider), store.rows(self.number)
+            calls, rows = kernels.kernel_calls(self.wider), store.rows(self.number, state.z)
         else:
             calls, rows = self._compiled
         total = run_sweeps(
@@ -187,7 +199,7 @@ class Chain:
             self.arrays = {n: self.fields[n].with_slots(a[: self.window], slots) for n, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             if not spread:
-                rows = kernels.kernel_rows()  # a pointer would be interpreted
+                rows = kernels.kernel_rows(state.z)  # a pointer would be interpreted
             kernels.record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1, rows)
         if self.labels is not None and kept > 0:
             most = self.slots if self.model.weights.known else self.arrays["n_clusters"][first : first + kept].max()
@@ -227,7 +239,9 @@ class Chain:
         """The rows and columns in which cluster k, or any if k < 0, does not vary, where that can be seen."""
         if self.remote is not None or not self.state.key[0]:
             return ""
-        rows = np.flatnonzero(self.state.z == k) if k >= 0 else _equal_rows(self.data.X)
+        z = self.state.z
+        own = z.c[k] > 0 if isinstance(z, Copies) else z == k
+        rows = np.flatnonzero(own) if k >= 0 else _equal_rows(self.data.X)
         if len(rows) == 0:
             return ""
         if len(rows) == 1:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.kernels.types import IntArray
 from gibbs_gmm.model.families import ComponentPrior, prior_from_dict
 from gibbs_gmm.model.weight_priors import WeightPrior, from_dict, to_dict
 from gibbs_gmm.trace import Trace
@@ -107,13 +108,17 @@ class Recipe:
             return self.known_n + (higher + 1 if higher > 0 else 0)
         return len(self.weight_prior.log_n_prior()[0]) if self.weight_prior.n_is_finite else _PROCESS_CAPACITY
 
-    def bytes(self, N: int) -> Mapping[str, int]:
-        """Bytes of each array of its trace for N rows; at least so many where the number of components is unknown."""
-        return trace_arrays.trace_bytes(
+    def bytes(self, N: int, counted: bool = False) -> Mapping[str, int]:
+        """Bytes of each array of its trace for N rows; at least so many where the number of components is unknown.
+
+        ``counted``: whether rows stand for several observations, whose labels the chains then keep as numbers.
+        """
+        sizes = trace_arrays.trace_bytes(
             self.fields, self.chains * self.plan.draws, self.known_n or 1, len(self.columns), N
         )
+        return {**sizes, "labels of the chains": 8 * self.chains * (self.known_n or 1) * N} if counted else sizes
 
-    def trace(self, arrays: Mapping[str, Any], **others: Any) -> Trace:
+    def trace(self, arrays: Mapping[str, Any], counts: IntArray | None, **others: Any) -> Trace:
         """The trace of the run: its arrays, the recipe, and what ``others`` say of the run in the settings."""
         settings = {
             **dataclasses.asdict(self.plan),
@@ -125,6 +130,7 @@ class Recipe:
         }
         return Trace(
             **arrays,
+            counts=counts,
             columns=self.columns,
             prior=self.prior,
             weight_prior=self.weight_prior,

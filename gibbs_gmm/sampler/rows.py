@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from gibbs_gmm.kernels.sampler.rows import Rows
 
@@ -17,5 +17,5 @@ class Store(Protocol):
     always: bool
     """Whether every sweep is to be interpreted, however short."""
 
-    def rows(self, chain: int) -> Rows:
-        """The functions that a sweep of this chain is handed."""
+    def rows(self, chain: int, z: Any) -> Rows:
+        """The functions that a sweep of this chain is handed, z being the labels in its state."""

@@ -2,6 +2,7 @@
 
     run.json          the run's recipe and its data's digest, with a checksum
     data.npy          the data, unless they are a memory-mapped file already
+    counts.npy        how many observations each row stands for, where that was said
     chain-0.0, .1     two generations of the first chain's state, written in turn
     means.npy, ...    the draws (see ``storage``); where the run goes on until it is done, means.8.npy of every
                       eighth sweep, which give way to means.16.npy when there are many
@@ -30,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm import checks
+from gibbs_gmm.kernels.types import AnyArray, IntArray
 from gibbs_gmm.sampler.recipe import Recipe, versions
 from gibbs_gmm.storage.chain_state import Damaged, read_header, restore, write_state
 from gibbs_gmm.storage.draw_files import DrawFile, DrawFiles, described, draw_path
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.sampler.recipe import Plan
 
 FORMAT = "gibbs_gmm run 1"
-_RECIPE, _LOCK, _DATA, _FAILURE = "run.json", "run.lock", "data.npy", "failed.txt"
+_RECIPE, _LOCK, _DATA, _COUNTS, _FAILURE = "run.json", "run.lock", "data.npy", "counts.npy", "failed.txt"
 _GROWING = ("warmup", "draws", "thin", "tuning")  # of the plan of a run that goes on until it is done
 _BLOCK = 1 << 20
 _CHECKED = 1 << 30  # bytes up to which an array's checksums are compared when it is loaded
@@ -142,7 +144,7 @@ class Folder:
         """Write down what ended the run for good."""
         write(self.path / _FAILURE, message)
 
-    def begin(self, recipe: Recipe, X: AnyArray, threads: int) -> None:
+    def begin(self, recipe: Recipe, X: AnyArray, counts: IntArray | None, threads: int) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
 
         A run that is there already is only given the new plan.
@@ -151,10 +153,13 @@ class Folder:
             self.follow(recipe)
             return
         source = _mapped_file(X)
-        if source is None:
-            with replacing(self.path / _DATA) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
-                np.lib.format.write_array(file, X, allow_pickle=False)
-        data = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
+        for name, array in ((_DATA, X if source is None else None), (_COUNTS, counts)):
+            if array is not None:
+                with replacing(self.path / name) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+        data: dict[str, Any] = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
+        if counts is not None:
+            data["counts"] = {"sha256": digest(counts), "sum": int(counts.sum())}
         self._write({"format": FORMAT, "versions": versions(), "data": data, "threads": threads}, recipe)
 
     def follow(self, recipe: Recipe, stopped_by: str | None = None) -> None:
@@ -182,7 +187,20 @@ class Folder:
         except (OSError, ValueError) as error:
             raise ValueError(f"the data of the run were in {path!r}, which cannot be read: pass X ({error})") from None
 
-    def require_same(self, recipe: Recipe, X: AnyArray, any_seed: bool) -> None:
+    def counts(self) -> IntArray | None:
+        """How many observations each row stands for, as they were given, those of count 0 included; None for one."""
+        stored = self.recipe()[1]["data"].get("counts")
+        if stored is None:
+            return None
+        try:
+            counts = np.load(self.path / _COUNTS, allow_pickle=False)
+            if digest(counts) != stored["sha256"]:
+                raise ValueError("its numbers have changed")
+            return checks.counts(counts, len(counts))
+        except Exception as error:  # as above, of a header
+            raise ValueError(f"{os.fspath(self.path / _COUNTS)!r} is damaged: {error}") from error
+
+    def require_same(self, recipe: Recipe, X: AnyArray, counts: IntArray | None, any_seed: bool) -> None:
         """Refuse to carry on a run with other data, settings or software; the message names what differs."""
         stored, content = self.recipe()
         data, here = content["data"], os.fspath(self)
@@ -196,6 +214,8 @@ class Folder:
             raise ValueError(f"the run in {here!r} is of other data: X was {kinds}")
         if data["sha256"] != digest(X):
             raise ValueError(f"the run in {here!r} is of other data: X has the same shape, but other values")
+        if data.get("counts", {}).get("sha256") != (None if counts is None else digest(counts)):
+            raise ValueError(f"the run in {here!r} is of other data: it has other counts of the same rows")
         now = versions()
         others = [f"{name} {was}, now {now[name]}" for name, was in content["versions"].items() if was != now[name]]
         if others:
@@ -272,9 +292,11 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
         raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm run: {error}") from error
     stopped_by = content.get("stopped_by") if kept == recipe.plan.draws else None
     stopped_by = stopped_by or "interruption"
+    counts = folder.counts()
     return recipe.trace(
         arrays,
-        n_observations=int(content["data"]["shape"][0]),
+        counts,
+        n_observations=int(content["data"]["shape"][0]) if counts is None else int(counts.sum()),
         threads=content["threads"],
         interrupted=stopped_by == "interruption",
         stopped_by=stopped_by,
