@@ -49,7 +49,7 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         The posterior.
     labels_ : (n_samples,) int64
         Number of the cluster of each row of the fit, ``trace_.partition().labels``: of the component that owns it in
-        most draws.
+        most draws; of a row of count 0 that of ``predict``.
     n_components_ : int
         How many components there are: as given, or the most probable number of clusters.
     weights_, means_, covariances_ : (K,), (K, n_features), and scikit-learn's shape for the covariance type, float64
@@ -114,15 +114,22 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
     precisions_: FloatArray
     converged_: bool
 
-    def fit(self, X: Any, y: Any = None) -> GibbsGaussianMixture:
-        """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GibbsGaussianMixture:
+        """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored.
+
+        ``sample_weight`` (n_samples,) are counts, whole numbers of observations that each row stands for: see
+        ``counts`` of :func:`gibbs_gmm.fit`. A row of count 0 gets the label that is most probable for a new one.
+        """
         checks.column_names(X)
-        array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        least = 2 if sample_weight is None else 1
+        array = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=least)
+        counts = None if sample_weight is None else checks.counts(sample_weight, len(array), "sample_weight")
         trace = fit(
             array,
             self.n_components,
             prior=self.prior,
             covariance_type=self.covariance_type,
+            counts=counts,
             draws=self.draws,
             warmup=self.warmup,
             thin=self.thin,
@@ -136,7 +143,12 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self.trace_ = trace if names is None else dataclasses.replace(trace, columns=tuple(names))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # fit() has said that the chains have not met
-            self.labels_ = self.trace_.partition().labels
+            labels = self.trace_.partition().labels
+            if counts is not None and not counts.all():
+                present = labels
+                labels = self.trace_.predict(array, threads=self.threads)
+                labels[counts > 0] = present
+            self.labels_ = labels
         components, columns = matched_components(self.trace_), np.arange(array.shape[1])
         self.n_components_ = components.K
         self.weights_ = components.weights.mean(0)
@@ -147,13 +159,13 @@ class GibbsGaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]  
         self.converged_ = self.trace_.verdict == "" and len(self.trace_.log_likelihood) > 1
         return self
 
-    def fit_predict(self, X: Any, y: Any = None) -> IntArray:
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
         """Fit, and give the cluster of each row of X: ``labels_``.
 
         ``predict`` takes the rows of X for further ones, and may give another cluster where two claim a row about
         equally: see :meth:`gibbs_gmm.trace.Trace.predict_proba`.
         """
-        return self.fit(X).labels_
+        return self.fit(X, sample_weight=sample_weight).labels_
 
     def score_samples(self, X: Any) -> FloatArray:
         """Log posterior predictive density of each row of X, (n_samples,)."""

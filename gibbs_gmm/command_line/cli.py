@@ -131,6 +131,11 @@ def _add_fit(subcommands: Any) -> None:
         help="to what width values are known, for all columns or for each (default: as the values show; 0: exact)",
     )
     add_file_options(fit, choose=True)
+    fit.add_argument(
+        "--counts",
+        metavar="COLUMN",
+        help="the column that says how many observations each row stands for, such as a bin of a histogram",
+    )
     _add_run_options(fit)
 
     output = fit.add_argument_group("output")

@@ -21,6 +21,8 @@ class ReadOptions:
         of a column, or several names with commas between them.
     id : str, optional
         The column of the rows' names.
+    counts : str, optional
+        The column that says how many observations each row stands for.
     decimal : "." or ",", optional
         The decimal separator.
     delimiter : str, optional
@@ -42,6 +44,7 @@ class ReadOptions:
     columns: Sequence[str] | None = None
     drop: Sequence[str] = ()
     id: str | None = None
+    counts: str | None = None
     decimal: str | None = None
     delimiter: str | None = None
     encoding: str | None = None

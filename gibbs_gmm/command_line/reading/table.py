@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gibbs_gmm import checks
 from gibbs_gmm.command_line.reading import hints
 from gibbs_gmm.command_line.reading.numbers import Cells, Numbers, Unread, number, read_column
 from gibbs_gmm.command_line.reading.options import ReadOptions, Refused
@@ -43,6 +44,8 @@ class Table:
         What may be wrong, by the name of the column, and what can be done.
     rows : Rows
         Lines, names and texts.
+    counts : (N,) float64 or int64, or None
+        The column of counts that was named.
     """
 
     X: FloatArray
@@ -51,6 +54,7 @@ class Table:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     rows: Rows
+    counts: FloatArray | IntArray | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.array(self.X, dtype=dtype, copy=copy)
@@ -129,20 +133,30 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     wanted = None if options.columns is None else _chosen(options.columns, names)
     dropped = set(_chosen(options.drop, names))
     id_ = None if options.id is None else _chosen_one(options.id, names)
+    counted = None if options.counts is None else _chosen_one(options.counts, names)
     order = range(len(names)) if wanted is None else dict.fromkeys(names.index(name) for name in wanted)
     missing = [entry.strip() for entry in options.missing]
     columns = {
         j: Cells(cells, missing) if isinstance(cells, list) else _without(cells, missing)
         for j, cells in enumerate(grid.columns)
-        if j in order and names[j] not in dropped
+        if names[j] == counted or (j in order and names[j] not in dropped)
     }
     decimal = _decimal(grid, options, columns.values())
     used: dict[str, Numbers] = {}
     left_out: dict[str, str] = {}
     warnings = list[str]()
+    counts = None
+    if counted is not None:
+        found = _numbers(grid, names.index(counted), columns[names.index(counted)], decimal, options)
+        if isinstance(found, Unread):
+            raise Refused(f"column {counted!r} cannot be counts: {found.reason}")
+        _refuse_gaps({counted: found}, grid.lines)
+        counts = found.values
     for j in order:
         name, shown = names[j], names[j] or "(the first column)"
-        if name in dropped:
+        if name == counted:
+            left_out[shown] = "the counts of the rows"
+        elif name in dropped:
             left_out[shown] = "dropped"
         elif id_ == name:
             left_out[shown] = "the names of the rows"
@@ -177,8 +191,26 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     if wanted is None:
         warnings += hints.warnings(X, tuple(used), grid.lines)
     else:
-        left_out |= {name: "not asked for" for name in names if name and name not in (*wanted, id_)}
-    return Table(X, tuple(used), left_out, (*grid.notes, *_notations(used)), tuple(warnings), _rows(grid, id_, used))
+        left_out |= {name: "not asked for" for name in names if name and name not in (*wanted, id_, counted)}
+    rows = _rows(grid, id_, used)
+    if counted is not None:
+        rows.texts.pop(counted, None)
+    return Table(X, tuple(used), left_out, (*grid.notes, *_notations(used)), tuple(warnings), rows, counts)
+
+
+def without_absent_rows(table: Table) -> Table:
+    """The table without rows of count 0, and its counts checked: whole numbers, (N,) int64."""
+    if table.counts is None:
+        return table
+    counts = checks.counts(table.counts, len(table.X), "--counts")
+    kept = np.flatnonzero(counts)
+    rows = dataclasses.replace(
+        table.rows,
+        lines=table.rows.lines[kept],
+        ids=None if table.rows.ids is None else [table.rows.ids[i] for i in kept],
+        texts={name: [texts[i] for i in kept] for name, texts in table.rows.texts.items()},
+    )
+    return dataclasses.replace(table, X=np.ascontiguousarray(table.X[kept]), rows=rows, counts=counts[kept])
 
 
 def _chosen(given: Iterable[str], names: Sequence[str]) -> list[str]:
