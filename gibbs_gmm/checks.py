@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 _CHUNK = 1 << 16
 LARGEST, SMALLEST = 1e140, 1e-140
+_MOST_OBSERVATIONS = 2.0**53  # beyond which sums of counts are no whole numbers
 _LONGEST_SHOWN = 40  # characters of a value in an error
 _NAMED_ROWS = 5  # in an error
 
@@ -119,6 +120,49 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
     array = np.asarray(array).view()
     array.flags.writeable = False
     return array, columns
+
+
+def counts(value: Any, N: int, name: str = "counts") -> IntArray:
+    """How many observations each of N rows stands for: whole numbers, 0 or more, two in all or more; (N,) int64."""
+    array = np.asarray(value)
+    if array.dtype.kind == "O":
+        array = _numbers(array, name)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold whole numbers, one for each row of X, got dtype {array.dtype}")
+    if array.shape not in ((N,), (N, 1)):
+        raise ValueError(f"{name} must have shape ({N},), one for each row of X, got {array.shape}")
+    array = array.reshape(N)
+    for wrong, what in ((np.isnan(array), "NaN"), (np.isinf(array), "an infinite value"), (array < 0, "{}")):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(f"{name} must be 0 or more, got {what.format(array[row])} in row {row}")
+    fractions = array != np.floor(array)
+    if fractions.any():
+        row = int(fractions.argmax())
+        raise ValueError(
+            f"{name} must be whole numbers of observations, got {array[row]} in row {row}: round them, or multiply "
+            "them by what makes them whole, if they count observations in other units. Weights that say how probable "
+            "or how important a row is are no observations, and have no likelihood"
+        )
+    total = float(array.sum(dtype=np.float64))
+    if total > _MOST_OBSERVATIONS:
+        raise ValueError(f"{name} must sum to at most 2^53 observations, got {total:.3g}")
+    if total == 0.0:
+        raise ValueError(f"{name} are all zero: at least 2 observations are wanted")
+    if total < 2.0:
+        raise ValueError(f"{name} must sum to at least 2 observations, got {total:.0f}")
+    result: IntArray = array.astype(np.int64)
+    result.flags.writeable = False
+    return result
+
+
+def present(X: AnyArray, counts: IntArray) -> AnyArray:
+    """The rows of X whose count is not 0, as :func:`table` gives them."""
+    if counts.all():
+        return X
+    rows = np.ascontiguousarray(X[counts > 0])
+    rows.flags.writeable = False
+    return rows
 
 
 def column_names(X: Any, name: str = "X") -> tuple[str, ...] | None:
@@ -256,6 +300,7 @@ _ALSO_CALLED = {
     **dict.fromkeys(("n_jobs", "cores", "n_threads", "workers", "num_threads"), "threads"),
     **dict.fromkeys(("verbose", "progressbar", "progress_bar", "show_progress"), "progress"),
     **dict.fromkeys(("data", "x"), "X"),
+    **dict.fromkeys(("weights", "sample_weight", "sample_weights", "frequencies", "frequency", "count"), "counts"),
     **dict.fromkeys(("priors", "prior_params"), "prior"),
     **dict.fromkeys(("alpha", "weight_concentration_prior"), "concentration"),
 }

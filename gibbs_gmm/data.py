@@ -37,6 +37,8 @@ class Observations:
         How many values of each column are missing.
     errors : (D,), (N, D) or (N, D, D) float64, optional
         Variances or covariance matrices of what X was measured with; none where X is exact.
+    copies : (N,) int64 or None
+        How many observations each row stands for, where not one.
     """
 
     X: AnyArray
@@ -45,6 +47,7 @@ class Observations:
     scale: FloatArray
     missing: IntArray
     errors: FloatArray | None = None
+    copies: IntArray | None = None
 
     @classmethod
     def of(
@@ -54,8 +57,11 @@ class Observations:
         errors: FloatArray | None = None,
         *,
         missing: bool = False,
+        copies: IntArray | None = None,
     ) -> Observations:
         """The rows of a table. They are read twice, block by block, and about the first row, so that no digit is lost.
+
+        ``copies`` (N,), all positive, says how many observations each row stands for, if not one.
 
         Raises
         ------
@@ -63,22 +69,22 @@ class Observations:
             Values are not finite, or their squares leave the range of doubles. Or values are missing and not allowed
             to be, or are all of a row or column.
         """
-        N, D = X.shape
+        D, N = X.shape[1], len(X) if copies is None else int(copies.sum())
         origin, shift, varies = X[0].astype(np.float64), np.zeros(D), np.zeros(D, dtype=bool)
         gaps = checks.NotFinite(columns)
         with np.errstate(over="ignore", invalid="ignore"):
             for start, block in checks.blocks(X):
                 gaps.look(block, start)
                 moved = block - origin
-                shift += moved.sum(0) / N
+                shift += _sum(moved, start, copies) / N
                 varies |= moved.any(0)
-            gaps.refuse(missing)
+            gaps.refuse(missing and copies is None)
             squares = np.zeros(D)
             if gaps.missing.any():
                 origin, shift, squares, varies = _moments_of_observed(X, N - gaps.missing)
             else:
-                for _, block in checks.blocks(X):
-                    squares += np.square((block - origin) - shift).sum(0)
+                for start, block in checks.blocks(X):
+                    squares += _sum(np.square((block - origin) - shift), start, copies)
             mean, scale = origin + shift, np.sqrt(squares / np.maximum(N - gaps.missing - 1, 1))
             spread = np.abs(shift) + scale
         for name, value, size in zip(columns, spread, np.abs(mean), strict=True):
@@ -94,13 +100,20 @@ class Observations:
                     f"{checks.SMALLEST:.0e}); multiply it so that its standard deviation is above "
                     f"{checks.SMALLEST:.0e}"
                 )
-        return cls(X, columns, mean, scale, gaps.missing, errors)
+        return cls(X, columns, mean, scale, gaps.missing, errors, copies)
+
+    @property
+    def count(self) -> int:
+        """How many observations there are."""
+        return len(self.X) if self.copies is None else int(self.copies.sum())
 
     @functools.cached_property
     def sample(self) -> FloatArray:
-        """At most 10,000 rows, evenly spaced, as float64."""
-        N = len(self.X)
+        """At most 10,000 observations, evenly spaced, as float64."""
+        N = self.count
         index = np.unique(np.linspace(0, N - 1, min(N, _SAMPLE)).astype(np.int64))
+        if self.copies is not None:
+            index = np.searchsorted(np.cumsum(self.copies), index, side="right")
         return np.asarray(self.X[index], np.float64)
 
     @functools.cached_property
@@ -229,6 +242,29 @@ def _moments_of_observed(X: AnyArray, counts: IntArray) -> tuple[FloatArray, Flo
     for _, block in checks.blocks(X):
         squares += np.nansum(np.square((block - origin) - shift), 0)
     return origin, shift, squares, varies
+
+
+def observations_of(X: Any, counts: Any = None) -> Observations:
+    """The observations of a table, and of counts of its rows, if given, as :func:`gibbs_gmm.fit` takes both."""
+    array, columns = checks.table(X, min_rows=2 if counts is None else 1)
+    given = None if counts is None else checks.counts(counts, len(array))
+    if given is not None:
+        array = checks.present(array, given)
+    return Observations.of(array, columns, missing=True, copies=copies_of(given))
+
+
+def copies_of(counts: IntArray | None) -> IntArray | None:
+    """How many observations each row stands for of those whose count is not 0; None where it is one everywhere."""
+    if counts is None:
+        return None
+    copies = counts[counts > 0]
+    return None if (copies == 1).all() else copies
+
+
+def _sum(rows: FloatArray, start: int, copies: IntArray | None) -> FloatArray:
+    """The sum of a block of rows, the first of which has this number, each as often as it has copies."""
+    total: FloatArray = rows.sum(0) if copies is None else copies[start : start + len(rows)] @ rows
+    return total
 
 
 def resolutions(rows: FloatArray) -> FloatArray:

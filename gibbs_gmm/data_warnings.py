@@ -27,13 +27,13 @@ _LARGEST_COUNT = 2.0**53  # beyond which every double is an integer
 _NAMED = 8
 
 
-def warn(X: AnyArray, columns: tuple[str, ...], stacklevel: int = 3) -> None:
+def warn(X: AnyArray, columns: tuple[str, ...], copies: IntArray | None = None, stacklevel: int = 3) -> None:
     """One UserWarning for each of :func:`messages`; by default in the name of the caller's caller."""
-    for message in messages(X, columns):
+    for message in messages(X, columns, copies):
         warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
 
-def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
+def messages(X: AnyArray, columns: tuple[str, ...], copies: IntArray | None = None) -> tuple[str, ...]:
     """What is said of the data, at most one message of each kind; empty for ordinary continuous data.
 
     - *Constant* columns have one value.
@@ -56,6 +56,8 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
         10,000 rows as many are drawn, always the same ones.
     columns : tuple of str
         Names of the D columns.
+    copies : (N,) int64, optional
+        How many observations each row stands for, if not one. Repeated rows are then meant.
 
     Returns
     -------
@@ -70,10 +72,13 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
     >>> messages(np.column_stack([X, X.sum(1)]), ("a", "b", "total"))[0][:73]
     "X has redundant columns: 'total' is a linear combination of 'a' and 'b'. "
     """
-    N, D = X.shape
+    N, D = len(X) if copies is None else int(copies.sum()), X.shape[1]
     if N < _LEAST_ROWS:
         return ()
-    drawn = np.asarray(X[drawn_rows(N, _ROWS)], np.float64)
+    chosen = drawn_rows(N, _ROWS)
+    if copies is not None:
+        chosen = np.searchsorted(np.cumsum(copies), chosen, side="right")
+    drawn = np.asarray(X[chosen], np.float64)
     values = [np.unique(column[~np.isnan(column)], return_counts=True) for column in drawn.T]
     sample = drawn[~np.isnan(drawn).any(1)]
     constant = [d for d in range(D) if len(values[d][0]) == 1]
@@ -83,7 +88,8 @@ def messages(X: AnyArray, columns: tuple[str, ...]) -> tuple[str, ...]:
     steps = np.array([resolution_of(distinct) for distinct, _ in values])
     redundant = _redundant(sample, columns, steps) if len(sample) >= _LEAST_ROWS else []
     exact = any(steps[d] == 0.0 for d in range(D) if d not in constant + discrete)
-    different = _different_rows(sample) if D > 1 and exact and len(sample) >= _LEAST_ROWS else 0
+    looked_at = D > 1 and exact and copies is None and len(sample) >= _LEAST_ROWS
+    different = _different_rows(sample) if looked_at else 0
 
     def some(found: Sequence[int], text: Callable[[int], str]) -> str:
         return _some([text(d) for d in found])

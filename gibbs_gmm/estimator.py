@@ -37,7 +37,7 @@ class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc] 
         The posterior.
     labels_ : (n_samples,) int64
         Number of the cluster of each row of the fit, ``trace_.partition().labels``: of the component that owns it in
-        most draws.
+        most draws; of a row of count 0 that of ``predict``.
     n_components_ : int
         How many components there are: as given, or the most probable number of clusters.
     weights_, means_, covariances_ : (K,), (K, n_features), and scikit-learn's shape for the covariance type, float64
@@ -75,20 +75,34 @@ class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc] 
 
     _takes_gaps = True
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored."""
-        checks.column_names(X)
-        kinds, finite = [np.float64, np.float32], "allow-nan"
-        rows = validate_data(self, checks.unmasked(X), dtype=kinds, ensure_min_samples=2, ensure_all_finite=finite)
-        return self._fit(rows, self.n_components)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Draw from the posterior given the rows of X (n_samples, n_features); y is ignored.
 
-    def _fit(self, array: AnyArray, n_components: Any, labels: IntArray | None = None) -> Self:
-        """Fit checked rows, of which some labels may be known."""
+        ``sample_weight`` (n_samples,) are counts, whole numbers of observations that each row stands for: see
+        ``counts`` of :func:`gibbs_gmm.fit`. A row of count 0 gets the label that is most probable for a new one.
+        """
+        checks.column_names(X)
+        kinds, least = [np.float64, np.float32], 2 if sample_weight is None else 1
+        rows = validate_data(
+            self, checks.unmasked(X), dtype=kinds, ensure_min_samples=least, ensure_all_finite="allow-nan"
+        )
+        counts = None if sample_weight is None else checks.counts(sample_weight, len(rows), "sample_weight")
+        return self._fit(rows, self.n_components, counts=counts)
+
+    def _fit(
+        self, array: AnyArray, n_components: Any, labels: IntArray | None = None, counts: IntArray | None = None
+    ) -> Self:
+        """Fit checked rows, of which some labels may be known, or that stand for several observations."""
         names = getattr(self, "feature_names_in_", None)
-        self._draw(array, None if names is None else tuple(names), n_components, labels)
+        self._draw(array, None if names is None else tuple(names), n_components, labels, counts)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # fit() has said that the chains have not met
-            self.labels_ = self.trace_.partition().labels
+            own = self.trace_.partition().labels
+            if counts is not None and not counts.all():
+                present = own
+                own = self.trace_.predict(array, threads=self.threads)
+                own[counts > 0] = present
+            self.labels_ = own
         components, columns = matched_components(self.trace_), np.arange(array.shape[1])
         self.n_components_ = components.K
         self.weights_ = components.weights.mean(0)
@@ -103,13 +117,13 @@ class GibbsGaussianMixture(DensityMixin, GibbsEstimator):  # type: ignore[misc] 
         tags.input_tags.allow_nan = True
         return tags
 
-    def fit_predict(self, X: Any, y: Any = None) -> IntArray:
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
         """Fit, and give the cluster of each row of X: ``labels_``.
 
         ``predict`` takes the rows of X for further ones, and may give another cluster where two claim a row about
         equally: see :meth:`gibbs_gmm.trace.Trace.predict_proba`.
         """
-        return self.fit(X).labels_
+        return self.fit(X, sample_weight=sample_weight).labels_
 
     def score_samples(self, X: Any) -> FloatArray:
         """Log posterior predictive density of each row of X, (n_samples,)."""

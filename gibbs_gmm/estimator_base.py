@@ -69,11 +69,16 @@ class GibbsEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     """Whether rows may lack values, NaN."""
 
     def _draw(
-        self, rows: AnyArray, columns: tuple[str, ...] | None, n_components: Any, labels: IntArray | None = None
+        self,
+        rows: AnyArray,
+        columns: tuple[str, ...] | None,
+        n_components: Any,
+        labels: IntArray | None = None,
+        counts: IntArray | None = None,
     ) -> None:
         """Set ``trace_``, the posterior given rows (N, D) whose columns have these names, and ``converged_``.
 
-        ``labels`` (N,) are as for :func:`gibbs_gmm.fit`.
+        ``labels`` and ``counts`` (N,) are as for :func:`gibbs_gmm.fit`.
         """
         trace = fit(
             rows,
@@ -81,6 +86,7 @@ class GibbsEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             prior=self.prior,
             covariance_type=self.covariance_type,
             labels=labels,
+            counts=counts,
             draws=self.draws,
             warmup=self.warmup,
             thin=self.thin,

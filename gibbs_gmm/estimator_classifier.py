@@ -51,7 +51,7 @@ class GibbsGaussianMixtureClassifier(ClassifierMixin, GibbsGaussianMixture):  # 
 
     classes_: AnyArray
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:  # type: ignore[override]  # no counts beside known labels
         """Draw from the posterior given rows X (n_samples, n_features) and classes y (n_samples,), -1 if unknown."""
         checks.column_names(X)
         array, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
@@ -67,7 +67,7 @@ class GibbsGaussianMixtureClassifier(ClassifierMixin, GibbsGaussianMixture):  # 
             n_components = max(checks.integer("n_components", n_components, 1), len(self.classes_))
         return self._fit(array, n_components, labels)
 
-    def fit_predict(self, X: Any, y: Any = None) -> IntArray:
+    def fit_predict(self, X: Any, y: Any = None) -> IntArray:  # type: ignore[override]
         """Fit, and give the class of each row of X, as :meth:`predict` does."""
         return self.fit(X, y).predict(X)
 

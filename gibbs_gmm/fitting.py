@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks, data_warnings, seeds
-from gibbs_gmm.data import Observations, checked_errors
+from gibbs_gmm.data import Observations, checked_errors, copies_of
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.known_labels import KnownLabels
@@ -49,6 +49,7 @@ def fit(
     labels: Any = None,
     outliers: bool | float = False,
     errors: Any = None,
+    counts: Any = None,
     draws: int | None = None,
     warmup: int | None = None,
     thin: int | None = None,
@@ -111,6 +112,11 @@ def fit(
     errors : (D,) or (N, D) array-like of standard deviations, or (N, D, D) of covariance matrices, optional
         Known errors of measurement: a row is x = v + e, e ~ N(0, E), and the mixture is that of the true values v
         (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact.
+    counts : (N,) array-like of whole numbers, optional
+        How many observations each row stands for: row i for ``counts[i]``, each with a label of its own. The posterior
+        is that of ``np.repeat(X, counts, axis=0)``, at a cost that grows with N: the bins of a histogram, or a table of
+        distinct rows. Rows of count 0 are absent, and ``assignments`` has no place for them: it has one for each of
+        ``np.flatnonzero(counts)``, the label that most of the row's observations have in a draw.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise; 200 sweeps for 200,000 rows or more.
@@ -192,8 +198,17 @@ def fit(
     """
     checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
-    array, columns, away = placed(X, client, device)
-    weight_prior = _weight_prior(n_components, len(array))
+    array, columns, away = placed(X, client, device, 2 if counts is None else 1)
+    if counts is not None and (labels is not None or outliers is not False or errors is not None or away is not None):
+        raise ValueError(
+            "counts cannot be given together with labels, outliers, errors, or rows on a cluster or a GPU: repeat the "
+            "rows, as np.repeat(X, counts, axis=0) does"
+        )
+    given = None if counts is None else checks.counts(counts, len(array))
+    if given is not None:
+        array = checks.present(array, given)
+    copies = copies_of(given)
+    weight_prior = _weight_prior(n_components, len(array) if copies is None else int(copies.sum()))
     plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n)
     n_chains = checks.integer("chains", chains, 1)
     n_threads = thread_count(threads)
@@ -201,15 +216,15 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    observations = Observations.of(array, columns, checked_errors(errors, array), missing=True)
+    observations = Observations.of(array, columns, checked_errors(errors, array), missing=True, copies=copies)
     prior = component_prior(prior, covariance_type, observations)
     if away is not None:
         away.require(prior)
         _require_exact(observations, "where the rows are on a cluster or a GPU")
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
-    for name, given in (("labels", labels is not None), ("outliers", outliers is not False)):
-        if away is not None and given:
+    for name, is_given in (("labels", labels is not None), ("outliers", outliers is not False)):
+        if away is not None and is_given:
             raise ValueError(f"{name} cannot be given for rows on a cluster or a GPU: fit them on one machine")
     known = None if labels is None else KnownLabels.of(labels, len(array))
     if known is not None:
@@ -217,27 +232,28 @@ def fit(
     beside = Outliers.of(outliers, observations, prior.resolution)
     if beside is not None:
         _require_exact(observations, "beside outliers=")
-    data_warnings.warn(array, columns)
+    data_warnings.warn(array, columns, copies)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations) + observations.notes()
     recipe = Recipe(
         columns, prior, weight_prior, plan, n_chains, bool(save_assignments), seed, notes, device, known, beside
     )
     data = observations.as_kernel()
+    given = None if given is None or (given == 1).all() else given
     if checkpoint is None:
         with Progress(bool(progress)) as shown:
-            trace = _in_memory(recipe, data, n_threads, shown, begun, away)
+            trace = _in_memory(recipe, data, given, n_threads, shown, begun, away)
         return warn_if_apart(trace, "fit")
     folder = Folder(checkpoint)
     with folder.locked():
         if folder.has_run:
-            folder.require_same(recipe, array, any_seed=rng is None, errors=observations.errors)
+            folder.require_same(recipe, array, any_seed=rng is None, errors=observations.errors, counts=given)
             stored = folder.recipe()[0]
             recipe = dataclasses.replace(
                 recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan, len(array))
             )
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, away, observations.errors)
+            trace = _in_folder(folder, recipe, data, given, n_threads, shown, away, observations.errors)
         return warn_if_apart(trace, "fit")
 
 
@@ -297,14 +313,17 @@ def resume(
     folder = Folder(path)
     recipe, _ = folder.recipe()
     n_threads = thread_count(threads)
-    array, _, away = placed(folder.data() if X is None else X, client, recipe.device)
+    counts = folder.counts()
+    array, _, away = placed(folder.data() if X is None else X, client, recipe.device, 2 if counts is None else 1)
     recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps, len(array)))
+    if counts is not None and len(array) == len(counts):
+        array = checks.present(array, counts)
     with folder.locked():
         errors = folder.errors()
-        folder.require_same(recipe, array, any_seed=False, errors=errors)
-        data = Observations.of(array, recipe.columns, errors, missing=True).as_kernel()
+        folder.require_same(recipe, array, any_seed=False, errors=errors, counts=counts)
+        data = Observations.of(array, recipe.columns, errors, missing=True, copies=copies_of(counts)).as_kernel()
         with Progress(bool(progress)) as shown:
-            trace = _in_folder(folder, recipe, data, n_threads, shown, away, errors)
+            trace = _in_folder(folder, recipe, data, counts, n_threads, shown, away, errors)
         return warn_if_apart(trace, "resume")
 
 
@@ -325,10 +344,20 @@ def _true_values(recipe: Recipe, data: Data) -> dict[str, int]:
     return {"the chains' own rows": recipe.chains * data.X.size * 8} if latent else {}
 
 
-def _in_memory(recipe: Recipe, data: Data, threads: int, progress: Progress, begun: float, away: Away | None) -> Trace:
+def _in_memory(
+    recipe: Recipe,
+    data: Data,
+    counts: IntArray | None,
+    threads: int,
+    progress: Progress,
+    begun: float,
+    away: Away | None,
+) -> Trace:
     """Run all chains and put their draws together."""
-    require_memory({**recipe.bytes(len(data.X)), **_true_values(recipe, data)}, recipe.known_n is None)
-    chains = chains_of(recipe, data, away)
+    copies = copies_of(counts)
+    needed = {**recipe.bytes(len(data.X), copies is not None), **_true_values(recipe, data)}
+    require_memory(needed, recipe.known_n is None)
+    chains = chains_of(recipe, data, away, copies=copies)
     stopped_by = run(chains, threads, progress, standing, away=away)
     kept = min(chain.draws_done for chain in chains)
     recipe = dataclasses.replace(recipe, plan=chains[0].plan)
@@ -338,7 +367,8 @@ def _in_memory(recipe: Recipe, data: Data, threads: int, progress: Progress, beg
         warnings.warn(_interrupted(kept, recipe.plan), stacklevel=3)
     return recipe.trace(
         stack(chains, kept),
-        n_observations=len(data.X),
+        counts,
+        n_observations=len(data.X) if copies is None else int(copies.sum()),
         threads=threads,
         interrupted=stopped_by == "interruption",
         stopped_by=stopped_by,
@@ -352,6 +382,7 @@ def _in_folder(
     folder: Folder,
     recipe: Recipe,
     data: Data,
+    counts: IntArray | None,
     threads: int,
     progress: Progress,
     away: Away | None,
@@ -363,9 +394,9 @@ def _in_folder(
         copy = {"a copy of X": 0 if folder.has_run or not isinstance(data.X, np.ndarray) else data.X.nbytes}
         copy |= {name: 2 * size for name, size in _true_values(recipe, data).items()}  # two generations of states
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
-    chains = chains_of(recipe, data, away, _WINDOWS_BYTES // recipe.chains)
+    chains = chains_of(recipe, data, away, _WINDOWS_BYTES // recipe.chains, copies_of(counts))
     if new:
-        folder.begin(recipe, data.X, threads, errors)
+        folder.begin(recipe, data.X, threads, errors, counts)
     keeper = Keeper(folder, chains, recipe)
     try:
         stopped_by = run(chains, threads, progress, standing, keeper, away)

@@ -56,7 +56,8 @@ class Trace:
         The matrix that all components of a draw share.
     assignments : (C, T, N) unsigned integers, or None
         Component of each observation, 0..K-1, in the smallest type that holds K; None with ``save_assignments=False``.
-        Where there may be outliers they are int16, and -1 for these.
+        Where there may be outliers they are int16, and -1 for these. With ``counts``, of each row whose count is not 0
+        the component that most of its observations have.
     n_components, n_clusters : (C, T) int64
         Components of the mixture, and those of them that own at least one observation. Under a Dirichlet or Pitman-Yor
         process the mixture has infinitely many, and n_components counts those that the sampler had to look at: it
@@ -78,6 +79,9 @@ class Trace:
         Prior of the components, as used. Its ``covariance_type`` is that of the trace.
     weight_prior : FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess or PitmanYorProcess
         Prior of the number of components and their weights.
+    counts : (N,) int64 or None
+        How many observations each row stands for, as given to :func:`gibbs_gmm.fit`; None for one. Sizes of clusters,
+        the prior of partitions and log likelihoods speak of observations; partitions and similarities are of rows.
     settings : dict
         n_observations, draws, warmup, thin, chains, seed (entropy of the SeedSequence), seconds, versions,
         interrupted.
@@ -111,17 +115,28 @@ class Trace:
     prior: ComponentPrior
     weight_prior: WeightPrior
     settings: dict[str, Any]
+    counts: IntArray | None = None
 
     def __post_init__(self) -> None:
-        for name, array in self.arrays().items():
+        arrays = self.arrays() | ({} if self.counts is None else {"counts": self.counts})
+        for name, array in arrays.items():
             view = array.view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
         object.__setattr__(self, "covariances", self.prior.matrices(self))
 
+    @property
+    def n_rows(self) -> int:
+        """How many rows were fitted, those of count 0 left out: as many as ``assignments`` has."""
+        return int(self.settings["n_observations"] if self.counts is None else np.count_nonzero(self.counts))
+
+    def fitted_rows(self, X: AnyArray) -> AnyArray:
+        """The rows of X that were fitted, where X may have those of count 0 too."""
+        return X[self.counts > 0] if self.counts is not None and len(X) == len(self.counts) else X
+
     def arrays(self) -> dict[str, AnyArray]:
-        """The arrays that it stores, by name."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """The arrays of draws that it stores, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "counts"}
         if self.prior.covariance_type != "full":
             del values["covariances"]
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
@@ -134,8 +149,10 @@ class Trace:
 
     def __repr__(self) -> str:
         C, T, _, D = self.means.shape
-        N = self.settings["n_observations"]
-        counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {N} rows x {D} column{'s'[: D > 1]}"
+        rows = f"{self.n_rows} rows"
+        if self.counts is not None:
+            rows = f"{self.settings['n_observations']} observations in {rows}"
+        counts = f"{C} chain{'s'[: C > 1]} x {T} draw{'s'[: T > 1]} of {rows} x {D} column{'s'[: D > 1]}"
         return f"<Trace: {counts}: {self.headline}{self.verdict}>"
 
     def _repr_html_(self) -> str:

@@ -192,3 +192,26 @@ def test_python_m_gibbs_gmm() -> None:
     done = subprocess.run([*command, "--out", "some-run"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert complaints(done.stderr).startswith("gibbs-gmm: error: the folder 'some-run' already has a run")
+
+
+def test_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    rows = np.round(rng.normal(size=(60, 2)) + 8.0 * (np.arange(60) % 2)[:, None], 1)
+    counts = np.arange(60) % 4
+    lines = [f"{a},{b},{n}" for (a, b), n in zip(rows.tolist(), counts.tolist(), strict=True)]
+    path = csv_file("a,b,n\n" + "\n".join(lines) + "\n")
+    assert main(["fit", path, "--components", "2", *SHORT, "--counts", "n"]) == 0
+    out, _ = capsys.readouterr()
+    assert "45 rows that stand for 90 observations" in out
+    assert "left out  n: the counts of the rows" in out
+    trace = gibbs_gmm.load("some-run")
+    np.testing.assert_array_equal(trace.counts, counts[counts > 0])
+    again = gibbs_gmm.fit(rows, 2, counts=counts, draws=30, warmup=30, chains=2, rng=1, progress=False)
+    np.testing.assert_array_equal(trace.assignments, again.assignments)
+    report = Path("some-run/report.html").read_text(encoding="utf-8")
+    assert "observations" in report
+    assert main(["report", "some-run"]) == 0
+    assert main(["fit", path, *SHORT, "--counts", "a", "--force"]) == 2
+    assert "--counts must be" in capsys.readouterr().err
+    assert main(["fit", path, *SHORT, "--counts", "m", "--force"]) == 2
+    assert "there is no column 'm'" in capsys.readouterr().err

@@ -27,8 +27,12 @@ X = RNG.standard_normal((90, 2)) + np.where(np.arange(90) % 3, 4.0, -4.0)[:, Non
     [
         gg.GibbsGaussianMixture(2, draws=5, warmup=5, chains=1, threads=1),
         gg.GibbsGaussianMixture(draws=5, warmup=5, thin=1, chains=1, threads=1),
-    ]
+    ],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": "the posterior is the same, and two samples of it are compared"
+    },
 )
+@pytest.mark.filterwarnings("ignore:X has columns of few distinct values:UserWarning", "ignore:X has repeated rows")
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -159,3 +163,16 @@ except ImportError as error:
 """
     run = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)
     assert "pip install 'gibbs-gmm[sklearn]'" in run.stdout
+
+
+def test_sample_weights_are_counts() -> None:
+    counts = np.arange(90) % 3
+    model = gg.GibbsGaussianMixture(2, **QUICK).fit(X, sample_weight=counts)
+    trace = gg.fit(X, 2, counts=counts, draws=30, warmup=30, thin=1, chains=2, rng=1, progress=False)
+    np.testing.assert_array_equal(model.trace_.means, trace.means)
+    assert model.labels_.shape == (90,)
+    np.testing.assert_array_equal(model.labels_[counts > 0], trace.partition().labels)
+    np.testing.assert_array_equal(model.labels_[counts == 0], trace.predict(X)[counts == 0])
+    np.testing.assert_array_equal(model.fit_predict(X, sample_weight=counts), model.labels_)
+    with pytest.raises(ValueError, match=r"sample_weight must be whole numbers of observations, got 0.5 in row 0"):
+        model.fit(X, sample_weight=np.full(90, 0.5))

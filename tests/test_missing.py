@@ -33,7 +33,7 @@ from gibbs_gmm.command_line.cli import main
 from gibbs_gmm.kernels.sampler import latent as kernels
 from gibbs_gmm.kernels.sampler.latent_factors import factor_size
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.sampler.sweep import label_kernels
+from gibbs_gmm.kernels.sampler.sweep import kernel_passes
 from gibbs_gmm.latent import filled_in, kinds_of_rows
 from gibbs_gmm.posterior.matched import marginal
 
@@ -54,7 +54,7 @@ class Incomplete(Gibbs):
 
     def label_shards(self, first: int, last: int) -> None:
         """The part of a label pass that one thread does."""
-        label_kernels(self.data)[1](self.data, self.state, False, first, last)
+        kernel_passes(self.data, self.state.z)[1](self.data, self.state, False, first, last)
 
 
 def some_mixture(K: int, D: int) -> tuple[Floats, Floats, Floats]:

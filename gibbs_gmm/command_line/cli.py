@@ -142,6 +142,11 @@ def _add_fit(subcommands: Any) -> None:
         help="allow for rows of no cluster, anywhere in the range of the data: about 5%% of them are expected",
     )
     add_file_options(fit, choose=True)
+    fit.add_argument(
+        "--counts",
+        metavar="COLUMN",
+        help="the column that says how many observations each row stands for, such as a bin of a histogram",
+    )
     _add_run_options(fit)
 
     output = fit.add_argument_group("output")

@@ -36,8 +36,10 @@ def fit(args: argparse.Namespace) -> int:
     with step(f"reading {_name(args.csv)}", args.quiet):
         weight_prior = _weight_prior(args)
         running.refuse_existing_run(out, args.force)
-        options = read_options(args, columns=args.columns, drop=tuple(args.drop), labels=args.labels)
+        columns = {"columns": args.columns, "drop": tuple(args.drop)}
+        options = read_options(args, **columns, labels=args.labels, counts=args.counts)
         table = _read(args.csv, options)
+        table = _present(table)
     _say_what_was_read(args.csv, table, say)
     seed = args.seed if args.seed is not None else secrets.randbits(64)
     arguments = (*args.arguments, *(() if args.seed is not None else ("--seed", str(seed))))
@@ -153,7 +155,8 @@ def _name(path: Path) -> str:
 
 def _say_what_was_read(path: Path, table: Table, say: Any) -> None:
     """How a file was understood: what is modelled, what is not, and what may be wrong."""
-    say(f"{_name(path)}: {table.X.shape[0]:,} rows")
+    observations = "" if table.counts is None else f" that stand for {int(table.counts.sum()):,} observations"
+    say(f"{_name(path)}: {table.X.shape[0]:,} rows{observations}")
     more = f", and {len(table.columns) - _SHOWN} more" if len(table.columns) > _SHOWN else ""
     say(fold(f"  used      {', '.join(table.columns[:_SHOWN])}{more}", " " * 12))
     for name, reason in list(table.left_out.items())[:_SHOWN]:
@@ -242,6 +245,16 @@ def _as_entry(name: str) -> str:
     return f'"{name}"' if "," in name else name
 
 
+def _present(table: Table) -> Table:
+    """The table without rows of count 0."""
+    from gibbs_gmm.command_line.reading.table import without_absent_rows
+
+    try:
+        return without_absent_rows(table)
+    except (TypeError, ValueError) as error:
+        raise Refusal(error) from None
+
+
 def _read_run(folder: Path) -> output_folder.Run:
     try:
         return output_folder.read(folder)
@@ -264,13 +277,14 @@ def _sample(args: argparse.Namespace, weight_prior: WeightPrior, table: Table, o
             thin = thin or max(1, min(_QUICK_SWEEPS, 1000 * _QUICK_SWEEPS // N))
         prior = None
         if args.scale is not None:
-            prior = NormalInverseWishart.from_data(X, args.scale, args.covariance_type)
+            prior = NormalInverseWishart.from_data(X, args.scale, args.covariance_type, table.counts)
         return fit(
             X,
             weight_prior,
             prior=prior,
             covariance_type=args.covariance_type,
             resolution=args.resolution,
+            counts=table.counts,
             labels=table.rows.labels,
             outliers=args.outliers,
             draws=draws,

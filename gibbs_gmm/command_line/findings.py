@@ -69,8 +69,9 @@ class Findings:
 
     @functools.cached_property
     def check(self) -> Check | None:
-        """Whether the components are normal, or None for a trace without assignments."""
-        return None if self.partition is None else check_components(self.components, self.X)
+        """Whether the components are normal, or None for a trace without assignments or with counts."""
+        unknown = self.partition is None or self.trace.counts is not None
+        return None if unknown else check_components(self.components, self.X)
 
     @functools.cached_property
     def merged(self) -> Merged | None:

@@ -116,7 +116,7 @@ def read(folder: Path) -> Run:
         raise FileNotFoundError(f"{str(folder)!r} {what if folder.exists() else 'does not exist'}")
     X, rows, command = read_origin(folder)
     trace = load(folder / TRACE)
-    if X.shape != (trace.settings["n_observations"], len(trace.columns)):
+    if X.shape != (trace.n_rows, len(trace.columns)):
         raise ValueError(f"{str(folder / OBSERVATIONS)!r} {_NOT_FITTED}")
     return Run(trace, X, rows, command)
 

@@ -119,7 +119,8 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
     yield f'<p class="headline">{escape(trace.headline)}</p>'
     yield p(_meaning(findings), "lead")
     if partition is not None:
-        sizes = f", of {', '.join(map(str, partition.sizes))} rows" if partition.n_clusters <= _MOST_SIZES else ""
+        few = partition.n_clusters <= _MOST_SIZES
+        sizes = f", of {', '.join(map(str, partition.sizes))} {partition.unit}s" if few else ""
         text = f"The rows fall into {count(partition.n_clusters, 'cluster')}{sizes}"
         yield p(f"{text}. {report_rows.doubt(partition)}", "lead")
         if (against := contradiction(trace, partition)) is not None:

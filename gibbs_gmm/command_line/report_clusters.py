@@ -61,8 +61,8 @@ def _card(findings: Findings, one: Description, colour: str) -> str:
     size, more = f"{percent(one.weight)} of what the rows are from", []
     if partition is not None and k in partition.numbers:
         j = int(np.searchsorted(partition.numbers, k))
-        members = partition.labels == k
-        size = f"{count(int(partition.sizes[j]), 'row')} ({percent(float(members.mean()))})"
+        own, all_ = int(partition.sizes[j]), int(partition.sizes.sum())
+        size = f"{count(own, partition.unit)} ({percent(own / all_)})"
         more += [f"{table.name}: {table.of_cluster(k)}." for table in findings.cross_tables]
         other = int(partition.nearest[j])
         if other >= 0 and (both := _together(findings, k, other)) >= _MUCH_TOGETHER:

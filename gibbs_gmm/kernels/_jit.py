@@ -146,7 +146,7 @@ class Verb:
 def by_family(declared: Callable[..., Any]) -> Verb:
     """A function of which families of components have their own, chosen by the type of its first argument.
 
-    A family that registers none has the function declared.
+    A family that registers none has the function declared, and so has an argument that is no named tuple.
 
     Compiled code contains the family's own function and no trace of the choice: the type of a named tuple is known when
     a kernel is compiled. (A function handed over as an argument or held by a closure would be as fast, but its identity
@@ -156,7 +156,7 @@ def by_family(declared: Callable[..., Any]) -> Verb:
 
     @overload(verb, strict=False, jit_options={"_nrt": False, "no_cfunc_wrapper": True, **_OPTIONS})
     def choose(*arguments: Any) -> Any:
-        return verb.of_type(arguments[0].instance_class)
+        return verb.of_type(getattr(arguments[0], "instance_class", type(None)))
 
     return verb
 

@@ -73,6 +73,12 @@ def normal(key: np.uint64, i: int) -> float:
 
 
 @kernel
+def subkey(key: np.uint64, i: int) -> np.uint64:
+    """The i-th key of a key, for uniforms of its own."""
+    return mix(key + np.uint64(i) * _GOLDEN)
+
+
+@kernel
 def draw_key(rng: np.random.Generator) -> np.uint64:
     """A fresh key for :func:`uniform`."""
     return mix(np.uint64(rng.random() * 2.0**53))

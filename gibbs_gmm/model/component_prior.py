@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.data import Observations
+from gibbs_gmm.data import Observations, observations_of
 from gibbs_gmm.kernels.families import FULL, TIED
 from gibbs_gmm.kernels.families.full import Prior, log_normaliser
 from gibbs_gmm.kernels.families.generic import Family
@@ -173,7 +173,9 @@ class NormalInverseWishart:
         return hash((self.mu_0.tobytes(), self.kappa_0, self.nu_0, self.Psi_0.tobytes()))
 
     @classmethod
-    def from_data(cls, X: Any, scale: str = "shrunk", covariance_type: str = "full") -> NormalInverseWishart:
+    def from_data(
+        cls, X: Any, scale: str = "shrunk", covariance_type: str = "full", counts: Any = None
+    ) -> NormalInverseWishart:
         """The default: weak, free of units, not one guess at a scale, and proper whatever the data.
 
         With V_d the variance of column d: mu_0 is the mean of the data; kappa_0 is uniform on (0, min(1, D/4)^2 /
@@ -194,13 +196,15 @@ class NormalInverseWishart:
             same mean. It lets all components be thin in any one direction, and so finds kinds that differ along one
             even if they are a hundred times longer than wide, at the price of many clusters where a thin direction
             is bent.
+        counts : (N,) array-like of whole numbers, optional
+            How many observations each row stands for, as for :func:`gibbs_gmm.fit`.
 
         Raises
         ------
         ValueError
             All columns are constant, so that there is no scale, or ``scale`` is neither.
         """
-        return cls.from_observations(Observations.of(*checks.table(X), missing=True), scale, covariance_type)
+        return cls.from_observations(observations_of(X, counts), scale, covariance_type)
 
     @classmethod
     def from_observations(
@@ -210,7 +214,7 @@ class NormalInverseWishart:
         if scale not in _SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(repr, _SCALES))}, got {scale!r}")
         variance = default_variance(data, cls.__name__)
-        rows, resolution, (N, D) = data.sample, data.resolution, data.X.shape
+        rows, resolution, N, D = data.sample, data.resolution, data.count, data.X.shape[1]
         noise = resolution**2 / 12.0
         nu_0 = D + 2 + D * D / N
         axes = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm import checks
-from gibbs_gmm.data import Observations
+from gibbs_gmm.data import Observations, observations_of
 from gibbs_gmm.kernels.families import DIAGONAL, SPHERICAL, diagonal, spherical
 from gibbs_gmm.kernels.families.diagonal import Hyper
 from gibbs_gmm.kernels.families.generic import Family
@@ -135,7 +135,7 @@ class NormalInverseGamma:
         return hash((self.mu_0.tobytes(), self.kappa_0, self.a_0, np.asarray(self.b_0).tobytes()))
 
     @classmethod
-    def from_data(cls, X: Any, covariance_type: str = "diag") -> NormalInverseGamma:
+    def from_data(cls, X: Any, covariance_type: str = "diag", counts: Any = None) -> NormalInverseGamma:
         """The default: weak, not one guess at a scale, and proper whatever the data.
 
         With V_d the variance of column d: mu_0, the law of kappa_0 and the resolution are those of
@@ -151,19 +151,21 @@ class NormalInverseGamma:
             "diag": a b_0 for each column, free of the columns' units. "spherical": one b_0, for which V is the mean of
             the columns' variances. A spherical component is so in the units of X: columns that are not measured in the
             same units want dividing by their standard deviations first.
+        counts : (N,) array-like of whole numbers, optional
+            How many observations each row stands for, as for :func:`gibbs_gmm.fit`.
 
         Raises
         ------
         ValueError
             All columns are constant, so that there is no scale, or ``covariance_type`` is neither.
         """
-        return cls.from_observations(Observations.of(*checks.table(X), missing=True), covariance_type=covariance_type)
+        return cls.from_observations(observations_of(X, counts), covariance_type=covariance_type)
 
     @classmethod
     def from_observations(cls, data: Observations, *, covariance_type: str = "diag") -> NormalInverseGamma:
         """:meth:`from_data` of data that are checked already."""
         _check_type(covariance_type)
-        N, D = data.X.shape
+        N, D = data.count, data.X.shape[1]
         one = 1.0 / N
         kappa_0 = largest_kappa(D)
         if covariance_type == "diag" and D > 4:

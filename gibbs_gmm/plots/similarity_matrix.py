@@ -61,7 +61,7 @@ def similarity(trace: Trace, axes: Axes | None = None, *, partition: Any = None,
     max_rows = checks.integer("max_rows", max_rows, 2)
     ax = on_axes(axes, (1, 1), (6.0, 5.2), "a similarity matrix")[0, 0]
     labels = np.asarray(getattr(trace._partition if partition is None else partition, "labels", partition))
-    N = trace.settings["n_observations"]
+    N = trace.n_rows
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
         raise ValueError(f"partition must be of the {N} observations of the trace, got shape {labels.shape}")
     rows = np.argsort(labels, kind="stable")[spread(N, max_rows)]

@@ -47,6 +47,8 @@ class Partition:
     expected_loss : float or None
         Mean loss over all draws: of "vi" in bits, between 0 and log2 N; of "binder" the share of ordered pairs of
         observations on which a draw disagrees, between 0 and 1; of "omari" one minus the adjusted Rand index.
+    counts : (N,) int64 or None
+        How many observations each row stands for, if not one.
     runs, agreeing_runs : int
         Searches made, and those of them that ended at this expected loss (to one in 10,000). If it is one of many,
         there may be a better partition: ask for more ``runs``. 0 where there was no search.
@@ -69,6 +71,7 @@ class Partition:
     expected_loss: float | None = None
     runs: int = 0
     agreeing_runs: int = 0
+    counts: IntArray | None = None
 
     def __post_init__(self) -> None:
         for name in ("labels", "probabilities", "together"):
@@ -86,8 +89,15 @@ class Partition:
 
     @property
     def sizes(self) -> IntArray:
-        """(n_clusters,) how many rows each of them has."""
-        return np.bincount(self.labels[self.labels >= 0])[self.numbers]
+        """(n_clusters,) how many observations each of them has: rows, where a row stands for one."""
+        if self.counts is None:
+            return np.bincount(self.labels[self.labels >= 0])[self.numbers]
+        return np.array([self.counts[self.labels == k].sum() for k in self.numbers])
+
+    @property
+    def unit(self) -> str:
+        """What ``sizes`` count: "row" or "observation"."""
+        return "row" if self.counts is None else "observation"
 
     @functools.cached_property
     def uncertainty(self) -> FloatArray:
@@ -168,7 +178,7 @@ def by_components(trace: Trace) -> Partition:
     blocks = (probabilities[first : first + _BLOCK, :-1] for first in range(0, len(probabilities), _BLOCK))
     labels = np.concatenate([block.argmax(1) for block in blocks])  # which copies what it is of
     labels = without_outliers(trace, labels)
-    return Partition(labels, None, probabilities, together(trace, labels))
+    return Partition(labels, None, probabilities, together(trace, labels), counts=_counts(trace))
 
 
 def of_labels(trace: Trace, labels: IntArray, **search: Any) -> Partition:
@@ -176,7 +186,14 @@ def of_labels(trace: Trace, labels: IntArray, **search: Any) -> Partition:
     J = int(labels.max()) + 1
     everywhere = np.ones(trace.n_clusters.shape, dtype=bool)
     probabilities = membership(trace, clusters_with_most(trace, labels), everywhere, J)
-    return Partition(labels, probabilities=probabilities, together=together(trace, labels), **search)
+    return Partition(
+        labels, probabilities=probabilities, together=together(trace, labels), counts=_counts(trace), **search
+    )
+
+
+def _counts(trace: Trace) -> IntArray | None:
+    """How many observations the rows of a trace stand for, those of count 0 left out."""
+    return None if trace.counts is None else trace.counts[trace.counts > 0]
 
 
 def contradiction(trace: Trace, partition: Partition) -> str | None:

@@ -66,14 +66,17 @@ def to_arviz(trace: Trace, X: Any = None) -> Any:
         "rank": np.arange(trace.weights.shape[2]),
         "column": list(trace.columns),
         "column_2": list(trace.columns),
-        "row": np.arange(trace.settings["n_observations"]),
+        "row": np.arange(trace.n_rows),
     }
     if X is not None:
-        array = checks.new_data(X, trace.columns, "X", missing=True)
-        if len(array) != trace.settings["n_observations"]:
+        if trace.counts is not None:
             raise ValueError(
-                f"X must be the {trace.settings['n_observations']} rows that were fitted, got {len(array)}"
+                "X must be left out for a trace with counts: leave-one-out is of single observations, and a row stands "
+                "for several of them here"
             )
+        array = checks.new_data(X, trace.columns, "X", missing=True)
+        if len(array) != trace.n_rows:
+            raise ValueError(f"X must be the {trace.n_rows} rows that were fitted, got {len(array)}")
         if hasattr(X, "index") and hasattr(X, "columns") and X.index.is_unique:
             coords["row"] = np.asarray(X.index)
         groups["log_likelihood"] = {"X": pointwise_log_density(trace, array)}

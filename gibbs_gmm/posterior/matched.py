@@ -114,11 +114,11 @@ def marginal(trace: Trace, columns: IntArray) -> Trace:
 
 def checked_data(trace: Trace, X: Any) -> AnyArray:
     """X as an array, with its columns in the order of the fit, if it can be the data of the trace; NaN is missing."""
-    array, _ = checks.data(X, missing=True)
-    wanted = (trace.settings["n_observations"], len(trace.columns))
-    if array.shape != wanted:
+    array, _ = checks.data(X, min_rows=1, missing=True)
+    wanted = (trace.n_rows, len(trace.columns))
+    if trace.fitted_rows(array).shape != wanted:
         raise ValueError(f"X must be the data of the trace, of shape {wanted}, got {array.shape}")
-    return checks.new_data(X, trace.columns, "X", missing=True)
+    return trace.fitted_rows(checks.new_data(X, trace.columns, "X", missing=True))
 
 
 def checked_columns(trace: Trace, columns: Sequence[str]) -> IntArray:

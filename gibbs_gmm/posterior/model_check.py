@@ -179,7 +179,8 @@ def check(trace: Trace, X: Any) -> Check:
     Raises
     ------
     ValueError
-        X is not of the shape of the fit, or the trace has no assignments.
+        X is not of the shape of the fit, or the trace has no assignments, or its rows stand for several observations:
+        how these lie within a row is not known.
 
     Examples
     --------
@@ -190,6 +191,8 @@ def check(trace: Trace, X: Any) -> Check:
     'Cluster 0 has heavier tails than a normal in x0.'
     """
     array = checked_data(trace, X)
+    if trace.counts is not None:
+        raise ValueError("a trace with counts cannot be checked: it does not know how the observations of a row lie")
     if trace.assignments is None:
         raise ValueError("a trace without assignments cannot be checked; fit with save_assignments=True")
     return check_components(matched_components(trace), array)

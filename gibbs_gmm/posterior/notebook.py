@@ -35,8 +35,8 @@ _UNIT = {
 def trace_html(trace: Trace) -> str:
     """How many clusters, what there is of each, and what to ask next."""
     C, T, _, D = trace.means.shape
-    N = trace.settings["n_observations"]
-    size = f"{count(C, 'chain')} of {count(T, 'draw')} each, from {count(N, 'row')} and {count(D, 'column')}"
+    N, kind = trace.settings["n_observations"], "row" if trace.counts is None else "observation"
+    size = f"{count(C, 'chain')} of {count(T, 'draw')} each, from {count(N, kind)} and {count(D, 'column')}"
     parts = [_p(f"<strong>{html.escape(trace.headline)}</strong>{html.escape(trace.verdict)}"), _p(size)]
     quick = trace.assignments is not None and trace.assignments.size <= _QUICK
     if quick and not trace.verdict:
@@ -156,8 +156,8 @@ def evidence_html(evidence: Evidence, notes: Iterable[str]) -> str:
 
 def _clusters_table(partition: Partition) -> str:
     """A line for each cluster: its rows, how many are in doubt, and what it may be part of."""
-    header = ("cluster", "rows", "share", "in doubt", "two rows together", "may be one with")
-    N, rows = len(partition.labels), []
+    header = ("cluster", f"{partition.unit}s", "share", "in doubt", "two rows together", "may be one with")
+    sizes, rows = partition.sizes, []
     for j, k in enumerate(partition.numbers[:_MOST_CLUSTERS]):
         own = partition.labels == k
         other = int(partition.nearest[j])
@@ -165,8 +165,8 @@ def _clusters_table(partition: Partition) -> str:
         rows.append(
             (
                 str(k),
-                f"{int(own.sum()):,}",
-                percent(float(own.sum()) / N),
+                f"{int(sizes[j]):,}",
+                percent(float(sizes[j] / sizes.sum())),
                 f"{np.count_nonzero(partition.uncertainty[own] >= _DOUBT):,}",
                 f"{partition.cohesion[j]:.2f}",
                 f"{other} ({between:.2f})" if between >= 0.005 else "-",

@@ -142,7 +142,7 @@ def clusters_of_components(trace: Trace, reference: Any) -> tuple[IntArray, AnyA
 
 def _labels(trace: Trace, reference: Any) -> IntArray:
     """The labels of a partition, or that are one, checked."""
-    labels, N = np.asarray(getattr(reference, "labels", reference)), trace.settings["n_observations"]
+    labels, N = np.asarray(getattr(reference, "labels", reference)), trace.n_rows
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
         seen = f"shape {labels.shape} and dtype {labels.dtype}" if labels.dtype.kind != "O" else repr(reference)
         raise ValueError(

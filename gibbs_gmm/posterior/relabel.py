@@ -210,7 +210,7 @@ def relabel(trace: Trace, method: str | None = None, X: Any = None) -> Relabelli
 
 def _data(trace: Trace, X: Any) -> AnyArray:
     """X, checked to have the columns and the number of rows that were fitted, and no missing values."""
-    array, N = checks.new_data(X, trace.columns, "X"), trace.settings["n_observations"]
+    array, N = trace.fitted_rows(checks.new_data(X, trace.columns, "X")), trace.n_rows
     if len(array) != N:
         raise ValueError(f"X must be the {N} rows that were fitted, got {len(array)}")
     return array

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gibbs_gmm.kernels.families.generic import Family
+from gibbs_gmm.kernels.sampler.counted import Copies
 from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.latent import filled_in
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.buffers import NO_OUTLIERS, empty_state
 from gibbs_gmm.sampler.chain import Chain
+from gibbs_gmm.sampler.machine import phantom
 from gibbs_gmm.sampler.recipe import Recipe
 from gibbs_gmm.sampler.starts import from_sample, kmeans_plus_plus, sample
 from gibbs_gmm.trace_arrays import allocate
@@ -22,10 +24,17 @@ if TYPE_CHECKING:
     from gibbs_gmm.sampler.rows import Away
 
 
-def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes: int | None = None) -> list[Chain]:
+def chains_of(
+    recipe: Recipe,
+    data: Data,
+    away: Away | None = None,
+    window_bytes: int | None = None,
+    copies: IntArray | None = None,
+) -> list[Chain]:
     """All chains of a run, before their first sweep.
 
-    ``window_bytes`` is the memory that the draws of one may take; by default there is room for all draws.
+    ``window_bytes`` is the memory that the draws of one may take; by default there is room for all draws. ``copies``
+    (N,) says how many observations each row stands for, if not one.
     """
     model, alpha = as_model(recipe.prior, recipe.weight_prior, data.loc)
     tagged = 0
@@ -40,7 +49,7 @@ def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes
     if known is not None and window_bytes is None:
         whole = allocate(fields, (recipe.chains, recipe.plan.draws), known, D, N)
     family = recipe.prior.family
-    plain = tagged == 0 and len(outliers) == 0 and len(data.latent.group) == 0
+    plain = tagged == 0 and len(outliers) == 0 and len(data.latent.group) == 0 and copies is None
     chains, shards = [], None if away is None else away.shards
     for c, seed in enumerate(recipe.root.spawn(recipe.chains)):
         generator = np.random.Generator(np.random.PCG64(seed))
@@ -54,7 +63,9 @@ def chains_of(recipe: Recipe, data: Data, away: Away | None = None, window_bytes
             )
             state = empty_state(np.zeros(N, np.uint16), model.prior, family, capacity, shards=shards)
         else:
-            state = initial_state(generator, own, model, family, alpha, K, capacity, outliers, shards)
+            state = initial_state(
+                generator, own, model, family, alpha, K, capacity, outliers, shards=shards, copies=copies
+            )
         if away is not None:
             away.add_chain(c, model.prior, family, data.loc, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
@@ -79,15 +90,22 @@ def initial_state(
     K: int,
     capacity: int,
     outliers: FloatArray = NO_OUTLIERS,
+    *,
     shards: int | None = None,
+    copies: IntArray | None = None,
 ) -> State:
     """A chain's state before its first sweep: K components, and the statistics of a k-means++ clustering.
 
     The first components have the rows of known kinds, and the clustering is one of the others. ``capacity`` components
-    find room. Labels are not set yet, but for known ones: the first sweep draws them.
+    find room. Labels are not set yet, but for known ones: the first sweep draws them. Rows stand for ``copies`` (N,)
+    observations each, if given.
     """
-    D, tagged = data.X.shape[1], model.weights.tagged
-    state = empty_state(np.zeros(len(data.X), np.uint16), model.prior, family, capacity, outliers, shards)
+    (N, D), tagged = data.X.shape, model.weights.tagged
+    z: Any = np.zeros(N, np.uint16)
+    if copies is not None:
+        z = Copies(phantom((capacity, N), np.int64), np.concatenate([[0], np.cumsum(copies)]))
+        z.c[0] = copies  # all labels are 0
+    state = empty_state(z, model.prior, family, capacity, outliers, shards)
     state.alpha[0] = alpha
     state.size[:] = K, 0
     groups, free = [], data.X
@@ -96,16 +114,20 @@ def initial_state(
         state.z[known] = data.tags[known]
         groups = [data.X[data.tags == k].astype(np.float64) - data.loc for k in range(tagged)]
         free = data.X[~known]
+    sizes = [np.ones(len(own)) for own in groups]
     if len(free) > 0 and len(groups) < K:
-        rows, labels = kmeans_plus_plus(rng, free, data.loc, data.scale, K - tagged)
+        rows, labels, counts = kmeans_plus_plus(rng, free, data.loc, data.scale, K - tagged, copies)
+        weights = np.ones(len(rows)) if counts is None else counts.astype(np.float64)
         groups += [rows[labels == k] for k in range(K - tagged)]
+        sizes += [weights[labels == k] for k in range(K - tagged)]
     t = 0
-    for own in groups:
+    for own, n in zip(groups, sizes, strict=True):
         if len(own) > 0:
-            centre = own.mean(0)
-            state.total.n[t] = len(own)
+            centre = own.mean(0) if copies is None else n @ own / n.sum()
+            state.total.n[t] = n.sum()
             state.components.centre[t, :D] = centre
-            state.total.block[t] = family.block_of(own - centre)
+            moved = own - centre if copies is None else np.sqrt(n)[:, None] * (own - centre)
+            state.total.block[t] = family.block_of(moved)
             t += 1
     state.size[N_CLUSTERS] = t
     return state

@@ -10,8 +10,8 @@ from gibbs_gmm.kernels.families.generic import Family, padded
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.launch import Pair
 from gibbs_gmm.kernels.sampler.moves import Library, Moves
-from gibbs_gmm.kernels.sampler.state import State
-from gibbs_gmm.kernels.types import FloatArray, LabelArray
+from gibbs_gmm.kernels.sampler.state import State, rows_of
+from gibbs_gmm.kernels.types import FloatArray
 
 _LIBRARY = 128  # learned launches kept
 NO_OUTLIERS = np.zeros(0)
@@ -19,18 +19,18 @@ _SEEDS = 256  # and rows that small clusters were grown from
 
 
 def empty_state(
-    z: LabelArray,
+    z: Any,
     prior: Any,
     family: Family,
     capacity: int,
     outliers: FloatArray = NO_OUTLIERS,
     shards: int | None = None,
 ) -> State:
-    """Room for a chain's state, with these labels (N,), outliers, and a prior of its own, equal to this one.
+    """Room for a chain's state, with these labels (N,), or copies, outliers, and a prior of its own, equal to this one.
 
     Its rows are cut into as many shards as this machine cuts them, or as is said.
     """
-    D, shards = len(prior.mu_0), kernels.n_shards(len(z)) if shards is None else shards
+    D, shards = len(prior.mu_0), kernels.n_shards(rows_of(z)) if shards is None else shards
     return State(
         z=z,
         total=family.statistics(capacity, D),

@@ -12,6 +12,7 @@ import numpy as np
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
+from gibbs_gmm.kernels.sampler.counted import Copies
 from gibbs_gmm.kernels.sampler.partition_prior import tilt
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
 from gibbs_gmm.kernels.sampler.state import (
@@ -24,6 +25,7 @@ from gibbs_gmm.kernels.sampler.state import (
     Draws,
     Model,
     State,
+    observations_of,
     room,
 )
 from gibbs_gmm.kernels.tile import new_workspace
@@ -73,7 +75,7 @@ class Chain:
         self.moves = new_moves(D, family, capacity, len(state.shard_log_likelihood))
         self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model, self.wider is not model)
         self._scratch = kernels.Scratch(
-            sides=new_sides(family, model.prior, N),
+            sides=new_sides(family, model.prior, observations_of(state.z)),
             cumulated=np.zeros(max(capacity, len(model.weights.log_p))),
             place=np.zeros(capacity, np.int64),
             work=new_workspace(capacity, D),
@@ -189,7 +191,7 @@ class Chain:
         spread = store is not None and (store.always or long)
         run_sweeps = kernels.interpreted_sweeps if spread else kernels.run_sweeps
         if store is not None and spread:
-            calls, rows = kernels.kernel_calls(self.wider, state), store.rows(self.number)
+            calls, rows = kernels.kernel_calls(self.wider, state), store.rows(self.number, self.data, state.z)
         else:
             calls, rows = self._compiled
         total = run_sweeps(
@@ -207,7 +209,7 @@ class Chain:
             self.arrays = {n: self.fields[n].with_slots(a[: self.window], slots) for n, a in self.arrays.items()}
             last = self._rows(first, kept, labels)
             if not spread:
-                rows = kernels.kernel_rows()  # a pointer would be interpreted
+                rows = kernels.kernel_rows(self.data, state.z)  # a pointer would be interpreted
             kernels.record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1, rows)
         if self.labels is not None and kept > 0 and len(state.outliers) > 0:
             own = labels[:kept].astype(self.labels.dtype)
@@ -252,7 +254,9 @@ class Chain:
         """The rows and columns in which cluster k, or any if k < 0, does not vary, where that can be seen."""
         if self.remote is not None or not self.state.key[0]:
             return ""
-        rows = np.flatnonzero(self.state.z == k) if k >= 0 else _equal_rows(self.data.X)
+        z = self.state.z
+        own = z.c[k] > 0 if isinstance(z, Copies) else z == k
+        rows = np.flatnonzero(own) if k >= 0 else _equal_rows(self.data.X)
         if len(rows) == 0:
             return ""
         if len(rows) == 1:

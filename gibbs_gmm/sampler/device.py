@@ -135,14 +135,16 @@ class Device:
 
     # --- The store of the rows ---
 
-    def rows(self, chain: int) -> Rows:
+    def rows(self, chain: int, *_: Any) -> Rows:
         """The store of the rows that an interpreted sweep of this chain is handed."""
         own = self._chains[chain]
         return Rows(
             label_pass=functools.partial(self._label_pass, own),
             pair_pass=functools.partial(self._pair_pass, own),
             read=self._read,
+            row=lambda z, i: i,
             label=lambda z, i: int(own.z[int(i)]),
+            partner=functools.partial(self._partner, own),
             members=functools.partial(self._members, own),
             assign=functools.partial(self._assign, own),
             rename=lambda z, was, now: self._on_labels("rename", own.z, int(was), int(now)),
@@ -214,6 +216,12 @@ class Device:
     def _read(self, data: Data, rows: IntArray, size: int, out: FloatArray) -> None:
         with self._guard:
             out[:size, : self._D] = self.X[np.asarray(rows[:size])] - data.loc
+
+    def _partner(self, own: _Chain, rng: np.random.Generator, z: Any, i: int, a: int, same: bool, *_: Any) -> int:
+        j = i
+        while j == i or (int(own.z[j]) == a) != same:
+            j = int(rng.random() * self._N)
+        return j
 
     def _on_labels(self, name: str, *arguments: Any) -> None:
         """A kernel that touches labels only."""

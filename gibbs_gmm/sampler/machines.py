@@ -130,13 +130,15 @@ class Cluster:
 
     # --- The store of the rows ---
 
-    def rows(self, chain: int) -> Rows:
+    def rows(self, chain: int, *_: Any) -> Rows:
         """The store of the rows that an interpreted sweep of this chain is handed: the workers do what it says."""
         return Rows(
             label_pass=functools.partial(self._draw_labels, chain),
             pair_pass=functools.partial(self._pass_over_pair, chain),
             read=functools.partial(self._read, chain),
+            row=lambda z, i: i,
             label=lambda z, i: self._row(chain, int(i))[0],
+            partner=functools.partial(self._partner, chain),
             members=functools.partial(self._members_of, chain),
             assign=functools.partial(self._assign, chain),
             rename=lambda z, was, now: self.command(chain, "rename", int(was), int(now)),
@@ -166,6 +168,12 @@ class Cluster:
     def _read(self, chain: int, data: Data, rows: IntArray, size: int, out: FloatArray) -> None:
         for s, row in enumerate(rows[:size].tolist()):
             out[s, : self._D] = self._row(chain, row)[1] - data.loc
+
+    def _partner(self, chain: int, rng: np.random.Generator, z: Any, i: int, a: int, same: bool, *_: Any) -> int:
+        j = i
+        while j == i or (self._row(chain, j)[0] == a) != same:
+            j = int(rng.random() * self._N)
+        return j
 
     def _members_of(self, chain: int, z: Any, a: int, b: int, rows: IntArray, side: IntArray) -> int:
         found = self.command(chain, "members", int(a), int(b))

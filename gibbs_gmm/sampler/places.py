@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.sampler.rows import Away
 
 
-def placed(X: Any, client: Any, device: Any) -> tuple[AnyArray, tuple[str, ...], Away | None]:
+def placed(X: Any, client: Any, device: Any, min_rows: int = 2) -> tuple[AnyArray, tuple[str, ...], Away | None]:
     """A table whose values are not looked at yet, the names of its columns, and where it is, if not here.
 
     ``client`` is that of a Dask cluster, or None; a Dask array is on one. ``device`` is "cpu" or "cuda".
@@ -32,5 +32,5 @@ def placed(X: Any, client: Any, device: Any) -> tuple[AnyArray, tuple[str, ...],
 
         away = Cluster(X, client)
     else:
-        return *checks.table(X), None
+        return *checks.table(X, min_rows=min_rows), None
     return away.X, away.columns, away

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.kernels.types import IntArray
 from gibbs_gmm.model.families import ComponentPrior, prior_from_dict
 from gibbs_gmm.model.known_labels import KnownLabels
 from gibbs_gmm.model.outliers import Outliers
@@ -115,13 +116,17 @@ class Recipe:
         finite = self.weight_prior.n_is_finite
         return (len(self.weight_prior.log_n_prior()[0]) if finite else _PROCESS_CAPACITY) + last
 
-    def bytes(self, N: int) -> Mapping[str, int]:
-        """Bytes of each array of its trace for N rows; at least so many where the number of components is unknown."""
-        return trace_arrays.trace_bytes(
+    def bytes(self, N: int, counted: bool = False) -> Mapping[str, int]:
+        """Bytes of each array of its trace for N rows; at least so many where the number of components is unknown.
+
+        ``counted``: whether rows stand for several observations, whose labels the chains then keep as numbers.
+        """
+        sizes = trace_arrays.trace_bytes(
             self.fields, self.chains * self.plan.draws, self.known_n or 1, len(self.columns), N
         )
+        return {**sizes, "labels of the chains": 8 * self.chains * (self.known_n or 1) * N} if counted else sizes
 
-    def trace(self, arrays: Mapping[str, Any], **others: Any) -> Trace:
+    def trace(self, arrays: Mapping[str, Any], counts: IntArray | None, **others: Any) -> Trace:
         """The trace of the run: its arrays, the recipe, and what ``others`` say of the run in the settings."""
         settings = {
             **dataclasses.asdict(self.plan),
@@ -138,6 +143,7 @@ class Recipe:
             settings["outliers"] = self.outliers.to_dict()
         return Trace(
             **arrays,
+            counts=counts,
             columns=self.columns,
             prior=self.prior,
             weight_prior=self.weight_prior,

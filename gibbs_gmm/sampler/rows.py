@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler.rows import Rows
+from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import FloatArray, LabelArray
 from gibbs_gmm.model.families import ComponentPrior
 
@@ -21,8 +22,8 @@ class Store(Protocol):
     always: bool
     """Whether every sweep is to be interpreted, however short."""
 
-    def rows(self, chain: int) -> Rows:
-        """The functions that a sweep of this chain is handed."""
+    def rows(self, chain: int, data: Data, z: Any) -> Rows:
+        """The functions that a sweep of this chain is handed, z being the labels in its state."""
 
 
 class Away(Store, Protocol):

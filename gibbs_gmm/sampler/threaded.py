@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from gibbs_gmm.kernels.sampler import sweep as kernels
-from gibbs_gmm.kernels.sampler.launch import Pair, pair_task
+from gibbs_gmm.kernels.sampler.launch import Pair
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import Data, State
 from gibbs_gmm.kernels.types import LabelArray
@@ -21,13 +21,14 @@ class Threaded:
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
 
-    def rows(self, chain: int) -> Rows:
+    def rows(self, chain: int, data: Data, z: Any) -> Rows:
         """The functions that an interpreted sweep is handed, whatever the chain."""
-        return kernels.kernel_rows()._replace(label_pass=self._label_pass, pair_pass=self._pair_pass)
+        return kernels.kernel_rows(data, z)._replace(label_pass=self._label_pass, pair_pass=self._pair_pass)
 
     def _label_pass(self, data: Data, state: State, sliced: bool, *_: Any) -> None:
-        task = functools.partial(kernels.label_kernels(data)[1], data, state, sliced)
-        self._threads.run(task, len(state.shard_log_likelihood))
+        task, _ = kernels.kernel_tasks(data, state.z)
+        self._threads.run(functools.partial(task, data, state, sliced), len(state.shard_log_likelihood))
 
     def _pair_pass(self, data: Data, z: LabelArray, pair: Pair, *_: Any) -> None:
-        self._threads.run(functools.partial(pair_task, data, z, pair), len(pair.log_q))
+        _, task = kernels.kernel_tasks(data, z)
+        self._threads.run(functools.partial(task, data, z, pair), len(pair.log_q))

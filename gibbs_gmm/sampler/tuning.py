@@ -9,7 +9,7 @@ import numpy as np
 
 from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.row_by_row import MOST_ROWS
-from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Model, State, rows_of
 from gibbs_gmm.kernels.types import FloatArray
 
 _SCANS = (1, 3, 6)  # scans of a launch that are tried
@@ -96,7 +96,7 @@ class Tuner:
             return  # a very short warm-up has parts without sweeps: it keeps the rates it began with
         accepted, tried, rows = np.array(trials).T
         self.scans = _SCANS[int(np.argmax((accepted + 0.5) / (rows + 1.0)))]
-        N = len(state.z)
+        N = rows_of(state.z)
         if N > _FEW_ROWS and rows.sum() > 0.0:
             sweep = N * (state.size[N_CLUSTERS] + _ROW)
             affordable = _SHARE * sweep / (_PAIR_ROW * rows.sum() / tried.sum())

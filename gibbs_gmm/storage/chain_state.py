@@ -163,7 +163,8 @@ def restore(path: Path, chain: Chain) -> None:
             target = targets[name]
             flat = _flat(target)
             file.readinto(flat[:count].data)
-            flat[count:] = 0
+            if flat[count:].any():  # room that was never in use takes no memory as long as nothing is written there
+                flat[count:] = 0
     chain.scatter_labels()
     tuner = _decode(header["tuner"])
     if tuner.keys() != vars(chain.tuner).keys():

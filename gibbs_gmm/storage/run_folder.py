@@ -3,6 +3,7 @@
     run.json          the run's recipe and its data's digest, with a checksum
     data.npy          the data, unless they are a memory-mapped file already
     errors.npy        variances of their measurement errors, where there are any
+    counts.npy        how many observations each row stands for, where that was said
     chain-0.0, .1     two generations of the first chain's state, written in turn
     means.npy, ...    the draws (see ``storage``); where the run goes on until it is done, means.8.npy of every
                       eighth sweep, which give way to means.16.npy when there are many
@@ -31,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from gibbs_gmm.kernels.types import AnyArray
+from gibbs_gmm import checks
+from gibbs_gmm.kernels.types import AnyArray, IntArray
 from gibbs_gmm.sampler.recipe import Recipe, versions
 from gibbs_gmm.storage.chain_state import Damaged, read_header, restore, write_state
 from gibbs_gmm.storage.draw_files import DrawFile, DrawFiles, described, draw_path
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from gibbs_gmm.sampler.recipe import Plan
 
 FORMAT = "gibbs_gmm run 1"
-_RECIPE, _LOCK, _DATA, _ERRORS, _FAILURE = "run.json", "run.lock", "data.npy", "errors.npy", "failed.txt"
+_RECIPE, _LOCK, _DATA, _ERRORS, _COUNTS = "run.json", "run.lock", "data.npy", "errors.npy", "counts.npy"
+_FAILURE = "failed.txt"
 _GROWING = ("warmup", "draws", "thin", "tuning")  # of the plan of a run that goes on until it is done
 _BLOCK = 1 << 20
 _LONGEST = 200  # characters of a setting in a message
@@ -144,7 +147,14 @@ class Folder:
         """Write down what ended the run for good."""
         write(self.path / _FAILURE, message)
 
-    def begin(self, recipe: Recipe, X: AnyArray, threads: int, errors: AnyArray | None = None) -> None:
+    def begin(
+        self,
+        recipe: Recipe,
+        X: AnyArray,
+        threads: int,
+        errors: AnyArray | None = None,
+        counts: IntArray | None = None,
+    ) -> None:
         """Write the data, unless they are in a file of their own, and then the recipe, which makes it a run.
 
         A run that is there already is only given the new plan.
@@ -155,10 +165,13 @@ class Folder:
         source = _mapped_file(X)
         if source is None:
             _write_array(self.path / _DATA, X)
-        data = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
+        data: dict[str, Any] = {"shape": list(X.shape), "dtype": X.dtype.str, "sha256": digest(X), "file": source}
         if errors is not None:
             _write_array(self.path / _ERRORS, errors)
             data["errors"] = digest(errors)
+        if counts is not None:
+            _write_array(self.path / _COUNTS, counts)
+            data["counts"] = {"sha256": digest(counts), "sum": int(counts.sum())}
         self._write({"format": FORMAT, "versions": versions(), "data": data, "threads": threads}, recipe)
 
     def follow(self, recipe: Recipe, stopped_by: str | None = None) -> None:
@@ -195,7 +208,27 @@ class Folder:
         except (OSError, ValueError) as error:
             raise ValueError(f"{os.fspath(self.path / _ERRORS)!r} cannot be read: {error}") from None
 
-    def require_same(self, recipe: Recipe, X: AnyArray, any_seed: bool, errors: AnyArray | None = None) -> None:
+    def counts(self) -> IntArray | None:
+        """How many observations each row stands for, as they were given, those of count 0 included; None for one."""
+        stored = self.recipe()[1]["data"].get("counts")
+        if stored is None:
+            return None
+        try:
+            counts = np.load(self.path / _COUNTS, allow_pickle=False)
+            if digest(counts) != stored["sha256"]:
+                raise ValueError("its numbers have changed")
+            return checks.counts(counts, len(counts))
+        except Exception as error:  # as above, of a header
+            raise ValueError(f"{os.fspath(self.path / _COUNTS)!r} is damaged: {error}") from error
+
+    def require_same(
+        self,
+        recipe: Recipe,
+        X: AnyArray,
+        any_seed: bool,
+        errors: AnyArray | None = None,
+        counts: IntArray | None = None,
+    ) -> None:
         """Refuse to carry on a run with other data, settings or software; the message names what differs."""
         stored, content = self.recipe()
         data, here = content["data"], os.fspath(self)
@@ -211,6 +244,8 @@ class Folder:
             raise ValueError(f"the run in {here!r} is of other data: X has the same shape, but other values")
         if data.get("errors") != (None if errors is None else digest(errors)):
             raise ValueError(f"the run in {here!r} is of data with other measurement errors")
+        if data.get("counts", {}).get("sha256") != (None if counts is None else digest(counts)):
+            raise ValueError(f"the run in {here!r} is of other data: it has other counts of the same rows")
         now = versions()
         others = [f"{name} {was}, now {now[name]}" for name, was in content["versions"].items() if was != now[name]]
         if others:
@@ -288,9 +323,11 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
         raise ValueError(f"{os.fspath(path)!r} cannot be read as a gibbs_gmm run: {error}") from error
     stopped_by = content.get("stopped_by") if kept == recipe.plan.draws else None
     stopped_by = stopped_by or "interruption"
+    counts = folder.counts()
     return recipe.trace(
         arrays,
-        n_observations=int(content["data"]["shape"][0]),
+        counts,
+        n_observations=int(content["data"]["shape"][0]) if counts is None else int(counts.sum()),
         threads=content["threads"],
         interrupted=stopped_by == "interruption",
         stopped_by=stopped_by,

@@ -20,7 +20,7 @@ _DRAWS = "draws"  # of a run of the command line: the folder in its folder
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write a trace; see :meth:`gibbs_gmm.Trace.save`."""
-    arrays = trace.arrays()
+    arrays = trace.arrays() | ({} if trace.counts is None else {"counts": trace.counts})
     metadata = {
         "format": _FORMAT,
         "arrays": list(arrays),

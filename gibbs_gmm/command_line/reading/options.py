@@ -23,6 +23,8 @@ class ReadOptions:
         The column of the rows' names.
     labels : str, optional
         The column of the kinds that rows are known to be of.
+    counts : str, optional
+        The column that says how many observations each row stands for.
     decimal : "." or ",", optional
         The decimal separator.
     delimiter : str, optional
@@ -45,6 +47,7 @@ class ReadOptions:
     drop: Sequence[str] = ()
     id: str | None = None
     labels: str | None = None
+    counts: str | None = None
     decimal: str | None = None
     delimiter: str | None = None
     encoding: str | None = None

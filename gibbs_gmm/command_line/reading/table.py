@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gibbs_gmm import checks
 from gibbs_gmm.command_line.reading import hints
 from gibbs_gmm.command_line.reading.numbers import Cells, Numbers, Unread, number, read_column
 from gibbs_gmm.command_line.reading.options import ReadOptions, Refused
@@ -43,6 +44,8 @@ class Table:
         What may be wrong, by the name of the column, and what can be done.
     rows : Rows
         Lines, names and texts.
+    counts : (N,) float64 or int64, or None
+        The column of counts that was named.
     """
 
     X: FloatArray
@@ -51,6 +54,7 @@ class Table:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     rows: Rows
+    counts: FloatArray | IntArray | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.array(self.X, dtype=dtype, copy=copy)
@@ -130,20 +134,32 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     dropped = set(_chosen(options.drop, names))
     id_ = None if options.id is None else _chosen_one(options.id, names)
     labels = None if options.labels is None else _chosen_one(options.labels, names)
+    counted = None if options.counts is None else _chosen_one(options.counts, names)
     order = range(len(names)) if wanted is None else dict.fromkeys(names.index(name) for name in wanted)
     missing = [entry.strip() for entry in options.missing]
     columns = {
         j: Cells(cells, missing) if isinstance(cells, list) else _without(cells, missing)
         for j, cells in enumerate(grid.columns)
-        if j in order and names[j] not in dropped
+        if names[j] == counted or (j in order and names[j] not in dropped)
     }
     decimal = _decimal(grid, options, columns.values())
     used: dict[str, Numbers] = {}
     left_out: dict[str, str] = {}
     warnings = list[str]()
+    counts = None
+    if counted is not None:
+        found = _numbers(grid, names.index(counted), columns[names.index(counted)], decimal, options)
+        if isinstance(found, Unread):
+            raise Refused(f"column {counted!r} cannot be counts: {found.reason}")
+        if len(found.missing) > 0:
+            raise Refused(f"{_where({counted: found.missing}, grid.lines, 'missing')}: counts must all be there")
+        _refuse_infinite({counted: found}, grid.lines)
+        counts = found.values
     for j in order:
         name, shown = names[j], names[j] or "(the first column)"
-        if name in dropped:
+        if name == counted:
+            left_out[shown] = "the counts of the rows"
+        elif name in dropped:
             left_out[shown] = "dropped"
         elif id_ == name:
             left_out[shown] = "the names of the rows"
@@ -181,12 +197,30 @@ def _table(grid: Grid, options: ReadOptions) -> Table:
     if wanted is None:
         warnings += hints.warnings(X, tuple(used), grid.lines)
     else:
-        left_out |= {name: "not asked for" for name in names if name and name not in (*wanted, id_, labels)}
+        left_out |= {name: "not asked for" for name in names if name and name not in (*wanted, id_, labels, counted)}
     rows = _rows(grid, id_, used, labels)
     if labels is not None:
         rows = dataclasses.replace(rows, labels=_labels(grid.columns[names.index(labels)], missing))
+    if counted is not None:
+        rows.texts.pop(counted, None)
     notes = (*grid.notes, *_notations(used), *_gaps(used, grid.lines))
-    return Table(X, tuple(used), left_out, notes, tuple(warnings), rows)
+    return Table(X, tuple(used), left_out, notes, tuple(warnings), rows, counts)
+
+
+def without_absent_rows(table: Table) -> Table:
+    """The table without rows of count 0, and its counts checked: whole numbers, (N,) int64."""
+    if table.counts is None:
+        return table
+    counts = checks.counts(table.counts, len(table.X), "--counts")
+    kept = np.flatnonzero(counts)
+    rows = dataclasses.replace(
+        table.rows,
+        lines=table.rows.lines[kept],
+        ids=None if table.rows.ids is None else [table.rows.ids[i] for i in kept],
+        texts={name: [texts[i] for i in kept] for name, texts in table.rows.texts.items()},
+        labels=None if table.rows.labels is None else [table.rows.labels[i] for i in kept],
+    )
+    return dataclasses.replace(table, X=np.ascontiguousarray(table.X[kept]), rows=rows, counts=counts[kept])
 
 
 def _chosen(given: Iterable[str], names: Sequence[str]) -> list[str]:

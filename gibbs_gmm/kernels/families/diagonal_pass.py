@@ -141,6 +141,20 @@ def accumulate(components: DiagonalComponents, size: int, work: Workspace, stati
             add_moments(block, 2 * k * P + j, P, rows, b * P + j, centre, k * P + j)
 
 
+@generic.add_copies.of(DiagonalComponents)
+@kernel
+def add_copies(
+    components: DiagonalComponents, k: int, b: int, n: float, work: Workspace, statistics: Statistics
+) -> None:
+    """Sums and squares."""
+    rows, centre, block, P = work.rows, components.centre, statistics.block, work.rows.shape[1]
+    statistics.n[k] += n
+    for i in range(work.Xt.shape[0]):
+        d = rows[b, i] - centre[k, i]
+        block[k, i] += n * d
+        block[k, P + i] += n * d * d
+
+
 @generic.flush.of(DiagonalComponents)
 @kernel
 def flush(components: DiagonalComponents, K: int, work: Workspace, statistics: Statistics) -> None:

@@ -226,6 +226,25 @@ def flush_scatter(K: int, work: Workspace, statistics: Statistics) -> None:
             _fold(D, k, size, pending, statistics.block)
 
 
+@kernel
+def add_copies_scatter(k: int, b: int, n: float, centre: FloatArray, work: Workspace, statistics: Statistics) -> None:
+    """Add n times the tile's row b to count, sums and scatter of component k, about ``centre`` (K, P)."""
+    rows, block, D, P = work.rows, statistics.block, work.Xt.shape[0], work.rows.shape[1]
+    statistics.n[k] += n
+    for i in range(D):
+        d = n * (rows[b, i] - centre[k, i])
+        block[k, i] += d
+        for j in range(i + 1):
+            block[k, P + P * i + j] += d * (rows[b, j] - centre[k, j])
+
+
+@generic.add_copies.of(Components)
+@kernel
+def add_copies(components: Components, k: int, b: int, n: float, work: Workspace, statistics: Statistics) -> None:
+    """:func:`add_copies_scatter` about the components' centres."""
+    add_copies_scatter(k, b, n, components.centre, work, statistics)
+
+
 @generic.accumulate.of(Components)
 @kernel
 def accumulate(components: Components, size: int, work: Workspace, statistics: Statistics) -> None:

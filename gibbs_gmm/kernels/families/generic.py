@@ -92,6 +92,11 @@ def flush(components: Any, K: int, work: Workspace, statistics: Statistics) -> N
 
 
 @by_family
+def add_copies(components: Any, k: int, b: int, n: float, work: Workspace, statistics: Statistics) -> None:
+    """Add n copies of the tile's row b to the statistics of component k, about its centre. None waits."""
+
+
+@by_family
 def swap(components: Any, parameters: Any, a: int, b: int) -> None:
     """Exchange components a and b, whatever is kept of them."""
 

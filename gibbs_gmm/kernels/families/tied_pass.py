@@ -6,7 +6,12 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
-from gibbs_gmm.kernels.families.full_pass import accumulate_scatter, flush_scatter, inner_product
+from gibbs_gmm.kernels.families.full_pass import (
+    accumulate_scatter,
+    add_copies_scatter,
+    flush_scatter,
+    inner_product,
+)
 from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
 from gibbs_gmm.kernels.simd import wide_vectors
 from gibbs_gmm.kernels.tile import TILE, Workspace
@@ -120,6 +125,13 @@ def log_weights(components: TiedComponents, K: int, work: Workspace) -> None:
 def accumulate(components: TiedComponents, size: int, work: Workspace, statistics: Statistics) -> None:
     """:func:`accumulate_scatter` about the components' centres."""
     accumulate_scatter(size, components.centre, work, statistics)
+
+
+@generic.add_copies.of(TiedComponents)
+@kernel
+def add_copies(components: TiedComponents, k: int, b: int, n: float, work: Workspace, statistics: Statistics) -> None:
+    """:func:`add_copies_scatter` about the components' centres."""
+    add_copies_scatter(k, b, n, components.centre, work, statistics)
 
 
 @generic.flush.of(TiedComponents)

@@ -62,7 +62,7 @@ class Pair(NamedTuple):
 
 
 @kernel
-def _load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: Workspace) -> None:
+def load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: Workspace) -> None:
     """The rows of X in ``index``, minus loc, into the tile."""
     wide_vectors()
     D = X.shape[1]
@@ -136,7 +136,7 @@ def pair_pass(data: Data, z: LabelArray, pair: Pair, work: Workspace, first: int
                     for b in range(size):
                         z[index[b]] = label_0
                 else:
-                    _load_rows(data.X, data.loc, index, size, work)
+                    load_rows(data.X, data.loc, index, size, work)
                     log_weights(pair.components, sides, work)
                     total += _choose_sides(data.tags, index, size, z, pair, work)
                     if mode == WRITE:

@@ -33,7 +33,6 @@ from gibbs_gmm.kernels.sampler.state import (
     State,
     n_observations,
     n_outliers,
-    n_rows,
     outlier_label,
     room,
 )
@@ -155,23 +154,20 @@ def tagged_first(model: Model, choice: Choice) -> Choice:
 def choose_anchored(
     rng: np.random.Generator, u: float, data: Data, model: Model, state: State, task: IntArray, rows: Rows
 ) -> Choice:
-    """Clusters by two anchors, which ``task`` takes: i among all rows, and j, equally likely, among the others in i's
-    cluster, which is to be split, or among those outside. An outlier is in no cluster.
+    """Clusters by two anchors, whose rows ``task`` takes: i among all observations, and j, equally likely, among the
+    others in i's cluster, which is to be split, or among those outside. An outlier is in no cluster.
     """
-    kind, N, t = _kind(u, _SPLIT_ANCHORED, _JOIN_ANCHORED), n_rows(state), state.size[N_CLUSTERS]
-    outlier = outlier_label(state)
+    N, t = n_observations(state) + n_outliers(state), state.size[N_CLUSTERS]
+    kind, outlier = _kind(u, _SPLIT_ANCHORED, _JOIN_ANCHORED), outlier_label(state)
     i = int(rng.random() * N)
     a = rows.label(state.z, i)
     if a == outlier or (kind == SPLIT and state.total.n[a] < 2.0) or (kind != SPLIT and t < 2):
         return Choice(NONE, a, a)
-    j, b = i, a
-    while j == i or (b == a) != (kind == SPLIT) or b == outlier:
-        j = int(rng.random() * N)
-        b = rows.label(state.z, j)
-    task[ROW_0], task[ROW_1] = i, j
+    j = rows.partner(rng, state.z, i, a, kind == SPLIT, outlier)
+    task[ROW_0], task[ROW_1] = rows.row(state.z, i), rows.row(state.z, j)
     if kind != SPLIT:
-        choice = Choice(kind, a, b)
-        return choice if ordered(model, choice) else Choice(NONE, a, b)
+        choice = Choice(kind, a, rows.label(state.z, j))
+        return choice if ordered(model, choice) else Choice(NONE, a, choice.b)
     if a < model.weights.tagged and data.tags[j] >= 0:
         return Choice(NONE, a, t)
     return Choice(kind if may_split(model, state) else NONE, a, t)
@@ -184,7 +180,7 @@ def log_choice_anchored(kind: int, state: State, n_a: float, n_b: float, n_0: fl
     Split: P_split / (N (n - 1)); the others: P_join / (N (N - n_i)), n_i the size of the cluster of i; the second N
     without outliers. n_a, n_b: sizes as they are (n_b = 0 for a split); n_0: of the side of i that would be.
     """
-    N, n = float(n_rows(state) - n_outliers(state)), n_a + n_b
+    N, n = float(n_observations(state)), n_a + n_b
     if kind == SPLIT:
         return math.log(_JOIN_ANCHORED / _SPLIT_ANCHORED) + math.log((n - 1.0) / (N - n_0))
     if kind == JOIN:
@@ -247,7 +243,7 @@ def choose_seeded(
     """A seed among all rows, by a law that no move changes, and clusters: that of the seed is to be split, or to join
     another, which is chosen at random.
     """
-    N, t = n_rows(state), state.size[N_CLUSTERS]
+    N, t = n_observations(state), state.size[N_CLUSTERS]
     known = min(library.sown[0], library.seeds.shape[0])
     seed = int(rng.random() * N)
     if known > 0 and rng.random() < _LEARNED_SEEDS:

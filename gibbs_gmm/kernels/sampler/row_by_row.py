@@ -56,7 +56,7 @@ from gibbs_gmm.kernels.sampler.moves import (
 )
 from gibbs_gmm.kernels.sampler.partition_prior import PROCESS, component_concentration
 from gibbs_gmm.kernels.sampler.rows import Rows
-from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, N_COMPONENTS, Data, Model, State, n_rows
+from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, N_COMPONENTS, Data, Model, State, n_observations, n_rows
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 ANCHORED, SEEDED, SEARCHED = 0, 1, 2
@@ -98,7 +98,7 @@ class Sides(NamedTuple):
 
 
 def new_sides(family: Family, prior: Any, N: int) -> Sides:
-    """Buffers for clusters of N rows under this prior."""
+    """Buffers for clusters of N observations under this prior."""
     limit, D = min(N, MOST_ROWS), len(prior.mu_0)
     return Sides(
         own=family.side(prior, limit),
@@ -402,10 +402,11 @@ def _move(
     if not log_u < log_ratio:  # a NaN is refused too
         return
 
-    rows.assign(state.z, sides.rows, sides.side, m, a, a if kind == JOIN else b)
     if kind == JOIN:
+        rows.rename(state.z, b, a)
         settle_merge(state, moves, choice, rows)
     else:
+        rows.assign(state.z, sides.rows, sides.side, m, a, b)
         for k in range(2):
             settle_side(state, sides, m, k, b if k == 1 else a)
     settle(model, state, moves, 1 + manner, kind)
@@ -429,11 +430,12 @@ def sequential_moves(
 ) -> None:
     """So many times :func:`_move` in each manner, given what all components share, drawn anew.
 
-    Where kinds are known or there are outliers, with anchors only.
+    Where kinds are known, there are outliers, or rows stand for several observations, with anchors only.
     """
     if draw_shared(state.prior, rng, state.total, state.size[N_CLUSTERS], state.components.centre, moves.scratch) != 0:
         return
-    others = 0 if model.weights.tagged > 0 or state.outliers.shape[0] > 0 else seeded + searched
+    plain = model.weights.tagged == 0 and state.outliers.shape[0] == 0 and n_rows(state) == n_observations(state)
+    others = seeded + searched if plain else 0
     for i in range(anchored + others):
         manner = ANCHORED if i < anchored else (SEEDED if i < anchored + seeded else SEARCHED)
         _move(rng, data, model, state, moves, sides, manner, collect, rows)

@@ -20,17 +20,21 @@ class Rows(NamedTuple):
 
     label_pass(data, state, sliced, work, first, last): draw all labels of shards first .. last, and their statistics.
     pair_pass(data, z, pair, work, first, last): what ``pair.task`` says of the members of two clusters. read(data,
-    rows, size, out): the values of rows[:size], minus loc, into out (size, at least D). label(z, i): of a row.
-    members(z, a, b, rows, side) -> m: the rows of clusters a and b, in order, and 1 for those of b. assign(z, rows,
-    side, size, a, b): label rows[:size] a, or b where their side is 1. rename(z, was, now): give the rows of a cluster
-    another label. relabel(z, place): label k becomes place[k]. least_slice(z, w, key, first, last) -> the least of
-    w_{z_i} v_i, v_i the uniform of row i, over these rows. copy(z, out): all labels.
+    rows, size, out): the values of rows[:size], minus loc, into out (size, at least D). row(z, i), label(z, i): of
+    observation i. partner(rng, z, i, a, same, outlier) -> j: another observation than i, at random among those of
+    cluster a, or those that are not, and have not the label of outliers. members(z, a, b, rows, side) -> m: the rows
+    of clusters a and b, in order, and 1 for those of b. assign(z, rows, side, size, a, b): label rows[:size], all
+    members of a and b, a, or b where their side is 1. rename(z, was, now): give the rows of a cluster another label.
+    relabel(z, place): label k becomes place[k]. least_slice(z, w, key, first, last) -> the least of w_{z_i} v_i, v_i
+    the uniform of row i, over these rows. copy(z, out): all labels.
     """
 
     label_pass: Any
     pair_pass: Any
     read: Any
+    row: Any
     label: Any
+    partner: Any
     members: Any
     assign: Any
     rename: Any
@@ -49,9 +53,24 @@ def read(data: Data, rows: IntArray, size: int, out: FloatArray) -> None:
 
 
 @kernel
+def row(z: LabelArray, i: int) -> int:
+    """See :class:`Rows`: the rows are the observations."""
+    return i
+
+
+@kernel
 def label(z: LabelArray, i: int) -> int:
     """See :class:`Rows`."""
     return int(z[i])
+
+
+@kernel
+def partner(rng: np.random.Generator, z: LabelArray, i: int, a: int, same: bool, outlier: int) -> int:
+    """See :class:`Rows`."""
+    j = i
+    while j == i or (z[j] == a) != same or z[j] == outlier:
+        j = int(rng.random() * z.shape[0])
+    return j
 
 
 @kernel

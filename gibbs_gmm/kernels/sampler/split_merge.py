@@ -46,6 +46,9 @@ from gibbs_gmm.kernels.sampler.state import N_CLUSTERS, Data, Model, State, n_ro
 from gibbs_gmm.kernels.tile import Workspace
 from gibbs_gmm.kernels.types import FloatArray
 
+_TIED = 1e-6
+"""Difference of leans, log2 odds, below which they are equal up to rounding: clusters of copies of one row."""
+
 _SCANNED = 8.0
 """Rows whose labels are looked at, in order to find the members of a pair, at the cost of one that is read."""
 
@@ -89,7 +92,8 @@ def _recalled(
 ) -> Choice:
     """A launch from the library that suits the union; clusters a and b then change places if b leans more to side 0.
 
-    A tagged cluster is side 0 or 1 with probability 1/2, in both directions: a pair is in random order already.
+    Of clusters that lean alike none is side 0, and there is no move. A tagged cluster is side 0 or 1 with probability
+    1/2, in both directions: a pair is in random order already.
     """
     total, centre, a, b, mean = state.total, state.components.centre, choice.a, choice.b, moves.mean
     n = total.n[a] + (0.0 if choice.kind == SPLIT else total.n[b])
@@ -104,17 +108,20 @@ def _recalled(
     elif choice.kind != SPLIT:
         components = moves.pair.components
         lean_a = _lean(components, centre[a], total.block[a], total.n[a], mean)
-        if lean_a < _lean(components, centre[b], total.block[b], total.n[b], mean):
+        lean_b = _lean(components, centre[b], total.block[b], total.n[b], mean)
+        if abs(lean_a - lean_b) < _TIED:
+            return Choice(NONE, a, b)
+        if lean_a < lean_b:
             a, b = b, a
     return Choice(choice.kind, a, b)
 
 
 @kernel
 def _sides_change_places(moves: Moves) -> bool:
-    """Whether the reverse of the move would take the sides that were drawn the other way round."""
+    """Whether the reverse of the move would take the sides that were drawn the other way round, or could not tell."""
     groups, components, mean = moves.groups, moves.pair.components, moves.mean
     lean_0 = _lean(components, components.centre[0], groups.block[0], groups.n[0], mean)
-    return lean_0 < _lean(components, components.centre[1], groups.block[1], groups.n[1], mean)
+    return lean_0 < _lean(components, components.centre[1], groups.block[1], groups.n[1], mean) + _TIED
 
 
 @step
@@ -152,8 +159,8 @@ def split_merge(
 
     scans > 0: clusters by two anchors, and a launch from them. scans = 0: a launch from the library; when two clusters
     are merged or split again, the one whose mean has the higher odds under component 0 is side 0, and a split whose
-    reverse would assign the sides the other way round is refused, so that every move has exactly one reverse. (Unless
-    one is tagged: a tag tells them apart.)
+    reverse would assign the sides the other way round, or could not tell them apart, is refused, so that every move has
+    exactly one reverse. (Unless one is tagged: a tag tells them apart.)
 
     greedy leaves out the proposal's probability: not exact, for warm-up only. Greedy and with scans = 0, it merges a
     pair at random if their marginal likelihood together is better, without reading X. collect keeps accepted launches
@@ -177,7 +184,7 @@ def split_merge(
     moves.counts[0, kind, 0] += 1
     n_a, n_b = total.n[choice.a], 0.0 if kind == SPLIT else total.n[choice.b]
     tagged = choice.a < model.weights.tagged or choice.b < model.weights.tagged
-    cost = n_a + n_b + n_rows(state) / _SCANNED  # of one pass, in rows read
+    cost = min(n_a + n_b, float(n_rows(state))) + n_rows(state) / _SCANNED  # of one pass, in rows read
 
     set_rest(state.prior, total, t, state.components.centre, choice.a, choice.b, moves.scratch)
     log_ratio = -log_before(model, state, moves, choice)
@@ -192,6 +199,8 @@ def split_merge(
     if kind != JOIN or not greedy:
         if scans == 0:
             choice = _recalled(rng, data.scale, state, moves, choice, tagged)
+            if choice.kind == NONE:
+                return False
             n_a = n_a if kind == SPLIT else total.n[choice.a]
         task[SIDE_0], task[SIDE_1] = choice.a, choice.b
         if scans > 0:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._jit import by_family, kernel
 from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.sampler.partition_prior import Weights
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
@@ -107,15 +107,15 @@ class State(NamedTuple):
     """Where one chain is: everything the next sweep needs, besides its generator.
 
     Arrays over components have room for ``capacity`` of them, of which the first ``size[N_COMPONENTS]`` are in use, the
-    occupied ones first. z (N,); total: statistics of z about ``components.centre``; log_w; parameters, as drawn, and
-    components: the same, ready for the label pass, with the means as their centres; shards, shard_log_likelihood:
-    results by shard; key (2,) of the sweep's uniforms; alpha (1,) the concentration; prior: that of the components at
-    the current hyperparameters; size (2,); report (3,); visits (3,). outliers (6,): of a component of fixed density for
-    rows of no kind, which is none of the others: its rows have the label of the last place, :func:`outlier_label`; of
-    length 0 where there is none.
+    occupied ones first. z (N,), or what a store of rows has in its place; total: statistics of z about
+    ``components.centre``; log_w; parameters, as drawn, and components: the same, ready for the label pass, with the
+    means as their centres; shards, shard_log_likelihood: results by shard; key (2,) of the sweep's uniforms; alpha (1,)
+    the concentration; prior: that of the components at the current hyperparameters; size (2,); report (3,); visits
+    (3,). outliers (6,): of a component of fixed density for rows of no kind, which is none of the others: its rows have
+    the label of the last place, :func:`outlier_label`; of length 0 where there is none.
     """
 
-    z: LabelArray
+    z: Any
     total: Statistics
     log_w: FloatArray
     parameters: Any
@@ -151,16 +151,28 @@ class Draws(NamedTuple):
     z: LabelArray
 
 
+@by_family
+def observations_of(z: Any) -> int:
+    """How many observations a chain has labels of: as many as rows, but where a row stands for several."""
+    return int(z.shape[0])
+
+
+@by_family
+def rows_of(z: Any) -> int:
+    """How many rows a chain has labels of."""
+    return int(z.shape[0])
+
+
 @kernel
 def n_observations(state: State) -> int:
     """How many observations the prior of partitions speaks of: all but outliers."""
-    return state.z.shape[0] - n_outliers(state)
+    return observations_of(state.z) - n_outliers(state)
 
 
 @kernel
 def n_rows(state: State) -> int:
-    """How many rows a proposal chooses among."""
-    return state.z.shape[0]
+    """How many rows a pass reads."""
+    return rows_of(state.z)
 
 
 @kernel

@@ -40,6 +40,7 @@ from gibbs_gmm.kernels.families.generic import (
     write_shared,
 )
 from gibbs_gmm.kernels.random import draw_key
+from gibbs_gmm.kernels.sampler import counted
 from gibbs_gmm.kernels.sampler import rows as store
 from gibbs_gmm.kernels.sampler.label_pass import (
     apply_slice,
@@ -51,7 +52,7 @@ from gibbs_gmm.kernels.sampler.label_pass import (
     weigh_outliers,
 )
 from gibbs_gmm.kernels.sampler.latent import latent_pass, latent_task
-from gibbs_gmm.kernels.sampler.launch import pair_pass
+from gibbs_gmm.kernels.sampler.launch import pair_pass, pair_task
 from gibbs_gmm.kernels.sampler.moves import Moves
 from gibbs_gmm.kernels.sampler.outliers import draw_share, log_share_prior, moves_with_outliers
 from gibbs_gmm.kernels.sampler.partition_prior import (
@@ -479,41 +480,55 @@ def kernel_calls(model: Model, state: State) -> Calls:
     return Calls(split_merge, row_by_row, draw_some, draw_parameters, finish, record)
 
 
-def label_kernels(data: Data) -> tuple[Any, Any]:
-    """The label pass, and its task for threads: rows with latent values have their own."""
-    return (latent_pass, latent_task) if len(data.latent.values) > 0 else (label_pass, label_task)
+def kernel_passes(data: Data | None, z: Any) -> tuple[Any, Any]:
+    """The label pass, and its task for threads: rows with latent values, and with copies, have their own."""
+    if isinstance(z, counted.Copies):
+        return counted.label_pass, counted.label_task
+    return (latent_pass, latent_task) if data is not None and len(data.latent.values) > 0 else (label_pass, label_task)
 
 
-def kernel_rows() -> Rows:
-    """The store of a machine that holds all rows, as kernels that Python can call."""
+def kernel_rows(data: Data | None = None, z: Any = None) -> Rows:
+    """The store of a machine that holds all rows and what ``z`` is, as kernels that Python can call."""
+    own: Any = counted if isinstance(z, counted.Copies) else store
     return Rows(
-        label_pass,
-        pair_pass,
+        kernel_passes(data, z)[0],
+        counted.pair_pass if own is counted else pair_pass,
         store.read,
-        store.label,
-        store.members,
-        store.assign,
-        store.rename,
-        store.relabel,
-        store.least_slice,
-        store.copy,
+        own.row,
+        own.label,
+        own.partner,
+        own.members,
+        own.assign,
+        own.rename,
+        own.relabel,
+        own.least_slice,
+        own.copy,
     )
 
 
-def compiled_rows(data: Data, state: State, moves: Moves, work: Workspace) -> Rows:
+def kernel_tasks(data: Data, z: Any) -> tuple[Any, Any]:
+    """The passes of such a store with workspaces of their own: what is spread over threads."""
+    return kernel_passes(data, z)[1], counted.pair_task if isinstance(z, counted.Copies) else pair_task
+
+
+def compiled_rows(
+    rng: np.random.Generator, data: Data, state: State, moves: Moves, draws: Draws, work: Workspace
+) -> Rows:
     """The same as pointers, compiled for these types."""
-    rows, z, index, place = kernel_rows(), state.z, moves.pair.task, state.size
+    rows, z, index, place = kernel_rows(data, state.z), state.z, moves.pair.task, state.size
     return Rows(
-        pointer(label_kernels(data)[0], "void", data, state, False, work, 0, 0),
+        pointer(rows.label_pass, "void", data, state, False, work, 0, 0),
         pointer(rows.pair_pass, "void", data, z, moves.pair, work, 0, 0),
         pointer(rows.read, "void", data, index, 0, moves.pair.anchors),
+        pointer(rows.row, "int64", z, 0),
         pointer(rows.label, "int64", z, 0),
+        pointer(rows.partner, "int64", rng, z, 0, 0, False, 0),
         pointer(rows.members, "int64", z, 0, 0, index, index),
         pointer(rows.assign, "void", z, index, index, 0, 0, 0),
         pointer(rows.rename, "void", z, 0, 0),
         pointer(rows.relabel, "void", z, place),
         pointer(rows.least_slice, "float64", z, state.log_w, state.key[0], 0, 0),
-        pointer(rows.copy, "void", z, z),
+        pointer(rows.copy, "void", z, draws.z.reshape(-1)),
     )
 
 
@@ -522,7 +537,7 @@ def compiled_calls(
 ) -> tuple[Calls, Rows]:
     """The pieces of a sweep as pointers, and a store of rows; what a simple model does not need is not compiled."""
     work, calls = scratch.work, kernel_calls(model, state)
-    rows = compiled_rows(data, state, moves, work)
+    rows = compiled_rows(rng, data, state, moves, draws, work)
     return Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
         pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, 0, 0, False, rows),
