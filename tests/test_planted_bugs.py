@@ -27,7 +27,6 @@ LAUNCHES = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-la
 RECALLS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-recalls]"
 ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by row]"
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
-COPIES = "test_counts.py::test_a_known_n[1-launches]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
 PLANTS = {
@@ -83,25 +82,6 @@ PLANTS = {
         "_draw_components(rng, state, scratch, t, K)",
         "_draw_components(rng, state, scratch, t, t)",
         EMPTY,
-    ),
-    "binomial coefficients in the proposal of copies": (
-        "sampler/counted.py",
-        "+ LOG2_E * free * math.log1p(odds[b])",
-        "+ LOG2_E * (free * math.log1p(odds[b]) - math.lgamma(free + 1.0) + math.lgamma(on_1 + 1.0) + "
-        "math.lgamma(free - on_1 + 1.0))",
-        COPIES,
-    ),
-    "rows in place of observations": (
-        "sampler/counted.py",
-        "return int(z.first[z.c.shape[1]])",
-        "return int(z.c.shape[1])",
-        "test_counts.py::test_every_weight_prior[static-recalls]",
-    ),
-    "anchors chosen by rows": (
-        "sampler/moves.py",
-        "i = int(rng.random() * N)",
-        "i = int(state.z.first[int(rng.random() * state.z.c.shape[1])])",
-        COPIES,
     ),
     "choice of clusters forgotten": (
         "sampler/moves.py",
