@@ -39,7 +39,8 @@ from gibbs_gmm.kernels.random import subkey, uniform
 from gibbs_gmm.kernels.sampler import counted
 from gibbs_gmm.kernels.sampler.launch import DRAW, EVALUATE, WRITE, reduce_pair
 from gibbs_gmm.kernels.sampler.slices_of_copies import least_of
-from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.kernels.sampler.state import Data, rows_of
+from gibbs_gmm.kernels.sampler.state import observations_of as observations_of_chain
 from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
@@ -188,7 +189,7 @@ def assert_law(c: Ints, copies: Ints, exact: oracle.Enumeration, min_ess: float)
                 within(pairs, exact.co_clustering[first[i], first[j] + (i == j)], f"p({i}, {j})")
 
 
-FEW = [pytest.param(name, marks=() if name in ("recalls", "all") else pytest.mark.slow) for name in MOVES]
+FEW = [pytest.param(name, marks=() if name == "recalls" else pytest.mark.slow) for name in MOVES]
 
 
 @pytest.mark.parametrize("moves", MOVES)
@@ -210,7 +211,9 @@ def test_every_weight_prior(name: str, moves: str, monkeypatch: pytest.MonkeyPat
     assert_law(chain.draws(MOVES[moves], monkeypatch), COPIES, exact, 1500)
 
 
-@pytest.mark.parametrize("moves", ["launches", "row by row", "all"])
+@pytest.mark.parametrize(
+    "moves", ["launches", *(pytest.param(name, marks=pytest.mark.slow) for name in ("row by row", "all"))]
+)
 @pytest.mark.parametrize("kind", ["diag", "spherical", "tied"])
 def test_every_family(kind: str, moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repeated, truth = np.repeat(ROWS, COPIES, axis=0), oracle.Finite(3, 0.7)
@@ -290,6 +293,26 @@ def test_sides_have_the_probability_of_the_labels_of_copies(anchors: tuple[int, 
     r, n = np.exp(log_r), free.sum(1)
     expected, error = (n[:, None] * r).sum(0), math.sqrt((n * r.prod(1)).sum() / 399)
     assert np.abs(seen - expected - [anchors[0] >= 0, anchors[1] >= 0]).max() < 4.0 * error
+
+
+def test_anchors_are_observations_each_as_likely() -> None:
+    c = np.array([[1, 3, 1], [1, 1, 3], [0, 0, 1]])
+    z = counted.Copies(c.copy(), np.concatenate([[0], np.cumsum(c.sum(0))]))
+    assert (observations_of_chain(z), rows_of(z)) == (11, 3)
+    rows, labels = (np.array([of(z, i) for i in range(11)]) for of in (counted.row, counted.label))
+    np.testing.assert_array_equal(rows, np.repeat([0, 1, 2], [2, 4, 5]))
+    seen = np.zeros_like(c)
+    np.add.at(seen, (labels, rows), 1)
+    np.testing.assert_array_equal(seen, c)
+    rng, count, p = np.random.default_rng(4), 4000, {}
+    for i, same in ((1, True), (1, False), (5, True), (8, False), (10, False)):
+        allowed = (labels == labels[i]) == same
+        allowed[i] = False
+        drawn = [counted.partner(rng, z, i, labels[i], same) for _ in range(count)]
+        often = np.bincount(drawn, minlength=11)
+        assert often[~allowed].sum() == 0
+        p[f"{i}, {same}"] = float(stats.chisquare(often[allowed]).pvalue)
+    assert_p_values(p, RATE)
 
 
 # --- Exact invariance -----------------------------------------------------------------------------------------------
