@@ -34,12 +34,18 @@ from gibbs_gmm import trace_arrays
 from gibbs_gmm.data import observations_of
 from gibbs_gmm.kernels._jit import allocating_kernel
 from gibbs_gmm.kernels.binomial import binomial
+from gibbs_gmm.kernels.families.generic import ball
 from gibbs_gmm.kernels.random import subkey, uniform
+from gibbs_gmm.kernels.sampler import counted
+from gibbs_gmm.kernels.sampler.launch import DRAW, EVALUATE, WRITE, reduce_pair
 from gibbs_gmm.kernels.sampler.slices_of_copies import least_of
-from gibbs_gmm.kernels.sampler.state import Data
+from gibbs_gmm.kernels.sampler.state import Data, rows_of
+from gibbs_gmm.kernels.sampler.state import observations_of as observations_of_chain
+from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.assemble import as_model, initial_state
+from gibbs_gmm.sampler.buffers import new_moves
 from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.recipe import Plan
 
@@ -183,7 +189,7 @@ def assert_law(c: Ints, copies: Ints, exact: oracle.Enumeration, min_ess: float)
                 within(pairs, exact.co_clustering[first[i], first[j] + (i == j)], f"p({i}, {j})")
 
 
-FEW = [pytest.param(name, marks=() if name in ("recalls", "all") else pytest.mark.slow) for name in MOVES]
+FEW = [pytest.param(name, marks=() if name == "recalls" else pytest.mark.slow) for name in MOVES]
 
 
 @pytest.mark.parametrize("moves", MOVES)
@@ -205,7 +211,9 @@ def test_every_weight_prior(name: str, moves: str, monkeypatch: pytest.MonkeyPat
     assert_law(chain.draws(MOVES[moves], monkeypatch), COPIES, exact, 1500)
 
 
-@pytest.mark.parametrize("moves", ["launches", "row by row", "all"])
+@pytest.mark.parametrize(
+    "moves", ["launches", *(pytest.param(name, marks=pytest.mark.slow) for name in ("row by row", "all"))]
+)
 @pytest.mark.parametrize("kind", ["diag", "spherical", "tied"])
 def test_every_family(kind: str, moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repeated, truth = np.repeat(ROWS, COPIES, axis=0), oracle.Finite(3, 0.7)
@@ -235,6 +243,76 @@ def test_recalls_of_rows_that_are_there_twice(monkeypatch: pytest.MonkeyPatch) -
     exact = oracle.enumerate_posterior(repeated, niw, truth)
     for t in (1, 2, 3):
         assert_within_mcse(trace.n_clusters == t, exact.n_clusters[t - 1], min_ess=10_000, name=f"p(n+ = {t})")
+
+
+# --- One pass over two clusters -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("anchors", [(-1, -1), (0, 2), (2, 2)])
+def test_sides_have_the_probability_of_the_labels_of_copies(anchors: tuple[int, int]) -> None:
+    # A product over copies, each with a label: no binomial coefficients, and none of the anchors, which have no choice.
+    niw, scale = some_niw(2, 4.0), np.ones(2)
+    prior, data = package_prior(niw), Data(read_only(ROWS), np.zeros(2), scale)
+    model, _ = as_model(prior, gg.FiniteMixture(3, 0.7), data.loc)
+    state = initial_state(np.random.default_rng(0), data, model, prior.family, 1.0, 3, 3, np.array([2, 4, 5]))
+    moves, work, z = new_moves(data, prior.family, 3), new_workspace(2, 2), state.z
+    pair = moves.pair
+    z.c[:] = [[1, 3, 1], [1, 1, 3], [0, 0, 1]]
+    centres = ROWS[[0, 2]]
+    for k in range(2):
+        ball(pair.components, k, np.pad(centres[k], (0, 6)), scale)
+    free = z.c[:2].T.astype(float)
+    for side, row in enumerate(anchors):
+        if row >= 0:
+            free[row, side] -= 1.0
+    log2_density = -0.5 * np.square(ROWS[:, None] - centres).sum(2)  # a ball's is in bits
+    log_r = math.log(2.0) * (log2_density - np.logaddexp2(*log2_density.T)[:, None])
+    pair.task[:] = EVALUATE, 0, 1, *anchors
+    counted.pair_pass(data, z, pair, work, 0, 1)
+    assert math.isclose(reduce_pair(pair, moves.groups), (free * log_r).sum(), rel_tol=1e-12)
+    np.testing.assert_array_equal(moves.groups.n, [5, 5])
+    seen = np.zeros(2)
+    for key in range(1, 400):
+        pair.task[0], pair.key[0] = DRAW, key
+        counted.pair_pass(data, z, pair, work, 0, 1)
+        log_q, sizes = reduce_pair(pair, moves.groups), moves.groups.n.copy()
+        seen += sizes / 399
+        if key == 1:
+            before = z.c.copy()
+            pair.task[0] = WRITE
+            counted.pair_pass(data, z, pair, work, 0, 1)  # the same sides again
+            drawn = z.c[:2].T.astype(float)
+            np.testing.assert_array_equal(drawn.sum(0), sizes)
+            np.testing.assert_array_equal(z.c.sum(0), before.sum(0))
+            for side, row in enumerate(anchors):
+                if row >= 0:
+                    drawn[row, side] -= 1.0
+            assert (drawn >= 0.0).all()
+            assert math.isclose(log_q, (drawn * log_r).sum(), rel_tol=1e-12)
+            z.c[:] = before
+    r, n = np.exp(log_r), free.sum(1)
+    expected, error = (n[:, None] * r).sum(0), math.sqrt((n * r.prod(1)).sum() / 399)
+    assert np.abs(seen - expected - [anchors[0] >= 0, anchors[1] >= 0]).max() < 4.0 * error
+
+
+def test_anchors_are_observations_each_as_likely() -> None:
+    c = np.array([[1, 3, 1], [1, 1, 3], [0, 0, 1]])
+    z = counted.Copies(c.copy(), np.concatenate([[0], np.cumsum(c.sum(0))]))
+    assert (observations_of_chain(z), rows_of(z)) == (11, 3)
+    rows, labels = (np.array([of(z, i) for i in range(11)]) for of in (counted.row, counted.label))
+    np.testing.assert_array_equal(rows, np.repeat([0, 1, 2], [2, 4, 5]))
+    seen = np.zeros_like(c)
+    np.add.at(seen, (labels, rows), 1)
+    np.testing.assert_array_equal(seen, c)
+    rng, count, p = np.random.default_rng(4), 4000, {}
+    for i, same in ((1, True), (1, False), (5, True), (8, False), (10, False)):
+        allowed = (labels == labels[i]) == same
+        allowed[i] = False
+        drawn = [counted.partner(rng, z, i, labels[i], same) for _ in range(count)]
+        often = np.bincount(drawn, minlength=11)
+        assert often[~allowed].sum() == 0
+        p[f"{i}, {same}"] = float(stats.chisquare(often[allowed]).pvalue)
+    assert_p_values(p, RATE)
 
 
 # --- Exact invariance -----------------------------------------------------------------------------------------------

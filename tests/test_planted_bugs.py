@@ -30,7 +30,6 @@ SEEDED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1D-see
 SEARCHED = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1D-searched]"
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
 GAPS = "test_missing.py::test_sweeps_leave_every_family_invariant[2-full]"
-COPIES = "test_counts.py::test_a_known_n[1-launches]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
 TAGGED_LAUNCHES = "test_known_labels.py::test_enumeration[static-launches]"
@@ -124,25 +123,6 @@ PLANTS = {
         OUTLIERS,
     ),
     "choice of the first outlier forgotten": ("sampler/outliers.py", "(t + 1.0 - G) * n_0", "(t + 1.0 - G)", OUTLIERS),
-    "binomial coefficients in the proposal of copies": (
-        "sampler/counted.py",
-        "+ LOG2_E * free * math.log1p(odds[b])",
-        "+ LOG2_E * (free * math.log1p(odds[b]) - math.lgamma(free + 1.0) + math.lgamma(on_1 + 1.0) + "
-        "math.lgamma(free - on_1 + 1.0))",
-        COPIES,
-    ),
-    "rows in place of observations": (
-        "sampler/counted.py",
-        "return int(z.first[z.c.shape[1]])",
-        "return int(z.c.shape[1])",
-        "test_counts.py::test_every_weight_prior[static-recalls]",
-    ),
-    "anchors chosen by rows": (
-        "sampler/moves.py",
-        "i = int(rng.random() * N)",
-        "i = int(state.z.first[int(rng.random() * state.z.c.shape[1])])",
-        COPIES,
-    ),
     "choice of clusters forgotten": (
         "sampler/moves.py",
         " * 2.0 / (t + 1.0))",
