@@ -18,7 +18,7 @@ from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.known_labels import KnownLabels
-from gibbs_gmm.model.outliers import Outliers
+from gibbs_gmm.model.outliers import MOST_COMPONENTS, Outliers
 from gibbs_gmm.model.weight_priors import FiniteMixture, MixtureOfFiniteMixtures, WeightPrior
 from gibbs_gmm.posterior.agreement import warn_if_apart
 from gibbs_gmm.posterior.standing import standing
@@ -232,6 +232,8 @@ def fit(
     beside = Outliers.of(outliers, observations, prior.resolution)
     if beside is not None:
         _require_exact(observations, "beside outliers=")
+    if beside is not None and (weight_prior.known_n or 0) > MOST_COMPONENTS:
+        raise ValueError(f"n_components must be at most {MOST_COMPONENTS} where there may be outliers")
     data_warnings.warn(array, columns, copies)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations) + observations.notes()

@@ -400,7 +400,8 @@ class Trace:
         x], expectations over draws: the new row itself weights the draws. By default the clusters are those of
         :meth:`partition`, the matched components of the draws that have the most probable number of clusters, and the
         expectations are over these draws. A row of the fit would be counted twice: ``partition().probabilities`` has
-        its probabilities.
+        its probabilities. Of a fit with ``labels`` cluster j is the kind ``label_names[j]``, for each of these; an
+        outlier is of none.
 
         Parameters
         ----------

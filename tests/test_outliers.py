@@ -291,6 +291,11 @@ def test_wrong_outliers_are_refused(outliers: Any, error: type[Exception], messa
         gg.fit(X, outliers=outliers, **FIT)
 
 
+def test_more_components_than_labels_can_tell_apart_are_refused() -> None:
+    with pytest.raises(ValueError, match="n_components must be at most 30000 where there may be outliers"):
+        gg.fit(np.random.default_rng(1).standard_normal(40_000), 30_001, outliers=True, **FIT)
+
+
 def test_constant_column_is_refused() -> None:
     data = np.column_stack([np.arange(6.0), np.ones(6)])
     niw = gg.NormalInverseWishart([0.0, 0.0], 1.0, 4.0, np.eye(2))

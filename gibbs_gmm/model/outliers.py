@@ -12,6 +12,9 @@ from gibbs_gmm import checks
 from gibbs_gmm.data import Observations
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
+MOST_COMPONENTS = 30_000
+"""Labels are held as int16 where -1 is one of them."""
+
 _SHARE = 0.05  # outliers that are expected where no share is given
 
 
