@@ -117,7 +117,13 @@ def fills(quick: bool) -> tuple[list[Figure], dict[str, Any]]:
     figures, detail = [], {}
     for name in ("iris", "thyroid"):
         X, labels = common.data_set(name)
-        settings: dict[str, Any] = {"draws": 200 if quick else 500, "warmup": 1000, "progress": False, "rng": 1}
+        settings: dict[str, Any] = {
+            "draws": 200 if quick else 500,
+            "warmup": 1000,
+            "thin": 5,
+            "progress": False,
+            "rng": 1,
+        }
         rows: dict[str, list[float]] = {"mean": [], "iterative": [], "gibbs_gmm": [], "ari": []}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
