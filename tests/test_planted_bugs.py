@@ -29,7 +29,6 @@ ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
-TAGGED_LAUNCHES = "test_known_labels.py::test_enumeration[static-launches]"
 TAGGED_RECALLS = "test_known_labels.py::test_enumeration[static-recalls]"
 OUTLIERS = "test_outliers.py::test_enumeration[static-row by row]"
 
@@ -93,7 +92,6 @@ PLANTS = {
         "math.lgamma(n + 1.0)",
         "test_known_labels.py::test_enumeration[static-all]",
     ),
-    "known rows may move": ("sampler/launch.py", "if tagged and tags[row] >= 0:", "if False:", TAGGED_LAUNCHES),
     "a tag leans to one side": ("sampler/split_merge.py", "rng.random() < 0.5", "rng.random() < 0.9", TAGGED_RECALLS),
     "outliers without their density": ("sampler/outliers.py", " + m * outliers[LOG_DENSITY]", "", OUTLIERS),
     "outliers without the proposal": (
