@@ -29,8 +29,6 @@ ROWS = "test_exactness.py::test_split_merge_moves_that_are_nearly_alone[1-row by
 MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
-TAGGED_RECALLS = "test_known_labels.py::test_enumeration[static-recalls]"
-OUTLIERS = "test_outliers.py::test_enumeration[static-row by row]"
 
 PLANTS = {
     "reversed Bartlett": ("families/full.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - i)", COMPONENTS),
@@ -92,15 +90,6 @@ PLANTS = {
         "math.lgamma(n + 1.0)",
         "test_known_labels.py::test_enumeration[static-all]",
     ),
-    "a tag leans to one side": ("sampler/split_merge.py", "rng.random() < 0.5", "rng.random() < 0.9", TAGGED_RECALLS),
-    "outliers without their density": ("sampler/outliers.py", " + m * outliers[LOG_DENSITY]", "", OUTLIERS),
-    "outliers without the proposal": (
-        "sampler/outliers.py",
-        "n_0, moves.scratch) - log_q",
-        "n_0, moves.scratch)",
-        OUTLIERS,
-    ),
-    "choice of the first outlier forgotten": ("sampler/outliers.py", "(t + 1.0 - G) * n_0", "(t + 1.0 - G)", OUTLIERS),
     "choice of clusters forgotten": (
         "sampler/moves.py",
         " * 2.0 / (t + 1.0))",
