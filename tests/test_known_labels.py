@@ -5,6 +5,11 @@ probability 6e-5). Seeds are fixed.
 """
 
 import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +158,56 @@ def test_one_kind_is_known() -> None:
     assert (z[..., :3] == 0).all()
     assert np.median(trace.n_clusters) == 3
     assert ((z[..., :30] == 0).mean((0, 1)) > 0.9).all()
+
+
+# --- Moves without a label pass, which would put known rows back, behind them ---
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PLANTS = {
+    "none": ("launch.py", "", ""),
+    "known rows move in a launch": ("launch.py", "if tagged and tags[row] >= 0:", "if False:"),
+    "known rows move row by row": (
+        "row_by_row.py",
+        "elif tags.shape[0] > 0 and tags[sides.rows[s]] >= 0:",
+        "elif False:",
+    ),
+    "a known row begins another cluster": (
+        "moves.py",
+        "if a < model.weights.tagged and data.tags[j] >= 0:",
+        "if False:",
+    ),
+    "two kinds are merged": (
+        "moves.py",
+        "return b >= tagged or (choice.kind == RESPLIT and a < tagged)",
+        "return True",
+    ),
+    "a kind loses its place": ("split_merge.py", "choice = tagged_first(model, choice)", "pass"),
+}
+"""file, text, what it becomes: bugs that ``tagged_moves.py`` must see"""
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_moves_keep_known_rows_where_they_are(plant: str, tmp_path: Path) -> None:
+    """With the compiler off: a few hundred moves take a second, and a bug needs no compilation to be seen."""
+    file, text, bug = PLANTS[plant]
+    for name in ("gibbs_gmm", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    source = tmp_path / "gibbs_gmm" / "kernels" / "sampler" / file
+    original = source.read_text()
+    assert text == "" or original.count(text) == 1
+    source.write_text(original if text == "" else original.replace(text, bug))
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", str(tmp_path / "tests" / "tagged_moves.py")]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if plant == "none":
+        assert run.returncode == 0, run.stderr
+        accepted, formed = json.loads(run.stdout)
+        assert np.min(accepted) >= 5  # splits, merges and re-splits, by launches and row by row
+        assert formed >= 5
+    else:
+        assert run.returncode == 1, run.stdout
+        assert "AssertionError" in run.stderr, run.stderr
 
 
 # --- What the trace says ---

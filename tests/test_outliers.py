@@ -4,6 +4,10 @@ Thresholds: each quantity within 4 Monte-Carlo standard errors of the truth (a r
 probability 6e-5). Seeds are fixed.
 """
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,6 @@ from gibbs_gmm.model.outliers import Outliers
 X = np.array([-1.5, -1.4, -1.2, 0.6, 0.8, 2.9])[:, None]
 XNIW = NIW(np.zeros(1), 0.2, 4.0, 0.3 * np.eye(1))
 SHARE = 0.3
-DATA = Path(__file__).resolve().parents[1] / "data"
 LABELS, TAGS = ["a", None, None, "b", None, None], np.array([0, -1, -1, 1, -1, -1])
 NONE = np.full(6, -1)
 FIT: dict[str, Any] = {"threads": 1, "progress": False}
@@ -105,6 +108,37 @@ def test_enumeration_of_other_families(covariance_type: str) -> None:
     assert_exact(trace, exact, min_ess=4000)
 
 
+# --- Moves alone, and bugs in them ---
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PLANTS = {
+    "none": ("", ""),
+    "their density forgotten": (" + m * outliers[LOG_DENSITY]", ""),
+    "the proposal forgotten": ("n_0, moves.scratch) - log_q", "n_0, moves.scratch)"),
+    "the choice of the first row forgotten": ("(t + 1.0 - G) * n_0", "(t + 1.0 - G)"),
+    "the share taken as known": ("math.lgamma(outliers[SHAPE_0] + m)", "math.log(0.4) * m"),
+}
+"""text in the kernel, what it becomes"""
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_moves_alone_visit_partitions_as_often_as_they_should(plant: str, tmp_path: Path) -> None:
+    """With the compiler off, so that a bug needs no compilation to be seen."""
+    text, bug = PLANTS[plant]
+    for name in ("gibbs_gmm", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    source = tmp_path / "gibbs_gmm" / "kernels" / "sampler" / "outliers.py"
+    original = source.read_text()
+    assert text == "" or original.count(text) == 1
+    source.write_text(original if text == "" else original.replace(text, bug))
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", str(tmp_path / "tests" / "outlier_moves.py")]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    # Of 14 partitions by t statistics with 19 degrees of freedom: above 6 by chance once in 8,000 times.
+    assert (float(run.stdout) > 6.0) == (plant != "none"), run.stdout
+
+
 # --- What it finds ---
 
 
@@ -143,7 +177,7 @@ def test_few_outliers_in_clean_data() -> None:
 
 def test_wine_has_three_kinds_and_a_few_outliers() -> None:
     """Wines that are odd, well known among the 71 of one cultivar, are outliers, and take no component of the three."""
-    table = np.genfromtxt(DATA / "wine.csv", delimiter=",", skip_header=1)
+    table = np.genfromtxt(ROOT / "data" / "wine.csv", delimiter=",", skip_header=1)
     data, cultivar = table[:, :13], table[:, 13]
     trace = gg.fit(data, 3, outliers=True, draws=150, warmup=500, thin=2, rng=1, **FIT)
     z = trace.assignments

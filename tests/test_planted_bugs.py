@@ -32,9 +32,6 @@ MFM = "test_unknown_n.py::test_fixture_a[static-row by row]"
 GAPS = "test_missing.py::test_sweeps_leave_every_family_invariant[2-full]"
 EMPTY = "test_unknown_n.py::test_fixture_a[static-all]"
 
-TAGGED_LAUNCHES = "test_known_labels.py::test_enumeration[static-launches]"
-TAGGED_RECALLS = "test_known_labels.py::test_enumeration[static-recalls]"
-OUTLIERS = "test_outliers.py::test_enumeration[static-row by row]"
 
 PLANTS = {
     "reversed Bartlett": ("families/full.py", "0.5 * (nu_n - D + i + 1)", "0.5 * (nu_n - i)", COMPONENTS),
@@ -113,16 +110,6 @@ PLANTS = {
         "math.lgamma(n + 1.0)",
         "test_known_labels.py::test_enumeration[static-all]",
     ),
-    "known rows may move": ("sampler/launch.py", "if tagged and tags[row] >= 0:", "if False:", TAGGED_LAUNCHES),
-    "a tag leans to one side": ("sampler/split_merge.py", "rng.random() < 0.5", "rng.random() < 0.9", TAGGED_RECALLS),
-    "outliers without their density": ("sampler/outliers.py", " + m * outliers[LOG_DENSITY]", "", OUTLIERS),
-    "outliers without the proposal": (
-        "sampler/outliers.py",
-        "n_0, moves.scratch) - log_q",
-        "n_0, moves.scratch)",
-        OUTLIERS,
-    ),
-    "choice of the first outlier forgotten": ("sampler/outliers.py", "(t + 1.0 - G) * n_0", "(t + 1.0 - G)", OUTLIERS),
     "choice of clusters forgotten": (
         "sampler/moves.py",
         " * 2.0 / (t + 1.0))",
