@@ -236,7 +236,7 @@ def log_choice_few(kind: int, t: int, n_a: float, n_b: float, n_0: float, n_1: f
     return math.log(n_a * n_b / (n_0 * n_1))
 
 
-@kernel
+@step
 def choose_seeded(
     rng: np.random.Generator, u: float, model: Model, state: State, library: Library, rows: Rows
 ) -> tuple[Choice, int]:
