@@ -158,6 +158,7 @@ def statistics(story: LatentStory, z: Ints, mu: Floats, Sigma: Floats, V: Floats
         result["product of values"] = ((V[:, 0] - mu[:, 0]) * (V[:, -1] - mu[:, -1])).sum()
     known = story.tags >= 0
     if known.any():
+        result["rows that are not of their known kind"] = float((z[: len(known)] != story.tags)[known].sum())
         result["rows of known kinds"] = float(np.isin(z, story.tags[known]).sum())
         result["mean of known kinds"] = mu[: len(known)][known].mean()
         result["true values of known kinds"] = V[: len(known)][known].mean()
@@ -223,8 +224,6 @@ class Sampler:
         while not chain.finished:
             chain.advance(None)
         z = chain.labels[-1].astype(np.int64)
-        tags = self.story.tags
-        assert (z[: len(tags)][tags >= 0] == tags[tags >= 0]).all()
         arrays = {name: array[-1] for name, array in chain.arrays.items()}
         return statistics(self.story, z, arrays["means"][z], self._covariances(arrays)[z], latent.values.copy(), X)
 
