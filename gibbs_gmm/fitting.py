@@ -187,7 +187,8 @@ def fit(
     -----
     UserWarning
         Columns that a Gaussian is not meant for, by name: of few distinct values, with one value shared by many rows,
-        that count the rows, or that follow from others (:func:`gibbs_gmm.data_warnings.messages`).
+        that count the rows, or that follow from others (:func:`gibbs_gmm.data_warnings.messages`). Labels that differ
+        in capitals or spaces only, or of which nearly every row has its own.
 
     Examples
     --------
@@ -240,6 +241,8 @@ def fit(
     if beside is not None and (weight_prior.known_n or 0) > MOST_COMPONENTS:
         raise ValueError(f"n_components must be at most {MOST_COMPONENTS} where there may be outliers")
     data_warnings.warn(array, columns, copies)
+    for message in () if known is None else known.messages:
+        warnings.warn(message, UserWarning, stacklevel=2)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations) + observations.notes()
     recipe = Recipe(

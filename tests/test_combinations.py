@@ -6,6 +6,7 @@ is well.
 """
 
 import itertools
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,25 @@ def test_runs_are_carried_on_byte_for_byte(names: tuple[str, str], tmp_path: Pat
         assert_same_draws(gg.resume(tmp_path / "run", draws=20, progress=False), whole)
         with pytest.raises(ValueError, match="labels"):
             gg.fit(X, **(settings | {"labels": [*settings["labels"][:-1], "odd"]}), **RUN, checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["cat", "dog", "Cat "], r"differ in capitals or spaces only: 'Cat '/'cat'\. They are taken as different"),
+        (list(range(N)), f"labels has {N} kinds for {N} rows"),
+        ([0, 1, 2, 3], ""),
+    ],
+)
+def test_labels_that_may_be_meant_otherwise(labels: list[Any], said: str) -> None:
+    X, _ = told()
+    labels = labels + [None] * (N - len(labels))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gg.fit(X, labels=labels, **(RUN | {"draws": 1, "warmup": 0, "chains": 1}))
+    about = [str(warning.message) for warning in caught if str(warning.message).startswith("labels")]
+    assert len(about) == (1 if said else 0)
+    assert not said or re.search(said, about[0])
 
 
 # --- Rows elsewhere ---
