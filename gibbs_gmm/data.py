@@ -78,7 +78,12 @@ class Observations:
                 moved = block - origin
                 shift += _sum(moved, start, copies) / N
                 varies |= moved.any(0)
-            gaps.refuse(missing and copies is None)
+            if copies is not None and gaps.missing.any():
+                raise ValueError(
+                    f"X must have all of its values where counts are given, got {gaps.missing.sum()} missing ones "
+                    "(NaN): repeat the rows, as np.repeat(X, counts, axis=0) does"
+                )
+            gaps.refuse(missing)
             squares = np.zeros(D)
             if gaps.missing.any():
                 origin, shift, squares, varies = _moments_of_observed(X, N - gaps.missing)

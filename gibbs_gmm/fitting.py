@@ -108,7 +108,7 @@ def fit(
         (:class:`gibbs_gmm.model.outliers.Outliers`), which keeps a few odd rows from making a cluster. It is none of
         the n components and has no place in ``weights`` and ``means``; ``assignments`` are -1, and
         :meth:`Trace.outlier_probability` says how surely. ``similarity``, ``credible_ball`` and searches for a
-        partition take all outliers of a draw as one cluster.
+        partition take all outliers of a draw as one cluster. X must have all of its values, without ``errors``.
     errors : (D,) or (N, D) array-like of standard deviations, or (N, D, D) of covariance matrices, optional
         Known errors of measurement: a row is x = v + e, e ~ N(0, E), and the mixture is that of the true values v
         (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact.
@@ -116,7 +116,8 @@ def fit(
         How many observations each row stands for: row i for ``counts[i]``, each with a label of its own. The posterior
         is that of ``np.repeat(X, counts, axis=0)``, at a cost that grows with N: the bins of a histogram, or a table of
         distinct rows. Rows of count 0 are absent, and ``assignments`` has no place for them: it has one for each of
-        ``np.flatnonzero(counts)``, the label that most of the row's observations have in a draw.
+        ``np.flatnonzero(counts)``, the label that most of the row's observations have in a draw. Missing values,
+        ``labels``, ``outliers``, ``errors``, ``client`` and ``device="cuda"`` want the rows repeated instead.
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise; 200 sweeps for 200,000 rows or more.
@@ -155,12 +156,13 @@ def fit(
     client : distributed.Client, optional
         The Dask cluster on whose workers the data lie and the passes over them are made; by default, for a Dask array
         X, the current one. The draws are those of one machine, whatever the number of workers and the chunks of X, if
-        the processors are of one kind; a worker that is lost is replaced.
+        the processors are of one kind; a worker that is lost is replaced. X must have all of its values; ``labels``,
+        ``outliers`` and ``errors`` are for rows on one machine.
     device : "cpu" or "cuda"
         Where the passes over the rows are made: "cuda" is the NVIDIA GPU that numba finds (the extra ``cuda``), for
         full, diag and spherical components. X may then also be an array that is there (CuPy, DLPack). It pays from
         some 100,000 rows on. The same seed gives the same bytes on one kind of GPU; they are other draws, of the same
-        posterior, than the processor's.
+        posterior, than the processor's. Rows are as for ``client``.
 
     Returns
     -------
@@ -185,7 +187,8 @@ def fit(
     -----
     UserWarning
         Columns that a Gaussian is not meant for, by name: of few distinct values, with one value shared by many rows,
-        that count the rows, or that follow from others (:func:`gibbs_gmm.data_warnings.messages`).
+        that count the rows, or that follow from others (:func:`gibbs_gmm.data_warnings.messages`). Labels that differ
+        in capitals or spaces only, or of which nearly every row has its own.
 
     Examples
     --------
@@ -199,11 +202,16 @@ def fit(
     checks.refuse_unknown("fit", unknown, checks.arguments(fit))
     begun = time.perf_counter()
     array, columns, away = placed(X, client, device, 2 if counts is None else 1)
+    outliers = bool(outliers) if isinstance(outliers, np.bool_) else outliers
     if counts is not None and (labels is not None or outliers is not False or errors is not None or away is not None):
         raise ValueError(
             "counts cannot be given together with labels, outliers, errors, or rows on a cluster or a GPU: repeat the "
             "rows, as np.repeat(X, counts, axis=0) does"
         )
+    given_too = {"labels": labels is not None, "outliers": outliers is not False, "errors": errors is not None}
+    for name, is_given in given_too.items():
+        if away is not None and is_given:
+            raise ValueError(f"{name} cannot be given for rows on a cluster or a GPU: fit them on one machine")
     given = None if counts is None else checks.counts(counts, len(array))
     if given is not None:
         array = checks.present(array, given)
@@ -217,24 +225,24 @@ def fit(
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns, checked_errors(errors, array), missing=True, copies=copies)
+    if away is not None:
+        _require_exact(observations, "where the rows are on a cluster or a GPU")
+    if outliers is not False:
+        _require_exact(observations, "beside outliers=")
     prior = component_prior(prior, covariance_type, observations)
     if away is not None:
         away.require(prior)
-        _require_exact(observations, "where the rows are on a cluster or a GPU")
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
-    for name, is_given in (("labels", labels is not None), ("outliers", outliers is not False)):
-        if away is not None and is_given:
-            raise ValueError(f"{name} cannot be given for rows on a cluster or a GPU: fit them on one machine")
     known = None if labels is None else KnownLabels.of(labels, len(array))
     if known is not None:
         known.require_room(weight_prior)
     beside = Outliers.of(outliers, observations, prior.resolution)
-    if beside is not None:
-        _require_exact(observations, "beside outliers=")
     if beside is not None and (weight_prior.known_n or 0) > MOST_COMPONENTS:
         raise ValueError(f"n_components must be at most {MOST_COMPONENTS} where there may be outliers")
     data_warnings.warn(array, columns, copies)
+    for message in () if known is None else known.messages:
+        warnings.warn(message, UserWarning, stacklevel=2)
     seed = seeds.to_dict(root)
     notes = prior.notes(observations) + observations.notes()
     recipe = Recipe(

@@ -453,8 +453,8 @@ class Trace:
         """Missing values of rows, those of the fit or others, given what was observed of each.
 
         Weights, means and covariances are from the posterior, each draw counting alike (of more than 1,000 as many at
-        even distances); of a row its component is unknown. Components that own no row of the fit and are not in the
-        trace (n unknown) are left out.
+        even distances); of a row its component is unknown, where the fit had ``labels`` too. Components that own no row
+        of the fit and are not in the trace (n unknown) are left out, and so are outliers.
 
         Parameters
         ----------

@@ -37,12 +37,14 @@ def some_gaps(N: int, D: int, share: float = 0.4) -> Any:
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatentStory:
     """N rows in D columns of components of a family, under a prior of weights; which values are missing; variances (D,)
-    or (N, D), or covariances (N, D, D), of errors."""
+    or (N, D), or covariances (N, D, D), of errors. tags: of which kind rows are known to be, for none of length 0; of
+    no more than two kinds."""
 
     name: str
     weights: Any
     gaps: Any
     errors: Floats | None = None
+    tags: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,7 +63,7 @@ class LatentStory:
     def draw(self, rng: np.random.Generator) -> tuple[Ints, Floats, Floats, Floats, Floats]:
         """Labels (N,), mean and covariance of the component of each row, its true values V and what was measured X."""
         N, D = self.shape
-        z = draw_partition(rng, self.weights, N)
+        z = draw_partition(rng, self.weights, N) if len(self.tags) == 0 else draw_tagged(rng, self.weights, self.tags)
         shared = draw_niw(rng, self.case.niw)[1]
         own = []
         for _ in range(z.max() + 1):
@@ -110,6 +112,28 @@ def draw_partition(rng: np.random.Generator, weights: Any, N: int) -> Ints:
     return np.unique(labels, return_inverse=True)[1]
 
 
+def draw_tagged(rng: np.random.Generator, weights: Any, tags: Ints) -> Ints:
+    """Labels given that rows of known kinds are of these, which are 0..G-1; others in order of appearance."""
+    G, known = int(tags.max()) + 1, tags >= 0
+    while isinstance(weights, gg.DirichletProcess):
+        z = draw_partition(rng, weights, len(tags))
+        first = [z[tags == k][0] for k in range(G)]
+        if len(set(first)) == G and (z[known] == np.array(first)[tags[known]]).all():
+            return _named(z, first)
+    while True:
+        finite = isinstance(weights, gg.FiniteMixture)
+        for n in [weights.n_components] if finite else weights.n_prior.rvs(50, random_state=rng).tolist():
+            w = rng.dirichlet(np.full(n, weights.concentration))
+            if n >= G and rng.random() < w[tags[known]].prod():  # the probability of what is known
+                return _named(np.where(known, tags, rng.choice(n, len(tags), p=w)), list(range(G)))
+
+
+def _named(z: Ints, first: list[int]) -> Ints:
+    """Labels in order of appearance, but for these, which are the first."""
+    names = {label: k for k, label in enumerate(first)}
+    return np.array([names.setdefault(label, len(names)) for label in z.tolist()])
+
+
 def statistics(story: LatentStory, z: Ints, mu: Floats, Sigma: Floats, V: Floats, X: Floats) -> dict[str, float]:
     """What is compared; mu (N, D) and Sigma (N, D, D) are of the component that owns each row."""
     N = len(z)
@@ -132,6 +156,13 @@ def statistics(story: LatentStory, z: Ints, mu: Floats, Sigma: Floats, V: Floats
     if y.shape[1] > 1:
         result["product"] = (y[:, 0] * y[:, -1]).sum()
         result["product of values"] = ((V[:, 0] - mu[:, 0]) * (V[:, -1] - mu[:, -1])).sum()
+    known = story.tags >= 0
+    if known.any():
+        result["rows that are not of their known kind"] = float((z[: len(known)] != story.tags)[known].sum())
+        result["rows of known kinds"] = float(np.isin(z, story.tags[known]).sum())
+        result["mean of known kinds"] = mu[: len(known)][known].mean()
+        result["true values of known kinds"] = V[: len(known)][known].mean()
+        result["distances of known kinds"] = np.square(y[: len(known)][known]).sum()
     hidden = story.gaps
     if hidden.any():
         result["fills"] = np.where(hidden, V - mu, 0.0).sum()
@@ -152,12 +183,15 @@ class Sampler:
         rng = np.random.default_rng(6)
         *_, X = story.draw(rng)
         self.loc = np.linspace(0.4, -0.3, D)
-        data = Data(read_only(X), self.loc, np.ones(D), kinds_of_rows(X, story.errors))
+        latent = kinds_of_rows(X, story.errors)
+        data = Data(read_only(X), self.loc, np.ones(D), story.tags, latent)
         prior, weights = story.prior, story.weights
         model, alpha = as_model(prior, weights, self.loc)
+        n_kinds = int(story.tags.max(initial=-1)) + 1
+        model = model._replace(weights=model.weights._replace(tagged=n_kinds))
         capacity = weights.known_n or (N + 1 if weights.n_is_finite else 400)
         self.data, self.family = filled_in(rng, data, capacity), prior.family
-        K = weights.known_n or 2
+        K = weights.known_n or 2  # as many as there are kinds, or more
         self.state = initial_state(rng, self.data, model, self.family, alpha, K, capacity)
         fields = trace_arrays.fields(prior, learns_concentration=False, save_assignments=True)
         plan = Plan(warmup=300, draws=SWEEPS, thin=1)

@@ -49,7 +49,7 @@ class Incomplete(Gibbs):
     def __init__(self, X: Floats, K: int, errors: Floats | None = None) -> None:
         D, rng = X.shape[1], np.random.default_rng(3)
         super().__init__(np.nan_to_num(X), K, 1.0, some_niw(D), np.linspace(0.4, -0.3, D))
-        self.data = Data(read_only(X), self.loc, np.ones(D), kinds_of_rows(X, errors))
+        self.data = Data(read_only(X), self.loc, np.ones(D), latent=kinds_of_rows(X, errors))
         self.data = filled_in(rng, self.data, K)
 
     def label_shards(self, first: int, last: int) -> None:

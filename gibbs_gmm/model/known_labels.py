@@ -13,6 +13,8 @@ from gibbs_gmm.kernels.types import IntArray
 from gibbs_gmm.model.weight_priors import WeightPrior
 
 UNKNOWN = -1
+_NAMED = 5  # kinds in a message
+_MANY_ROWS = 20  # of known kinds; a few may well have a kind each
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +65,28 @@ class KnownLabels:
                 f"n_components must allow at least {len(self.names)} components, one for each kind in labels "
                 f"({', '.join(map(repr, self.names[:5]))}{', ...' * (len(self.names) > 5)}), got at most {most[-1]}"
             )
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What may be wrong with the labels: kinds that are spelt in two ways, and a kind for nearly every row."""
+        found, spelt = [], dict[str, list[str]]()
+        for name in self.names:
+            if isinstance(name, str):
+                spelt.setdefault(" ".join(name.split()).casefold(), []).append(name)
+        twice = ["/".join(map(repr, names)) for names in spelt.values() if len(names) > 1]
+        if twice:
+            more = f" and {len(twice) - _NAMED} more" if len(twice) > _NAMED else ""
+            found.append(
+                f"labels has kinds that differ in capitals or spaces only: {', '.join(twice[:_NAMED])}{more}. They are "
+                "taken as different kinds, each a component of its own: spell them alike if they are one."
+            )
+        known = np.count_nonzero(self.tags != UNKNOWN)
+        if known >= _MANY_ROWS and 2 * len(self.names) > known:
+            found.append(
+                f"labels has {len(self.names)} kinds for {known} rows, each a component of its own: a label says of "
+                "which kind a row is, and is no name of the row and no measurement."
+            )
+        return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON: the tags as one text, four bytes each in base 64."""
