@@ -13,8 +13,8 @@ from tagged import enumerate_tagged
 import gibbs_gmm as gg
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.outliers import _move as move_outliers
+from gibbs_gmm.kernels.sampler.row_by_row import ANCHORED, new_sides
 from gibbs_gmm.kernels.sampler.row_by_row import _move as move_rows
-from gibbs_gmm.kernels.sampler.row_by_row import new_sides
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.model.outliers import Outliers
 from gibbs_gmm.sampler.assemble import as_model, initial_state
@@ -32,7 +32,7 @@ def main() -> None:
     data, family = Data(X, np.zeros(1), np.ones(1)), prior.family
     state = initial_state(rng, data, model, family, ALPHA, 1, CAPACITY, BOX.as_kernel())
     state.size[:] = 1, 1
-    moves, rows, sides = new_moves(data, family, CAPACITY), kernels.kernel_rows(), new_sides(family, model.prior, 4)
+    moves, rows, sides = new_moves(1, family, CAPACITY, 1), kernels.kernel_rows(), new_sides(family, model.prior, 4)
     law = 1.0, 1.0 / BOX.share - 1.0, BOX.log_density
     exact = enumerate_tagged(X, PRIOR, oracle.DP(ALPHA), np.full(4, -1), law)
     p = exact.probability * (exact.n_clusters > 0)  # these moves never leave all rows without a cluster
@@ -40,7 +40,8 @@ def main() -> None:
     place = {tuple(z): i for i, z in enumerate(exact.z.tolist())}
     seen = np.empty(MOVES, np.int64)
     for i in range(MOVES):
-        (move_outliers if i % 2 else move_rows)(rng, data, model, state, moves, sides, rows)
+        own = (rng, data, model, state, moves, sides)
+        move_outliers(*own, rows) if i % 2 else move_rows(*own, ANCHORED, False, rows)
         z, names = state.z.astype(int), dict[int, int]()
         z[z == CAPACITY - 1] = -1
         seen[i] = place[tuple(-1 if k < 0 else names.setdefault(k, len(names)) for k in z.tolist())]

@@ -33,7 +33,7 @@ def main() -> None:
     outliers = Outliers(0.3, (-4.0,) * D, (4.0,) * D).as_kernel()
     state, moves = (
         initial_state(rng, data, model, family, 2.0, 2, CAPACITY, outliers),
-        new_moves(data, family, CAPACITY),
+        new_moves(D, family, CAPACITY, 1),
     )
     z = np.where(TAGS >= 0, TAGS, rng.integers(0, 4, N))
     z[-2:] = CAPACITY - 1
@@ -51,7 +51,7 @@ def main() -> None:
             split_merge(rng, data, model, state, moves, 1 if i % 4 == 1 else 0, False, i < 200, work, rows)
         else:
             draw_share(rng, state)
-            moves_with_outliers(rng, data, model, state, moves, sides, 1, rows)
+            moves_with_outliers(rng, data, model, state, moves, sides, 1, 1, 1, i < 200, rows)
         formed += before != int(state.outliers[COUNT])
         z, t = state.z.astype(int), int(state.size[N_CLUSTERS])
         assert (z[TAGS >= 0] == TAGS[TAGS >= 0]).all(), f"move {i}: known rows are in {z[TAGS >= 0]}"

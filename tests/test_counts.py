@@ -254,8 +254,8 @@ def test_sides_have_the_probability_of_the_labels_of_copies(anchors: tuple[int, 
     niw, scale = some_niw(2, 4.0), np.ones(2)
     prior, data = package_prior(niw), Data(read_only(ROWS), np.zeros(2), scale)
     model, _ = as_model(prior, gg.FiniteMixture(3, 0.7), data.loc)
-    state = initial_state(np.random.default_rng(0), data, model, prior.family, 1.0, 3, 3, np.array([2, 4, 5]))
-    moves, work, z = new_moves(data, prior.family, 3), new_workspace(2, 2), state.z
+    state = initial_state(np.random.default_rng(0), data, model, prior.family, 1.0, 3, 3, copies=np.array([2, 4, 5]))
+    moves, work, z = new_moves(2, prior.family, 3, 1), new_workspace(2, 2), state.z
     pair = moves.pair
     z.c[:] = [[1, 3, 1], [1, 1, 3], [0, 0, 1]]
     centres = ROWS[[0, 2]]
