@@ -54,7 +54,10 @@ class GibbsGaussianMixtureClassifier(ClassifierMixin, GibbsGaussianMixture):  # 
     def fit(self, X: Any, y: Any = None) -> Self:  # type: ignore[override]  # no counts beside known labels
         """Draw from the posterior given rows X (n_samples, n_features) and classes y (n_samples,), -1 if unknown."""
         checks.column_names(X)
-        array, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        kinds, finite = [np.float64, np.float32], "allow-nan"
+        array, y = validate_data(
+            self, checks.unmasked(X), y, dtype=kinds, ensure_min_samples=2, ensure_all_finite=finite
+        )
         known = y != ("" if y.dtype.kind in "OUS" and all(isinstance(value, str) for value in y) else -1)
         if not known.any():
             raise ValueError("y must have at least one known class, got -1 (unknown) for every row")

@@ -59,7 +59,13 @@ class GibbsMixtureRegressor(MultiOutputMixin, RegressorMixin, GibbsEstimator):  
         checks.column_names(X)
         own = _names(y)
         X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
+            self,
+            checks.unmasked(X),
+            checks.unmasked(y),
+            dtype=[np.float64, np.float32],
+            multi_output=True,
+            y_numeric=True,
+            ensure_min_samples=2,
         )
         self._is_one = y.ndim == 1
         names = tuple(getattr(self, "feature_names_in_", [f"x{d}" for d in range(X.shape[1])]))

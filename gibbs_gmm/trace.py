@@ -131,7 +131,17 @@ class Trace:
         return int(self.settings["n_observations"] if self.counts is None else np.count_nonzero(self.counts))
 
     def fitted_rows(self, X: AnyArray) -> AnyArray:
-        """The rows of X that were fitted, where X may have those of count 0 too."""
+        """The rows of X that were fitted, where X may have those of count 0 too.
+
+        Examples
+        --------
+        >>> import gibbs_gmm as gg
+        >>> import numpy as np
+        >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+        >>> trace = gg.fit(X, 1, counts=[5, 0, 9, 4], draws=20, warmup=20, rng=1, progress=False)
+        >>> trace.fitted_rows(X).ravel()
+        array([0., 2., 3.])
+        """
         return X[self.counts > 0] if self.counts is not None and len(X) == len(self.counts) else X
 
     def arrays(self) -> dict[str, AnyArray]:
@@ -222,6 +232,15 @@ class Trace:
         ------
         ValueError
             The fit allowed no outliers, or the trace has no assignments and X_new was not given.
+
+        Examples
+        --------
+        >>> import gibbs_gmm as gg
+        >>> import numpy as np
+        >>> X = np.concatenate([np.random.default_rng(0).normal(size=(100, 2)), [[30.0, -40.0]]])
+        >>> trace = gg.fit(X, 1, outliers=True, draws=200, warmup=200, rng=1, progress=False)
+        >>> np.flatnonzero(trace.outlier_probability() > 0.5)
+        array([100])
         """
         from gibbs_gmm.posterior import clustering, predict
 

@@ -111,9 +111,9 @@ def test_bad_input() -> None:
     for method in ("predict", "sample_y"):
         with pytest.raises(NotFittedError):
             getattr(model, method)(NEW)
-    with pytest.raises(TypeError, match="X must not be a masked array"):
+    with pytest.raises(ValueError, match="X contains NaN"):
         model.fit(np.ma.masked_less(X, 0.0), Y)
-    with pytest.raises(TypeError, match="y must not be a masked array"):
+    with pytest.raises(ValueError, match="y contains NaN"):
         model.fit(X, np.ma.masked_less(Y, 0.5))
     with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
         clone(model).set_params(draws=0).fit(X, Y)

@@ -85,7 +85,7 @@ def test_fixture_a(name: str, moves: str, monkeypatch: pytest.MonkeyPatch) -> No
     prior, truth = PRIORS[name]
     *rates, thin = MOVES[moves]
     use_moves(monkeypatch, *rates)
-    settings = {"draws": 10_000, "warmup": 1000, "thin": thin, "rng": 5, "threads": 1, "progress": False}
+    settings = {"draws": 11_000, "warmup": 1000, "thin": thin, "rng": 5, "threads": 1, "progress": False}
     trace = gg.fit(NEAL, prior, prior=package_prior(NEAL_NIW), **settings)
     assert_exact(trace, oracle.enumerate_posterior(NEAL, NEAL_NIW, truth), min_ess=10_000)
 

@@ -108,7 +108,7 @@ class Tuner:
 
     def _rate(self, part: int, state: State) -> None:
         """Rates of moves from seeds and by searches, from what they and the rest of a sweep cost."""
-        N, D, t = len(state.z), len(state.prior.mu_0), int(state.size[N_CLUSTERS])
+        N, D, t = rows_of(state.z), len(state.prior.mu_0), max(1, int(state.size[N_CLUSTERS]))
         sweep = N * (0.03 + 5e-5 * (t + 2) * D * (D + 8)) + (t + 1) * (0.5 + 0.003 * D**3)
         search = _SCANS_OF_SEARCH * min(N / t, MOST_ROWS) * (0.15 + 0.002 * D * D)
         fall = min(1.0, (D / _SHARE_COLUMNS) ** 2)
