@@ -308,7 +308,7 @@ def test_anchors_are_observations_each_as_likely() -> None:
     for i, same in ((1, True), (1, False), (5, True), (8, False), (10, False)):
         allowed = (labels == labels[i]) == same
         allowed[i] = False
-        drawn = [counted.partner(rng, z, i, labels[i], same) for _ in range(count)]
+        drawn = [counted.partner(rng, z, i, labels[i], same, -1) for _ in range(count)]
         often = np.bincount(drawn, minlength=11)
         assert often[~allowed].sum() == 0
         p[f"{i}, {same}"] = float(stats.chisquare(often[allowed]).pvalue)
