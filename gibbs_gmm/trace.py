@@ -138,7 +138,7 @@ class Trace:
         >>> import gibbs_gmm as gg
         >>> import numpy as np
         >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
-        >>> trace = gg.fit(X, 1, counts=[5, 0, 9, 4], draws=20, warmup=20, rng=1, progress=False)
+        >>> trace = gg.fit(X, 1, counts=[2, 0, 1, 3], draws=20, warmup=20, rng=1, progress=False)
         >>> trace.fitted_rows(X).ravel()
         array([0., 2., 3.])
         """

@@ -22,7 +22,7 @@ def very_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """These rows count as very many."""
     monkeypatch.setattr(starts, "_VERY_MANY", 450)
     monkeypatch.setattr(starts, "_FEWEST", 90)
-    monkeypatch.setattr(starts, "_SWEEPS", 60)
+    monkeypatch.setattr(starts, "_SWEEPS", 300)
 
 
 def fit(n: Any = None, **settings: Any) -> gg.Trace:
@@ -45,7 +45,7 @@ def test_a_chain_starts_from_the_clusters_of_a_sample(family: str, monkeypatch: 
 def test_chains_look_at_samples_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Chain] = []
     honest = fitting.chains_of
-    monkeypatch.setattr(fitting, "chains_of", lambda *given: built.extend(honest(*given)) or built)
+    monkeypatch.setattr(fitting, "chains_of", lambda *given, **named: built.extend(honest(*given, **named)) or built)
     fit(3)
     samples = [chain.first.data.X for chain in built if chain.first is not None]
     assert [len(sample) for sample in samples] == [90, 90]
