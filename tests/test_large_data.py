@@ -95,8 +95,8 @@ def test_rows_are_read_twice_before_sampling(
     np.save(tmp_path / "X.npy", np.random.default_rng(3).standard_normal((N, 2)))
     table = checks.table
 
-    def counted(*arguments: Any) -> tuple[Any, tuple[str, ...]]:
-        array, columns = table(*arguments)
+    def counted(*arguments: Any, **named: Any) -> tuple[Any, tuple[str, ...]]:
+        array, columns = table(*arguments, **named)
         return array.view(Counting), columns
 
     def stop(*_: Any, **__: Any) -> None:
