@@ -257,7 +257,7 @@ def without_shares(headline: str) -> str:
 
 
 SEEDED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "iris, 3": (lambda: data_set("iris")[0], 3, {"draws": 1000, "thin": 50}),
+    "iris, 3": (lambda: data_set("iris")[0], 3, {"draws": 4000, "thin": 20}),
     "iris": (lambda: data_set("iris")[0], None, {"draws": 500}),
     "equal weights": (lambda: mixture([[-6, 0], [0, 6], [6, 0], [0, -6], [0, 0]], 40, 8)[0], None, {"thin": 5}),
     "overlapping": (lambda: mixture(TRIANGLE[[0, 0, 1]], 400, 9)[0], 2, {"thin": 40}),
