@@ -12,13 +12,12 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import cuda, float64, int32, uint64
 
 from gibbs_gmm.kernels.families.full_pass import Components
 from gibbs_gmm.kernels.families.generic import padded
-from gibbs_gmm.kernels.sampler.launch import DRAW, EVALUATE, NEAREST, WRITE
+from gibbs_gmm.kernels.sampler.launch import EVALUATE, NEAREST, WRITE
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 LABELS, SLICED, PAIR = 0, 1, 2
@@ -532,9 +531,3 @@ def to_device(array: AnyArray) -> Any:
 def as_device_array(X: Any) -> Any:
     """An array that lies on the device already, as the kernels take it, by ``__cuda_array_interface__``."""
     return cuda.as_cuda_array(X)
-
-
-SIMULATED = bool(numba.config.ENABLE_CUDASIM)
-"""Whether kernels run as plain Python (NUMBA_ENABLE_CUDASIM=1)."""
-
-__all__ = ["DRAW", "Kernels", "LabelKernels", "Layout", "device_array", "kernels", "label_kernels", "layout_of"]

@@ -25,6 +25,7 @@ from gibbs_gmm.model.families import ComponentPrior
 
 _GRID, _BLOCK = 528, 128  # of kernels that touch labels only
 _UPLOAD = 1 << 26  # bytes of X that are moved at a time
+_FEW_ROWS = 64  # rows that are copied here one by one
 _FAMILIES = ("full", "diag", "spherical")
 
 
@@ -51,6 +52,10 @@ class Remote:
             return np.asarray(self._array[int(key)].copy_to_host())
         rows = np.asarray(np.arange(len(self))[key])
         result = np.empty((len(rows), self.shape[1]), self.dtype)
+        if len(rows) <= _FEW_ROWS:
+            for place, row in enumerate(rows.tolist()):
+                result[place] = self._array[row].copy_to_host()
+            return result
         step = max(1, _UPLOAD // (self.shape[1] * self.dtype.itemsize))
         for start in range(0, len(self), step):
             own = (rows >= start) & (rows < start + step)
