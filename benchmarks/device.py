@@ -3,7 +3,8 @@
 1. whole sweeps of ``fit(X, n, device="cuda")`` at N = 10,000,000, D = 8, and 20 clusters, known n and unknown, by the
    difference of two fits, and the seconds of a fit of 1,000 sweeps, upload included;
 2. one pass over the rows (labels, statistics, parameters there and statistics back) at other sizes, median of five;
-3. whether labels are those of the processor, given the same parameters and uniforms, and bytes the same twice.
+3. densities and probabilities of clusters of 10,000,000 new rows under 100 draws, and how far from the processor's;
+4. whether labels are those of the processor, given the same parameters and uniforms, and bytes the same twice.
 
 Prints a line of JSON for each.
 """
@@ -115,6 +116,24 @@ def whole_sweeps(N: int, D: int, K: int) -> None:
     say(what="ratio", unknown_to_known=per_sweep["unknown"] / per_sweep["known"])
 
 
+def predictions(N: int, D: int, K: int) -> None:
+    """Seconds for N new rows under 100 draws, the processor's from fewer rows, and the largest difference."""
+    X, few = rows(N, components(K, D)[1]), 20_000
+    settings: dict[str, Any] = {"warmup": 100, "draws": 50, "chains": 2, "rng": 1, "thin": 1, "progress": False}
+    trace = gg.fit(X[:100_000], K, device="cuda", **settings)
+    for name in ("log_density", "predict_proba"):
+        ask, seconds = getattr(trace, name), []
+        for _ in range(2):  # the first compiles
+            begun = time.perf_counter()
+            there = ask(X, device="cuda")
+            seconds.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        here = ask(X[:few])
+        here_seconds = (time.perf_counter() - begun) * N / few
+        differ = float(np.abs(here - there[:few]).max())
+        say(what=name, N=N, D=D, K=K, draws=100, seconds=seconds[1], cpu_seconds=here_seconds, differ=differ)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="a file for the results, as JSON")
@@ -126,6 +145,7 @@ def main() -> None:
     one_pass(500_000, 8, 20)
     if not arguments.passes:
         whole_sweeps(10_000_000, 8, 20)
+        predictions(10_000_000, 8, 20)
     one_pass(10_000_000, 32, 32)
     one_pass(100_000_000, 8, 20, np.float32)
     one_pass(10_000_000, 8, 100)

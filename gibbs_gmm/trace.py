@@ -347,7 +347,9 @@ class Trace:
 
         return merged(self)
 
-    def log_density(self, X_new: Any, *, errors: Any = None, threads: int | None = None) -> FloatArray:
+    def log_density(
+        self, X_new: Any, *, errors: Any = None, threads: int | None = None, device: str = "cpu"
+    ) -> FloatArray:
         """Log posterior predictive density of new rows, averaged over all draws of all chains.
 
         log (1 / C T) sum over draws of sum_k w_k N(x | mu_k, Sigma_k). What components without observations hold
@@ -364,6 +366,9 @@ class Trace:
             values. Each row with an error of its own takes as long as a thousand without.
         threads : int, optional
             Threads to use; by default one per available core. The result does not depend on it.
+        device : "cpu" or "cuda"
+            "cuda": densities are computed on a GPU, as for ``fit``, and rounded a little differently there; without
+            ``errors``.
 
         Returns
         -------
@@ -380,7 +385,7 @@ class Trace:
         """
         from gibbs_gmm.posterior.predict import log_density
 
-        return log_density(self, X_new, threads, errors)
+        return log_density(self, X_new, threads, errors, device)
 
     def pointwise_log_density(self, X: Any, *, errors: Any = None, threads: int | None = None) -> FloatArray:
         """Log density of each row under each draw: for WAIC and LOO, and for bands about a density.
@@ -411,7 +416,13 @@ class Trace:
         return pointwise_log_density(self, X, threads, errors=errors)
 
     def predict_proba(
-        self, X_new: Any, reference: Any = None, *, errors: Any = None, threads: int | None = None
+        self,
+        X_new: Any,
+        reference: Any = None,
+        *,
+        errors: Any = None,
+        threads: int | None = None,
+        device: str = "cpu",
     ) -> FloatArray:
         """Probability that a new row belongs to each cluster, or to none of them.
 
@@ -424,7 +435,7 @@ class Trace:
 
         Parameters
         ----------
-        X_new, errors, threads : as for :meth:`log_density`
+        X_new, errors, threads, device : as for :meth:`log_density`
         reference : Relabelling, Partition or (N,) integers, optional
             Other matched components; or other clusters 0, 1, ..., J-1 of the fitted rows. Each component of each draw
             then stands for the cluster that most of its observations are in, and expectations are over all draws.
@@ -444,9 +455,17 @@ class Trace:
         from gibbs_gmm.posterior.predict import predict_proba
 
         warn_if_apart(self, "predict")
-        return predict_proba(self, X_new, reference, threads, errors)
+        return predict_proba(self, X_new, reference, threads, errors, device)
 
-    def predict(self, X_new: Any, reference: Any = None, *, errors: Any = None, threads: int | None = None) -> IntArray:
+    def predict(
+        self,
+        X_new: Any,
+        reference: Any = None,
+        *,
+        errors: Any = None,
+        threads: int | None = None,
+        device: str = "cpu",
+    ) -> IntArray:
         """Most probable cluster of each new row: the column of :meth:`predict_proba` that is largest.
 
         For the rows of the fit it agrees with :meth:`partition`, except where two clusters are about equally probable.
@@ -466,7 +485,7 @@ class Trace:
         from gibbs_gmm.posterior.predict import predict
 
         warn_if_apart(self, "predict")
-        return predict(self, X_new, reference, threads, errors)
+        return predict(self, X_new, reference, threads, errors, device)
 
     def impute(self, X: Any, *, errors: Any = None) -> Imputation:
         """Missing values of rows, those of the fit or others, given what was observed of each.

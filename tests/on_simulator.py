@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 warnings.simplefilter("ignore")  # of whole numbers that wrap, as they do on a device
 np.seterr(over="ignore")
@@ -19,6 +20,7 @@ from gibbs_gmm.kernels.sampler import sweep  # noqa: E402
 from gibbs_gmm.kernels.sampler.launch import MERGE, NEAREST, WRITE, pair_pass  # noqa: E402
 from gibbs_gmm.kernels.tile import new_workspace  # noqa: E402
 from gibbs_gmm.model.families import component_prior  # noqa: E402
+from gibbs_gmm.posterior import on_device  # noqa: E402
 from gibbs_gmm.sampler import device  # noqa: E402
 from gibbs_gmm.sampler.assemble import as_model, initial_state  # noqa: E402
 from gibbs_gmm.sampler.buffers import new_pair  # noqa: E402
@@ -155,6 +157,34 @@ def fits(folder: str) -> None:
             raise AssertionError(message)
 
 
+def predictions() -> None:
+    """Densities and probabilities of new rows are the processor's, of each family, prior of n and kind of rows."""
+    on_device._NUMBERS = 400  # more than one part
+    rng = np.random.default_rng(4)
+    for D, n, kind, dtype in (
+        (1, None, "full", np.float64),
+        (5, 3, "full", np.float32),
+        (2, gg.DirichletProcess(), "tied", np.float64),
+        (3, None, "diag", np.float64),
+        (2, None, "spherical", np.float32),
+    ):
+        X = rows(D, dtype, 40)
+        trace = gg.fit(X, n, covariance_type=kind, **{**SETTINGS, "draws": 12})
+        new = np.vstack([rows(D, dtype, 50), 1e5 * np.ones((1, D), dtype)])  # a row far from everything
+        gaps = new.copy()
+        gaps[rng.random(new.shape) < 0.3] = np.nan
+        gaps[np.isnan(gaps).all(1)] = 1000.0
+        for X_new in (new, gaps):
+            for name in ("log_density", "predict_proba"):
+                here, there = (getattr(trace, name)(X_new, device=device) for device in ("cpu", "cuda"))
+                assert (np.abs(here - there) <= 1e-9 * (1.0 + np.abs(here))).all(), (name, np.abs(here - there).max())
+            assert (trace.predict(X_new) == trace.predict(X_new, device="cuda")).all()
+        assert (trace.predict(new) == trace.predict(cuda.to_device(new), device="cuda")).all()
+    for arguments, message in (({"errors": np.ones(2)}, "errors"), ({"device": "gpu"}, 'must be "cpu" or "cuda"')):
+        with pytest.raises(ValueError, match=message):
+            trace.log_density(new, **{"device": "cuda", **arguments})
+
+
 if __name__ == "__main__":
-    {"passes": passes, "fits": lambda: fits(sys.argv[2])}[sys.argv[1]]()
+    {"passes": passes, "predictions": predictions, "fits": lambda: fits(sys.argv[2])}[sys.argv[1]]()
     print("passed")

@@ -28,6 +28,10 @@ def test_fits_on_a_device(tmp_path: Path) -> None:
     simulated("fits", str(tmp_path))
 
 
+def test_predictions_are_those_of_the_processor() -> None:
+    simulated("predictions")
+
+
 def test_without_a_device() -> None:
     from gibbs_gmm.kernels import cuda
 
@@ -35,3 +39,6 @@ def test_without_a_device() -> None:
         pytest.skip("there is a device")
     with pytest.raises(RuntimeError, match="needs an NVIDIA GPU"):
         gg.fit(np.zeros((5, 2)), 2, device="cuda")
+    trace = gg.fit(np.random.default_rng(1).normal(size=(20, 2)), 1, draws=4, warmup=4, chains=1, progress=False)
+    with pytest.raises(RuntimeError, match="needs an NVIDIA GPU"):
+        trace.predict(np.zeros((1, 2)), device="cuda")

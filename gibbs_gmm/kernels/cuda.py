@@ -25,7 +25,9 @@ LABELS, SLICED, PAIR = 0, 1, 2
 
 MOST_BLOCKS, _LEAST_BLOCKS = 528, 132
 """Blocks of a pass: four for each multiprocessor of the largest devices, and the same number on all of them."""
-_STAGED = 1024  # numbers of components that a block reads together, if one component has not more
+STAGED = 1024
+"""Numbers of components that a block reads together, if one component has not more."""
+
 _MOST_PARTS = 1 << 22  # numbers in the statistics of all blocks: they should stay in the device's cache
 
 _LEAST = -60.0  # log2 of a share of the largest weight that is not added: it cannot change a double
@@ -171,7 +173,7 @@ def _uniform(key: Any, i: Any) -> Any:
     return float64(h >> _SHIFT) * 2.0**-52 + 2.0**-53
 
 
-def _reader(single: bool) -> Any:
+def reader(single: bool) -> Any:
     """A function that reads a number of X about loc: the copy on the device is about it already, but in float32."""
     if single:
 
@@ -223,7 +225,7 @@ def _squares(
     return y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3, v0 * v0 + v1 * v1 + v2 * v2 + v3 * v3
 
 
-def _written_out(layout: Layout, read: Any) -> dict[str, Any]:
+def written_out(layout: Layout, read: Any) -> dict[str, Any]:
     """What is done with the numbers of two rows, written out number by number, so that they stay in registers.
 
     load(x, X, loc, N, row, other): put two rows into x (2 width,). densities(P, at, x): log2 of the weight times
@@ -297,10 +299,10 @@ def kernels(layout: Layout, single: bool) -> Kernels:
     """
     D, room, E, width, threads = layout.D, layout.room, layout.entries, layout.width, threads_for(layout.D)
     staged, two_rows = (D + 1) * threads, 2 * width  # sizes of arrays are names or numbers
-    together = max(1, _STAGED // room)
+    together = max(1, STAGED // room)
     staged_p = together * room
     shift, groups = threads.bit_length() - 1, max(1, threads // layout.entries)
-    written = _written_out(layout, _reader(single))
+    written = written_out(layout, reader(single))
     load, densities, stage = written["load"], written["densities"], written["stage"]
     weight_at = layout.matrix + width + 1
     centre_at = weight_at + 1

@@ -27,6 +27,8 @@ from gibbs_gmm.model.expanded import DiagonalMatrices
 from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
 from gibbs_gmm.posterior.relabel import Relabelling
+from gibbs_gmm.sampler.places import rows_here
+from gibbs_gmm.sampler.recipe import checked_device
 from gibbs_gmm.seeds import seed_sequence
 from gibbs_gmm.threads import Threads
 from gibbs_gmm.trace import Trace
@@ -37,11 +39,13 @@ _MOST_ROWS = 1 << 14  # rows of one task: Ctrl-C waits for no more than that tim
 _SAMPLE_ROWS = 1 << 14
 
 
-def log_density(trace: Trace, X_new: Any, threads: int | None = None, errors: Any = None) -> FloatArray:
+def log_density(
+    trace: Trace, X_new: Any, threads: int | None = None, errors: Any = None, device: str = "cpu"
+) -> FloatArray:
     """Log posterior predictive density of rows; see :meth:`gibbs_gmm.trace.Trace.log_density`."""
-    X, noise = new_rows(trace, X_new, errors)
+    X, noise = new_rows(trace, X_new, errors, device=device)
     C, T, K = trace.weights.shape
-    top, mass = _sums(trace, X, noise, np.zeros((C * T, K + 1), np.int64), 1, threads)
+    top, mass = _sums(trace, X, noise, np.zeros((C * T, K + 1), np.int64), 1, threads, device=device)
     if trace._outliers is not None and trace.outlier_weight is not None:
         mass[0] += trace.outlier_weight.sum() * _relative(trace._outliers.log_density_within(X), top)
     return np.asarray((top + np.log2(mass[0])) / LOG2_E - math.log(C * T), np.float64)
@@ -76,15 +80,20 @@ def pointwise_log_density(
 
 
 def predict_proba(
-    trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None, errors: Any = None
+    trace: Trace,
+    X_new: Any,
+    reference: Any = None,
+    threads: int | None = None,
+    errors: Any = None,
+    device: str = "cpu",
 ) -> FloatArray:
     """Probabilities of clusters for new rows; see :meth:`gibbs_gmm.trace.Trace.predict_proba`."""
-    X, noise = new_rows(trace, X_new, errors)
+    X, noise = new_rows(trace, X_new, errors, device=device)
     cluster, counted, J = clusters_of_components(trace, reference)
     C, T, K = cluster.shape
     column = np.full((C * T, K + 1), J, np.int64)
     column[:, :K] = cluster.reshape(C * T, K)
-    top, mass = _sums(trace, X, noise, column, J + 1, threads, counted.ravel())
+    top, mass = _sums(trace, X, noise, column, J + 1, threads, counted.ravel(), device)
     mass[J] += _mass_of_outliers(trace, X, top, counted)
     return np.asarray((mass / mass.sum(0)).T, np.float64, order="C")
 
@@ -112,10 +121,15 @@ def _relative(log_density: FloatArray | float, top: FloatArray) -> FloatArray:
 
 
 def predict(
-    trace: Trace, X_new: Any, reference: Any = None, threads: int | None = None, errors: Any = None
+    trace: Trace,
+    X_new: Any,
+    reference: Any = None,
+    threads: int | None = None,
+    errors: Any = None,
+    device: str = "cpu",
 ) -> IntArray:
     """Most probable clusters of new rows; see :meth:`gibbs_gmm.trace.Trace.predict`."""
-    proba = predict_proba(trace, X_new, reference, threads, errors)
+    proba = predict_proba(trace, X_new, reference, threads, errors, device)
     labels = proba.argmax(1)
     return np.where(labels == proba.shape[1] - 1, -1, labels)
 
@@ -203,8 +217,12 @@ class Seen:
     """Whether all rows are of this kind, and all there is to see is seen, without an error."""
 
 
-def new_rows(trace: Trace, X_new: Any, errors: Any, name: str = "X_new") -> tuple[AnyArray, FloatArray | None]:
+def new_rows(
+    trace: Trace, X_new: Any, errors: Any, name: str = "X_new", device: str = "cpu"
+) -> tuple[AnyArray, FloatArray | None]:
     """Rows like those of the fit, NaN where values are missing, and the variances of their errors."""
+    if checked_device(device) == "cuda":
+        X_new = rows_here(X_new, name)
     X = checks.new_data(X_new, trace.columns, name, missing=True)
     return X, checked_errors(errors, X)
 
@@ -243,25 +261,41 @@ def _sums(
     J: int,
     threads: int | None,
     counted: AnyArray | None = None,
+    device: str = "cpu",
 ) -> tuple[FloatArray, FloatArray]:
     """top (N,) and mass (J, N): mass[j] 2^top is the sum of w_k N(x | mu_k, Sigma_k) over what counts towards j.
 
     Of the draws that are ``counted`` (C T,), all of them by default. x is what is seen of a row.
     """
+    if device == "cuda":
+        from gibbs_gmm.posterior import on_device
+
+        on_device.require(trace, errors)
+        step = on_device.rows_together(X.shape[1], J)
+        if len(X) > step:
+            starts = range(0, len(X), step)
+            parts = [_sums(trace, X[i : i + step], None, column, J, threads, counted, device) for i in starts]
+            return np.concatenate([part[0] for part in parts]), np.hstack([part[1] for part in parts])
     top, mass, location = np.full(len(X), kernels.LOWEST), np.zeros((J, len(X))), _location(trace)
     column = _held_first(trace, column)
     with Threads(threads) as workers:
         for rows, seen in kinds_of(X, errors):
             values, loc = _values(X, rows, seen), location[seen.columns]
             own_top, own_mass = (top, mass) if seen.everything else (top[rows], np.take(mass, rows, axis=1))
+            there = on_device.RowsOnDevice(trace, values, loc, own_top, own_mass) if device == "cuda" else None
             for start, mixtures in _blocks(trace, loc, workers, seen):
                 own = column[start : start + len(mixtures.n)]
                 if counted is not None and not counted.all():
                     some = counted[start : start + len(own)]
                     own, names = own[some], mixtures._fields[:-2]
                     mixtures = mixtures._replace(**{name: getattr(mixtures, name)[some] for name in names})
+                if there is not None:
+                    there.add(mixtures, own)
+                    continue
                 task = functools.partial(kernels.add_draws, values, loc, mixtures, own, own_top, own_mass)
                 workers.run(task, len(values), TILE, _MOST_ROWS)
+            if there is not None:
+                there.finish()
             if not seen.everything:
                 top[rows], mass[:, rows] = own_top, own_mass
     return top, mass

@@ -92,8 +92,8 @@ class Device:
     shards = 1
 
     def __init__(self, X: Any) -> None:
-        self._cuda = cuda = _cuda()
-        self.X, self.columns = _rows_of(X, cuda)
+        self._cuda = cuda = cuda_kernels()
+        self.X, self.columns = rows_of(X, cuda)
         self._N, self._D = (int(n) for n in self.X.shape)
         self._chains: dict[int, _Chain] = {}
         self._guard = threading.Lock()  # chains take turns: a pass fills the device
@@ -280,7 +280,7 @@ class Device:
             self._chains[chain].z.copy_to_device(np.asarray(labels, np.uint16))
 
 
-def _cuda() -> Any:
+def cuda_kernels() -> Any:
     """The kernels, or an error that says why there are none."""
     from gibbs_gmm.kernels import cuda
 
@@ -292,22 +292,22 @@ def _cuda() -> Any:
     return cuda
 
 
-def _rows_of(X: Any, cuda: Any) -> tuple[Any, tuple[str, ...]]:
+def rows_of(X: Any, cuda: Any, name: str = "X", min_rows: int = 2) -> tuple[Any, tuple[str, ...]]:
     """A table whose values are not looked at yet, here or on the device, and the names of its columns."""
     if hasattr(X, "__dlpack_device__") and not hasattr(X, "__cuda_array_interface__"):
         kind = int(X.__dlpack_device__()[0])
         if kind == 1:  # in memory
-            return checks.table(X if isinstance(X, np.ndarray) else np.from_dlpack(X))
+            return checks.table(X if isinstance(X, np.ndarray) else np.from_dlpack(X), name, min_rows)
         X = _through_cupy(X)
     if not hasattr(X, "__cuda_array_interface__"):
-        return checks.table(X)
+        return checks.table(X, name, min_rows)
     array = cuda.as_device_array(X)
     if array.ndim == 1:
         array = array.reshape(array.shape[0], 1)
-    if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
-        raise ValueError(f"X must have shape (N, D) with N of at least 2, got {tuple(array.shape)}")
+    if array.ndim != 2 or array.shape[0] < min_rows or array.shape[1] < 1:
+        raise ValueError(f"{name} must have shape (N, D) with N of at least {min_rows}, got {tuple(array.shape)}")
     if np.dtype(array.dtype) not in (np.float32, np.float64):
-        raise TypeError(f"X on a device must hold float32 or float64, got dtype {array.dtype}")
+        raise TypeError(f"{name} on a device must hold float32 or float64, got dtype {array.dtype}")
     return Remote(array), tuple(f"x{d}" for d in range(array.shape[1]))
 
 
