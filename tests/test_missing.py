@@ -35,6 +35,7 @@ from gibbs_gmm.kernels.sampler.latent_factors import factor_size
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.sampler.sweep import kernel_passes
 from gibbs_gmm.latent import filled_in, kinds_of_rows
+from gibbs_gmm.posterior.agreement import apart
 from gibbs_gmm.posterior.matched import marginal
 
 RATE = 1e-4
@@ -442,6 +443,15 @@ def test_where_gaps_are_not_taken_they_are_refused() -> None:
         gg.fit(Y, 2)
 
 
+def settled(Y: Floats, seed: int) -> gg.Trace:
+    """A fit whose chains have met: a hard data set takes longer."""
+    for length in (1, 4, 16):
+        trace = gg.fit(Y, 2, **{**QUICK, "draws": 200 * length, "warmup": 300 * length, "rng": seed})
+        if apart(trace) is None:
+            break
+    return trace
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_intervals_of_imputed_values_cover(share: float) -> None:
@@ -453,11 +463,11 @@ def test_intervals_of_imputed_values_cover(share: float) -> None:
         gaps = rng.random(X.shape) < share
         gaps[gaps.all(1), 0] = False
         Y[gaps] = np.nan
-        trace = gg.fit(Y, 2, **{**QUICK, "draws": 200, "warmup": 300, "rng": seed})
+        trace = settled(Y, seed)
         # Between the 20th and the 380th of 399 lies another such draw with probability 0.9.
         low, high = np.sort(trace.impute(Y).draws(399, rng=seed), axis=0)[[19, 379]]
         inside.append(((low <= X) & (high >= X))[gaps].mean())
-    assert abs(np.mean(inside) - 0.9) < 0.02
+    assert abs(np.mean(inside) - 0.9) < 0.02, (np.mean(inside), np.std(inside, ddof=1) / len(inside) ** 0.5)
 
 
 # --- The command line ---
