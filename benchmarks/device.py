@@ -61,9 +61,9 @@ def rows(N: int, mu: Any, dtype: Any = np.float64) -> Any:
 def one_pass(N: int, D: int, K: int, dtype: Any = np.float64) -> None:
     """Milliseconds of a pass, and whether two give the same bytes."""
     own, mu = components(K, D)
-    store = Device(rows(N, mu, dtype))
-    loc, prior = np.zeros(D), gg.NormalInverseWishart(np.zeros(D), 1.0, D + 2.0, np.eye(D)).as_kernel(np.zeros(D))
-    store.add_chain(0, prior, FULL, loc, K)
+    store, data = Device(rows(N, mu, dtype)), Data(np.zeros((1, D)), np.zeros(D), np.ones(D))
+    prior = gg.NormalInverseWishart(np.zeros(D), 1.0, D + 2.0, np.eye(D)).as_kernel(np.zeros(D))
+    store.add_chain(0, prior, FULL, data, K)
     state = empty_state(np.zeros(1, np.uint16), prior, FULL, K, 1)._replace(components=own)
     state.log_w[:], state.key[:], state.size[:] = -math.log(K), (5, 6), K
     run = store.rows(0).label_pass
@@ -89,7 +89,7 @@ def one_pass(N: int, D: int, K: int, dtype: Any = np.float64) -> None:
     if N <= 1_000_000:
         here = empty_state(np.zeros(N, np.uint16), prior, FULL, K, 1)._replace(components=own)
         here.log_w[:], here.key[:], here.size[:] = state.log_w, state.key, K
-        data = Data(rows(N, mu, dtype), loc, np.ones(D))
+        data = data._replace(X=rows(N, mu, dtype))
         begun = time.perf_counter()
         sweep.label_pass(data, here, False, new_workspace(K, D), 0, 1)
         differ = int((here.z != store.gather(0)).sum())

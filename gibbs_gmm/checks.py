@@ -368,6 +368,11 @@ class NotFinite:
             )
 
 
+def missing(X: Any) -> AnyArray:
+    """Which values of X (N, D) are NaN; rows that are elsewhere come block by block."""
+    return np.isnan(X) if isinstance(X, np.ndarray) else np.concatenate([np.isnan(block) for _, block in blocks(X)])
+
+
 def blocks(X: AnyArray) -> Iterator[tuple[int, AnyArray]]:
     """X (N, D) in blocks of rows, with the number of the first of each."""
     for start in range(0, len(X), _CHUNK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ class Observations:
         """To what width each column is known, (D,), in the column's units: :func:`resolutions` of the sample."""
         result = resolutions(self.sample)
         for d in np.flatnonzero(np.isnan(self.sample).all(0)):
-            observed = np.asarray(self.X[:, d], np.float64)
+            observed = np.concatenate([block[:, d].astype(np.float64) for _, block in checks.blocks(self.X)])
             result[d] = resolutions(observed[~np.isnan(observed)][:_SAMPLE, None])[0]
         return result
 
@@ -140,12 +141,22 @@ class Observations:
         variance = np.broadcast_to(variance, (N, D))
         if not self.missing.any():
             return np.asarray(variance.mean(0), np.float64)
-        observed = ~np.isnan(self.X)
+        observed = ~checks.missing(self.X)
         return np.asarray(np.where(observed, variance, 0.0).sum(0) / observed.sum(0), np.float64)
+
+    def require_exact(self, where: str) -> None:
+        """Refuse missing values and measurement errors, which ``where`` takes none of."""
+        if self.missing.any():
+            raise ValueError(
+                f"X must have all of its values {where}, got {self.missing.sum()} missing ones (NaN): leave out one or "
+                "the other"
+            )
+        if self.errors is not None:
+            raise ValueError(f"errors must be None {where}: leave out one or the other")
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of the summary must know of the rows: which values are missing, and that they have errors."""
-        total = int(self.missing.sum())
+        total, size = int(self.missing.sum()), math.prod(self.X.shape)
         measured = (
             (
                 "Values were measured with errors of known size: clusters, means and covariances are those of the true "
@@ -159,7 +170,7 @@ class Observations:
         some = [f"{name!r} {count}" for name, count in zip(self.columns, self.missing, strict=True) if count > 0]
         more = f" and {len(some) - _NAMED} more columns" if len(some) > _NAMED else ""
         return (
-            f"{total} of {self.X.size} values are missing ({', '.join(some[:_NAMED])}{more}). They are taken to be "
+            f"{total} of {size} values are missing ({', '.join(some[:_NAMED])}{more}). They are taken to be "
             "missing at random, given what is there, and are integrated out.",
             *measured,
         )
@@ -192,7 +203,7 @@ def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray
         )
     array = np.array(array, np.float64)
     if array.ndim > 1:
-        missing = np.isnan(X)
+        missing = checks.missing(X)
         array[missing] = 0.0
         if array.ndim == 3:
             array.swapaxes(1, 2)[missing] = 0.0

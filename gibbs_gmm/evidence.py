@@ -243,7 +243,7 @@ def log_evidence(
     observations = Observations.of(array, columns)
     prior = component_prior(prior, covariance_type, observations)
     if away is not None:
-        away.require(prior)
+        away.require(prior, observations)
 
     data, tilt = observations.as_kernel(), Tilt(N, n_max, gamma)
     model = Model(tilt.weights, prior.as_kernel(data.loc), prior.hyper_as_kernel())
@@ -257,7 +257,7 @@ def log_evidence(
             start = min(_STARTS[c % len(_STARTS)], N, n_max)
             shards = None
             if away is not None:
-                away.add_chain(c, model.prior, prior.family, data.loc, n_max + 1)
+                away.add_chain(c, model.prior, prior.family, data, n_max + 1)
                 shards = away.shards
             state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1, shards=shards)
             plan = Plan(0, _BATCH, 1)

@@ -15,6 +15,7 @@ from gibbs_gmm.data import Observations, checked_errors, copies_of
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import FloatArray, IntArray
+from gibbs_gmm.latent import count_not_exact
 from gibbs_gmm.model.component_prior import checked_resolution
 from gibbs_gmm.model.families import ComponentPrior, component_prior
 from gibbs_gmm.model.known_labels import KnownLabels
@@ -156,13 +157,15 @@ def fit(
     client : distributed.Client, optional
         The Dask cluster on whose workers the data lie and the passes over them are made; by default, for a Dask array
         X, the current one. The draws are those of one machine, whatever the number of workers and the chunks of X, if
-        the processors are of one kind; a worker that is lost is replaced. X must have all of its values; ``labels``,
-        ``outliers`` and ``errors`` are for rows on one machine.
+        the processors are of one kind; a worker that is lost is replaced. Missing values, and true values behind
+        ``errors``, are drawn there; a copy of them is fetched now and then. ``labels``, ``outliers`` and ``counts`` are
+        for rows on one machine.
     device : "cpu" or "cuda"
         Where the passes over the rows are made: "cuda" is the NVIDIA GPU that numba finds (the extra ``cuda``), for
         full, diag and spherical components. X may then also be an array that is there (CuPy, DLPack). It pays from
         some 100,000 rows on. The same seed gives the same bytes on one kind of GPU; they are other draws, of the same
-        posterior, than the processor's. Rows are as for ``client``.
+        posterior, than the processor's. X must have all of its values; ``labels``, ``outliers``, ``errors`` and
+        ``counts`` are for the processor.
 
     Returns
     -------
@@ -208,10 +211,8 @@ def fit(
             "counts cannot be given together with labels, outliers, errors, or rows on a cluster or a GPU: repeat the "
             "rows, as np.repeat(X, counts, axis=0) does"
         )
-    given_too = {"labels": labels is not None, "outliers": outliers is not False, "errors": errors is not None}
-    for name, is_given in given_too.items():
-        if away is not None and is_given:
-            raise ValueError(f"{name} cannot be given for rows on a cluster or a GPU: fit them on one machine")
+    given_too = {"labels": labels is not None, "outliers": outliers is not False}
+    _require_here(away, given_too)
     given = None if counts is None else checks.counts(counts, len(array))
     if given is not None:
         array = checks.present(array, given)
@@ -225,13 +226,11 @@ def fit(
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
     observations = Observations.of(array, columns, checked_errors(errors, array), missing=True, copies=copies)
-    if away is not None:
-        _require_exact(observations, "where the rows are on a cluster or a GPU")
     if outliers is not False:
-        _require_exact(observations, "beside outliers=")
+        observations.require_exact("beside outliers=")
     prior = component_prior(prior, covariance_type, observations)
     if away is not None:
-        away.require(prior)
+        away.require(prior, observations)
     if resolution is not None:
         prior = dataclasses.replace(prior, resolution=checked_resolution(resolution, len(columns)))
     known = None if labels is None else KnownLabels.of(labels, len(array))
@@ -325,6 +324,8 @@ def resume(
     n_threads = thread_count(threads)
     counts = folder.counts()
     array, _, away = placed(folder.data() if X is None else X, client, recipe.device, 2 if counts is None else 1)
+    told = {"labels": recipe.labels, "outliers": recipe.outliers, "counts": counts}
+    _require_here(away, {name: value is not None for name, value in told.items()})
     recipe = dataclasses.replace(recipe, plan=_with_more(recipe.plan, draws, max_sweeps, len(array)))
     if counts is not None and len(array) == len(counts):
         array = checks.present(array, counts)
@@ -337,21 +338,22 @@ def resume(
         return warn_if_apart(trace, "resume")
 
 
-def _require_exact(observations: Observations, where: str) -> None:
-    """Refuse missing values and measurement errors, which ``where`` takes none of."""
-    if observations.missing.any():
-        raise ValueError(
-            f"X must have all of its values {where}, got {observations.missing.sum()} missing ones (NaN): leave out "
-            "one or the other"
-        )
-    if observations.errors is not None:
-        raise ValueError(f"errors must be None {where}: leave out one or the other")
+def _require_here(away: Away | None, told: dict[str, bool]) -> None:
+    """Refuse what is told of rows by these names, where they are elsewhere."""
+    for name in [name for name, is_told in told.items() if is_told and away is not None]:
+        raise ValueError(f"{name} cannot be given for rows on a cluster or a GPU: fit them on one machine")
 
 
 def _true_values(recipe: Recipe, data: Data) -> dict[str, int]:
-    """Bytes of the rows of each chain, where there are true values to be filled in."""
-    latent = len(data.latent.group) > 0
+    """Bytes of the rows of each chain that are here, where there are true values to be filled in."""
+    latent = len(data.latent.group) > 0 and isinstance(data.X, np.ndarray)
     return {"the chains' own rows": recipe.chains * data.X.size * 8} if latent else {}
+
+
+def _kept_values(recipe: Recipe, data: Data) -> dict[str, int]:
+    """Bytes of the true values that states of the chains hold."""
+    total = int(count_not_exact(data.latent).sum())
+    return {"true values": 2 * recipe.chains * 8 * total} if total > 0 else {}  # two generations of states
 
 
 def _in_memory(
@@ -402,7 +404,7 @@ def _in_folder(
     new = not folder.has_run or folder.recipe()[0].plan != recipe.plan
     if new:
         copy = {"a copy of X": 0 if folder.has_run or not isinstance(data.X, np.ndarray) else data.X.nbytes}
-        copy |= {name: 2 * size for name, size in _true_values(recipe, data).items()}  # two generations of states
+        copy |= _kept_values(recipe, data)
         require_disk(folder.path, {**recipe.bytes(len(data.X)), **copy}, recipe.known_n is None)
     chains = chains_of(recipe, data, away, _WINDOWS_BYTES // recipe.chains, copies_of(counts))
     if new:

@@ -487,12 +487,12 @@ class Trace:
         warn_if_apart(self, "predict")
         return predict(self, X_new, reference, threads, errors, device)
 
-    def impute(self, X: Any, *, errors: Any = None) -> Imputation:
+    def impute(self, X: Any, *, errors: Any = None, labels: Any = None) -> Imputation:
         """Missing values of rows, those of the fit or others, given what was observed of each.
 
         Weights, means and covariances are from the posterior, each draw counting alike (of more than 1,000 as many at
-        even distances); of a row its component is unknown, where the fit had ``labels`` too. Components that own no row
-        of the fit and are not in the trace (n unknown) are left out, and so are outliers.
+        even distances); of a row its component is unknown, unless ``labels`` says it. Components that own no row of the
+        fit and are not in the trace (n unknown) are left out, and so are outliers.
 
         Parameters
         ----------
@@ -500,6 +500,8 @@ class Trace:
             Rows, NaN where values are missing.
         errors : (D,), (N, D) or (N, D, D) array-like, optional
             Errors of measurement of what was observed, as for :func:`gibbs_gmm.fit`.
+        labels : (N,) array-like, optional
+            Of which kind each row is known to be, one of ``label_names``, and -1, None, NaN or "" where it is unknown.
 
         Returns
         -------
@@ -516,7 +518,7 @@ class Trace:
         from gibbs_gmm.posterior.impute import impute
 
         warn_if_apart(self, "impute")
-        return impute(self, X, errors)
+        return impute(self, X, errors, labels)
 
     def sample(self, n: int, rng: Any = None) -> FloatArray:
         """New rows from the posterior predictive distribution, each from a draw chosen at random.

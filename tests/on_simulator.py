@@ -66,12 +66,12 @@ def passes() -> None:
         sweep.draw_weights(rng, model, state, np.zeros(10), sweep.kernel_rows())
         assert sweep.draw_parameters(rng, model, state, family.scratch(D)) == 0
         store = device.Device(X)
-        store.add_chain(0, model.prior, family, data.loc, K + 1)
+        store.add_chain(0, model.prior, family, data, K + 1)
         there = store.rows(0)
         for sliced in (False, True):
             state.key[1], state.log_w[K] = np.uint64(77), -3.0
             state.z[:] = rng.integers(K, size=len(X))
-            store.scatter(0, state.z)
+            store.scatter(0, state.z, np.zeros(0))
             there.label_pass(data, state, sliced)
             n, block, total = state.shards.n.copy(), state.shards.block.copy(), state.shard_log_likelihood.copy()
             sweep.label_pass(data, state, sliced, new_workspace(K, D), 0, 1)
@@ -95,7 +95,7 @@ def sides(D: int, kind: str, data: Any, state: Any, family: Any, store: Any) -> 
         pair.task[:] = mode, 0, 2, np.flatnonzero(z == 0)[0], np.flatnonzero(z == 2)[1]
         pair.key[0] = np.uint64(5)
         state.z[:] = z
-        store.scatter(0, z)
+        store.scatter(0, z, np.zeros(0))
         there.pair_pass(data, None, pair)
         n, block, log_q = pair.groups.n.copy(), pair.groups.block.copy(), pair.log_q.copy()
         pair_pass(data, state.z, pair, new_workspace(2, D), 0, 1)
@@ -105,7 +105,7 @@ def sides(D: int, kind: str, data: Any, state: Any, family: Any, store: Any) -> 
             assert_near(parts(block, D, kind), parts(pair.groups.block, D, kind))
             assert_near(log_q, pair.log_q)
     state.z[:] = z
-    store.scatter(0, z)
+    store.scatter(0, z, np.zeros(0))
     found, want = (np.zeros((2, N + 1), np.int64) for _ in range(2))
     m = there.members(None, 1, 2, *found)
     assert m == sweep.store.members(state.z, 1, 2, *want)

@@ -239,12 +239,12 @@ def test_labels_that_may_be_meant_otherwise(labels: list[Any], said: str) -> Non
 # --- Rows elsewhere ---
 
 
-def refused_elsewhere(monkeypatch: pytest.MonkeyPatch, X_of: Any, **where: Any) -> None:
-    """What is told of rows that are not on this machine is refused by name, and rows are not read for it."""
+def refused_elsewhere(monkeypatch: pytest.MonkeyPatch, X_of: Any, more: dict[str, str], **where: Any) -> None:
+    """What is told of rows that are not on this machine is refused by name, before anything is sampled."""
     matches = {
-        "gaps": "X must have all of its values where the rows are on a cluster or a GPU",
         "counts": "counts cannot be given together with .* rows on a cluster or a GPU",
-        **{name: f"{name} cannot be given for rows on a cluster or a GPU" for name in ("errors", "labels", "outliers")},
+        **{name: f"{name} cannot be given for rows on a cluster or a GPU" for name in ("labels", "outliers")},
+        **more,
     }
     monkeypatch.delattr("gibbs_gmm.fitting.chains_of")
     for name, match in matches.items():
@@ -254,14 +254,18 @@ def refused_elsewhere(monkeypatch: pytest.MonkeyPatch, X_of: Any, **where: Any) 
 
 
 def test_rows_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Store:
+    class Store(device.Device):
         """Rows on a GPU, as far as what is refused looks at them."""
 
         def __init__(self, X: Any) -> None:
             self.X, self.columns = checks.table(X)
 
     monkeypatch.setattr(device, "Device", Store)
-    refused_elsewhere(monkeypatch, np.asarray, device="cuda")
+    exact = {
+        "gaps": "X must have all of its values where the rows are on a GPU",
+        "errors": "errors must be None where the rows are on a GPU",
+    }
+    refused_elsewhere(monkeypatch, np.asarray, exact, device="cuda")
     with pytest.raises(ValueError, match="on this machine, and client= or a Dask array puts them on others"):
         gg.fit(np.zeros((5, 2)), device="cuda", client=object())
 
@@ -270,7 +274,7 @@ def test_rows_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     da, distributed = pytest.importorskip("dask.array"), pytest.importorskip("distributed")
     settings = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}
     with warnings.catch_warnings(action="ignore"), distributed.Client(**settings):  # warnings of Dask's own
-        refused_elsewhere(monkeypatch, da.from_array)
+        refused_elsewhere(monkeypatch, da.from_array, {})
 
 
 @pytest.mark.parametrize("function", [gg.log_evidence, gg.compare])

@@ -72,8 +72,12 @@ def test_checkpoints_are_the_same_too(tmp_path: Path) -> None:
             (da.ones((9, 2), dtype=bool), TypeError, "real numbers"),
             (da.ones((9, 2, 2)), ValueError, r"shape \(N, D\)"),
             (remote[remote[:, 0] > 0.0], ValueError, "known N"),
-            (da.from_array(np.array([[0.0], [np.nan], [1.0]])), ValueError, "got none in row 1"),
-            (da.from_array(np.array([[0.0, 1.0], [np.nan, 2.0], [1.0, 0.0]])), ValueError, "got 1 missing ones"),
+            (da.from_array(np.array([[0.0], [np.nan], [1.0]]), chunks=1), ValueError, "got none in row 1"),
+            (
+                da.from_array(np.full((9, 2), [1.0, np.nan]), chunks=(2, 1)),
+                ValueError,
+                "got none in 'x1': leave it out",
+            ),
         ):
             with pytest.raises(error, match=message):
                 gg.fit(bad, 2, **SETTINGS)
@@ -85,6 +89,92 @@ def test_evidence_is_that_of_one_machine() -> None:
     with client_of(2):
         found = gg.log_evidence(da.from_array(X, chunks=(150, 2)), 2, **settings)
     assert np.array_equal(found.log_evidence, expected.log_evidence, equal_nan=True)
+
+
+# --- Rows that are not known in full ---
+
+SOME = np.random.default_rng(3)
+GAPS = SOME.random((N, 2)) < 0.2
+GAPS[GAPS.all(1), 0] = False
+Y = np.where(GAPS, np.nan, X)
+ROOTS = SOME.standard_normal((N, 2, 2))
+ERRORS: dict[str, Any] = {
+    "none": None,
+    "of a column": [0.1, 0.4],
+    "of a row and column": SOME.random((N, 2)) * (SOME.random((N, 2)) < 0.7),
+    "matrices": 0.1 * ROOTS @ ROOTS.transpose(0, 2, 1) + 0.05 * np.eye(2),
+}
+
+
+@pytest.mark.parametrize("errors", ERRORS)
+@pytest.mark.parametrize("name", PRIORS)
+def test_gaps_and_errors_are_those_of_one_machine(name: str, errors: str) -> None:
+    expected = gg.fit(Y, PRIORS[name], errors=ERRORS[errors], **SETTINGS)
+    for workers, chunks in ((1, (N, 2)), (3, (70, 1))):
+        with client_of(workers):
+            trace = gg.fit(da.from_array(Y, chunks=chunks), PRIORS[name], errors=ERRORS[errors], **SETTINGS)
+        assert_same_draws(trace, expected)
+        assert trace.settings["notes"] == expected.settings["notes"]
+
+
+def test_errors_may_be_on_the_cluster_too() -> None:
+    few = {**SETTINGS, "draws": 2, "warmup": 3}
+    with client_of(2):
+        remote, there = (da.from_array(array, chunks=(150, 2)) for array in (X, ERRORS["of a row and column"]))
+        trace = gg.fit(remote, 3, errors=there, **few)
+        with pytest.raises(ValueError, match=r"errors must be finite, got nan at \[3, 1\]"):
+            gg.fit(remote, 3, errors=da.where(np.arange(2 * N).reshape(N, 2) == 7, np.nan, there), **few)
+    assert_same_draws(trace, gg.fit(X, 3, errors=ERRORS["of a row and column"], **few))
+
+
+@pytest.mark.parametrize("errors", ["none", "matrices"])
+def test_checkpoints_of_true_values_are_the_same_too(errors: str, tmp_path: Path) -> None:
+    given = {"errors": ERRORS[errors]}
+    expected = gg.fit(Y, None, **given, **SETTINGS, checkpoint=tmp_path / "here")
+    with client_of(2) as client:
+        remote = da.from_array(Y, chunks=(150, 2))
+        gg.fit(remote, None, **given, **{**SETTINGS, "draws": 2}, checkpoint=tmp_path / "run")
+        longer = gg.resume(tmp_path / "here", Y, client=client, draws=6, progress=False)
+        assert_same_draws(expected, longer, of_b=(slice(None), slice(4)))
+        assert_same_draws(gg.resume(tmp_path / "run", remote, draws=4, progress=False), expected)
+    assert_same_draws(gg.resume(tmp_path / "run", Y, draws=6, progress=False), longer)  # and here again
+
+
+def test_what_is_told_of_rows_here_is_not_carried_on_elsewhere(tmp_path: Path) -> None:
+    few = {**SETTINGS, "draws": 1, "warmup": 2}
+    for name, given in {"labels": [0, 1, *[-1] * (N - 2)], "outliers": True, "counts": [2] * N}.items():
+        gg.fit(X, 3, **{name: given}, **few, checkpoint=tmp_path / name)
+        with client_of(1) as client, pytest.raises(ValueError, match=f"{name} cannot be given for rows on a cluster"):
+            gg.resume(tmp_path / name, client=client, draws=2, progress=False)
+
+
+@pytest.mark.parametrize("name", ["unknown", "process"])
+def test_parts_that_forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Labels and true values are made again from a copy and from what came after it.
+    from gibbs_gmm.sampler import machines
+
+    settings = {**SETTINGS, "errors": ERRORS["matrices"]}
+    expected = gg.fit(Y, PRIORS[name], **settings)
+    monkeypatch.setattr(machines, "_MOST_COMMANDS", 5)
+    replays, replay = [], machines.Cluster._replay
+
+    def forget(self: Any, member: Any, chain: int, done: int, command: str, arguments: Any) -> Any:
+        if len(sent) % 97 == 40:
+            self._place(member, member.address)
+        sent.append(command)
+        return send(self, member, chain, done, command, arguments)
+
+    def replaying(self: Any, member: Any, chain: int) -> None:
+        replays.append([command for command, _ in self._logs[chain].commands])
+        replay(self, member, chain)
+
+    sent, send = [], machines.Cluster._send
+    monkeypatch.setattr(machines.Cluster, "_replay", replaying)
+    with client_of(2):
+        remote = da.from_array(Y, chunks=(150, 2))
+        monkeypatch.setattr(machines.Cluster, "_send", forget)
+        assert_same_draws(gg.fit(remote, PRIORS[name], **settings), expected)
+    assert any(commands.count("label_pass") > 1 and "set" in commands for commands in replays), replays
 
 
 # --- Workers that die ---
@@ -114,10 +204,12 @@ def at_command(number: int, act: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cluster, "_send", sending)
 
 
+@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
 @pytest.mark.parametrize("prior", [None, pytest.param(gg.DirichletProcess(), marks=pytest.mark.slow)])
-def test_a_worker_killed_in_mid_sweep(prior: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_killed_in_mid_sweep(prior: Any, gaps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the workers are processes, with shards of the usual size
     data = many()
+    data[::7, 1] = np.nan if gaps else data[::7, 1]
     expected = gg.fit(data, prior, **FEW)
     with client_of(2, processes=True) as client:
         pids = client.run(os.getpid)

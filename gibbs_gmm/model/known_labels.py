@@ -41,21 +41,17 @@ class KnownLabels:
         TypeError, ValueError
             There are not N labels in one dimension, a value is not hashable, or none is known.
         """
-        values = _values(labels)
-        if len(values) != N:
-            raise ValueError(f"labels must have {N} entries, one for each row of X, got {len(values)}")
-        known = {i: _plain(value) for i, value in enumerate(values) if not _is_unknown(value)}
+        known = _known(labels, N)
         try:
             names = _in_order(set(known.values()))
         except TypeError:
-            i, value = next((i, value) for i, value in known.items() if not _hashable(value))
-            raise TypeError(f"labels must be hashable, got {value!r} ({type(value).__name__}) for row {i}") from None
+            raise _not_hashable(known) from None
         if not names:
             raise ValueError("labels must hold at least one known label, got none: leave labels out")
         number = {name: k for k, name in enumerate(names)}
         tags = np.full(N, UNKNOWN, np.int64)
         tags[list(known)] = [number[value] for value in known.values()]
-        return cls(tuple(name if isinstance(name, (int, float, str)) else str(name) for name in names), tags)
+        return cls(tuple(map(_written, names)), tags)
 
     def require_room(self, prior: WeightPrior) -> None:
         """Refuse a weight prior that allows fewer components than there are kinds."""
@@ -97,6 +93,46 @@ class KnownLabels:
         """The inverse of :meth:`to_dict`."""
         tags = np.frombuffer(base64.b64decode(values["tags"]), "<i4")
         return cls(tuple(values["names"]), tags.astype(np.int64))
+
+
+def tags_of(labels: Any, N: int, names: tuple[Any, ...] | None) -> IntArray:
+    """The number of the kind of N rows, of the kinds of a fit with these names, (N,); -1 where it is unknown.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :meth:`KnownLabels.of`; or the fit had no labels, or none of such a name.
+    """
+    if not names:
+        raise ValueError("labels must be None for a fit that had none, of whose components none is known to be a kind")
+    known, tags = _known(labels, N), np.full(N, UNKNOWN, np.int64)
+    number = {name: k for k, name in enumerate(names)}
+    for i, value in known.items():
+        if not _hashable(value):
+            raise _not_hashable(known)
+        if _written(value) not in number:
+            some = f"{', '.join(map(repr, names[:_NAMED]))}{', ...' * (len(names) > _NAMED)}"
+            raise ValueError(f"labels must be among those of the fit ({some}), got {value!r} for row {i}")
+        tags[i] = number[_written(value)]
+    return tags
+
+
+def _known(labels: Any, N: int) -> dict[int, Any]:
+    """The rows whose labels are known, of N, and these."""
+    values = _values(labels)
+    if len(values) != N:
+        raise ValueError(f"labels must have {N} entries, one for each row of X, got {len(values)}")
+    return {i: _plain(value) for i, value in enumerate(values) if not _is_unknown(value)}
+
+
+def _not_hashable(known: dict[int, Any]) -> TypeError:
+    i, value = next((i, value) for i, value in known.items() if not _hashable(value))
+    return TypeError(f"labels must be hashable, got {value!r} ({type(value).__name__}) for row {i}")
+
+
+def _written(name: Any) -> Any:
+    """A name as a trace keeps it."""
+    return name if isinstance(name, (int, float, str)) else str(name)
 
 
 def _values(labels: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.model.known_labels import tags_of
 from gibbs_gmm.posterior.predict import Seen, kinds_of, new_rows
 from gibbs_gmm.seeds import seed_sequence
 from gibbs_gmm.trace import Trace
@@ -33,6 +34,7 @@ class Imputation:
     _trace: Trace = dataclasses.field(repr=False)
     _X: AnyArray = dataclasses.field(repr=False)
     _errors: FloatArray | None = dataclasses.field(repr=False)
+    _tags: IntArray | None = dataclasses.field(repr=False)
 
     def draws(self, n: int, rng: Any = None) -> FloatArray:
         """Fill in the rows ``n`` times: proper multiple imputation (Rubin 1987).
@@ -65,7 +67,7 @@ class Imputation:
                 law = _Conditional.of(self._trace, np.array([t]), seen, missing)
                 root = np.linalg.cholesky(law.covariance[0])
                 for block in _blocks(rows, law.size):
-                    share, mean = law.given(self._X[block][:, seen.columns])
+                    share, mean = law.given(self._X[block][:, seen.columns], _of(self._tags, block))
                     u = generator.random(len(block))
                     k = (np.cumsum(share[0], axis=0) <= u).sum(0).clip(max=len(root) - 1)
                     noise = generator.standard_normal((len(block), len(missing), 1))
@@ -74,9 +76,10 @@ class Imputation:
         return result
 
 
-def impute(trace: Trace, X: Any, errors: Any = None) -> Imputation:
+def impute(trace: Trace, X: Any, errors: Any = None, labels: Any = None) -> Imputation:
     """See :meth:`gibbs_gmm.trace.Trace.impute`."""
     rows, noise = new_rows(trace, X, errors, "X")
+    tags = None if labels is None else tags_of(labels, len(rows), trace.label_names)
     mean, std = np.array(rows, np.float64), np.zeros(rows.shape)
     draws = np.unique(np.linspace(0, trace.n_clusters.size - 1, _DRAWS).astype(np.int64))
     for own, seen in kinds_of(rows, noise):
@@ -91,7 +94,7 @@ def impute(trace: Trace, X: Any, errors: Any = None) -> Imputation:
             variance = np.einsum("tkmm->tkm", law.covariance)
             place = 0
             for block in _blocks(own, law.size):
-                share, values = law.given(rows[block][:, seen.columns])
+                share, values = law.given(rows[block][:, seen.columns], _of(tags, block))
                 part = slice(place, place + len(block))
                 first[:, part] += np.einsum("tkn,tkmn->mn", share, values - centre)
                 second[:, part] += np.einsum("tkn,tkmn->mn", share, (values - centre) ** 2 + variance[..., None])
@@ -101,7 +104,11 @@ def impute(trace: Trace, X: Any, errors: Any = None) -> Imputation:
         std[own[:, None], missing] = np.sqrt(np.maximum(second / len(draws) - first**2, 0.0)).T
     for array in (mean, std):
         array.flags.writeable = False
-    return Imputation(mean, std, trace, rows, noise)
+    return Imputation(mean, std, trace, rows, noise, tags)
+
+
+def _of(tags: IntArray | None, rows: IntArray) -> IntArray | None:
+    return None if tags is None else tags[rows]
 
 
 def _blocks(rows: IntArray, size: int) -> Iterator[IntArray]:
@@ -151,9 +158,15 @@ class _Conditional:
             log_w = np.where(free, -np.inf, np.log(w)) + np.log(np.einsum("tkii->tki", W)).sum(-1)
         return cls(log_w, mu[..., o], mu[..., missing], W, gain, covariance)
 
-    def given(self, x: AnyArray) -> tuple[FloatArray, FloatArray]:
-        """Of rows x (n, d): the probabilities (B, K, n) of components, and the conditional means (B, K, m, n)."""
+    def given(self, x: AnyArray, tags: IntArray | None) -> tuple[FloatArray, FloatArray]:
+        """Of rows x (n, d): the probabilities (B, K, n) of components, and the conditional means (B, K, m, n).
+
+        A row of a known kind, tags (n,) where it is not -1, is of that component.
+        """
         y = self.W @ (x.T - self.mu_seen[..., None])
         log_p = self.log_w[..., None] - 0.5 * np.square(y).sum(2)
+        if tags is not None:
+            other = (tags >= 0) & (tags != np.arange(log_p.shape[1])[:, None])
+            log_p = np.where(other, -np.inf, log_p)
         p = np.exp(log_p - log_p.max(1, keepdims=True))
         return p / p.sum(1, keepdims=True), self.mu_missing[..., None] + self.gain @ y

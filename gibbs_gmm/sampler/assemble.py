@@ -67,7 +67,7 @@ def chains_of(
                 generator, own, model, family, alpha, K, capacity, outliers, shards=shards, copies=copies
             )
         if away is not None:
-            away.add_chain(c, model.prior, family, data.loc, capacity)
+            away.add_chain(c, model.prior, family, own, capacity)
         rows = None if whole is None else {name: array[c] for name, array in whole.items()}
         chain = Chain(c, generator, own, model, family, state, recipe.plan, fields, window_bytes, rows, away)
         chain.first = first

@@ -30,6 +30,7 @@ from gibbs_gmm.kernels.sampler.state import (
 )
 from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.kernels.types import AnyArray, IntArray, LabelArray
+from gibbs_gmm.latent import count_not_exact, not_exact
 from gibbs_gmm.sampler.buffers import new_moves
 from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.rows import Store
@@ -48,7 +49,8 @@ class Chain:
 
     Its arrays have room for all draws, or for as many as take ``window_bytes``: when they are full, :meth:`take` must
     be called. ``fields`` are the arrays that it writes; ``arrays`` may be its part of arrays of all chains. ``remote``
-    is where the rows and its labels are, if not here: something that can ``gather`` and ``scatter`` a chain's labels.
+    is where the rows and its labels are, if not here: something that can ``gather`` and ``scatter`` them. ``true``
+    are the values that are not exact, row by row, after :meth:`gather`.
     ``first`` is a chain with the same generator, of some of the rows, that is run first and from whose end this starts.
     """
 
@@ -90,6 +92,7 @@ class Chain:
         draws = self._rows(0, 0, np.empty((0, N), np.uint16))
         if remote is None:  # otherwise all sweeps are interpreted
             self._compiled = kernels.compiled_calls(rng, data, self.wider, state, self.moves, draws, self._scratch)
+        self.true = np.empty(int(count_not_exact(data.latent).sum()))  # room, which takes no memory until it is used
         self.sweeps_done = 0
         self._seconds_per_sweep = math.inf
 
@@ -146,15 +149,20 @@ class Chain:
             kept = array[first + 1 :: 2].copy()
             array[: len(kept)] = kept
 
-    def gather_labels(self) -> None:
-        """Have the labels in the state, wherever the rows are."""
+    def gather(self) -> None:
+        """Have the labels in the state, wherever the rows are, and the values that are not exact in ``true``."""
         if self.remote is not None:
             self.state.z[:] = self.remote.gather(self.number)
+            self.true[:] = self.remote.gather_true(self.number)
+        elif len(self.true) > 0:
+            self.true[:] = self.data.latent.values[not_exact(self.data.latent)]
 
-    def scatter_labels(self) -> None:
-        """Have the labels of the state where the rows are."""
+    def scatter(self) -> None:
+        """Have the labels of the state, and ``true``, where the rows are."""
         if self.remote is not None:
-            self.remote.scatter(self.number, self.state.z)
+            self.remote.scatter(self.number, self.state.z, self.true)
+        elif len(self.true) > 0:
+            self.data.latent.values[not_exact(self.data.latent)] = self.true
 
     def report(self) -> dict[str, Any]:
         """What became of its split-merge moves, for the record."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 from gibbs_gmm.model.families import ComponentPrior
+
+if TYPE_CHECKING:
+    from gibbs_gmm.data import Observations
 
 _GRID, _BLOCK = 528, 128  # of kernels that touch labels only
 _UPLOAD = 1 << 26  # bytes of X that are moved at a time
@@ -102,8 +105,9 @@ class Device:
         self._views: dict[Any, Any] = {}
         self._task = cuda.to_device(np.zeros(6, np.int64))
 
-    def require(self, prior: ComponentPrior) -> None:
-        """Refuse a family that is not offered."""
+    def require(self, prior: ComponentPrior, observations: Observations) -> None:
+        """Refuse a family that is not offered, and rows that are not known in full."""
+        observations.require_exact("where the rows are on a GPU")
         if prior.covariance_type not in _FAMILIES:
             raise ValueError(
                 f'device="cuda" takes covariance_type {", ".join(map(repr, _FAMILIES))}, got {prior.covariance_type!r}'
@@ -115,11 +119,11 @@ class Device:
                 f"{self._D}"
             )
 
-    def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
+    def add_chain(self, chain: int, prior: Any, family: Family, data: Data, capacity: int) -> None:
         """Begin with labels 0 of a chain; the first brings X to the device."""
         with self._guard:
-            if self._own is None or not np.array_equal(self._loc_here, loc):
-                self._load(loc)
+            if self._own is None or not np.array_equal(self._loc_here, data.loc):
+                self._load(data.loc)
             self._chains[chain] = _Chain(self._cuda, self._N, self._D, family)
 
     def _load(self, loc: FloatArray) -> None:
@@ -274,7 +278,11 @@ class Device:
         with self._guard:
             return np.asarray(self._chains[chain].z.copy_to_host(), np.uint16)
 
-    def scatter(self, chain: int, labels: LabelArray) -> None:
+    def gather_true(self, chain: int) -> FloatArray:
+        """All values are exact."""
+        return np.zeros(0)
+
+    def scatter(self, chain: int, labels: LabelArray, true: FloatArray) -> None:
         """Replace all labels of a chain."""
         with self._guard:
             self._chains[chain].z.copy_to_device(np.asarray(labels, np.uint16))

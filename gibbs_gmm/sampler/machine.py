@@ -1,4 +1,5 @@
-"""What a worker of a cluster holds of a run: some shards of the rows, and each chain's labels of them.
+"""What a worker of a cluster holds of a run: some shards of the rows, and each chain's labels of them, and true values
+where rows are not known in full.
 
 Kernels count rows from the first of all, and a uniform belongs to its row's number: so a part holds arrays of all N
 rows, of which only its own ever take memory.
@@ -20,8 +21,9 @@ from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.launch import Pair, pair_task
 from gibbs_gmm.kernels.sampler.rows import least_slice, rename
-from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
+from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, Latent, State
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.latent import Fills, PartOfRows, not_exact
 from gibbs_gmm.sampler.buffers import empty_state, new_pair
 
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # Python lacked the name
@@ -43,8 +45,10 @@ def row_range(N: int, first: int, last: int) -> tuple[int, int]:
 
 
 class _Chain(NamedTuple):
-    """A chain as a part sees it; ``done`` (1,) counts the commands that have changed its labels."""
+    """A chain as a part sees it; ``done`` (1,) counts the commands that have changed its labels. Its data are all that
+    there are, or true values."""
 
+    data: Data
     state: State
     pair: Pair
     done: IntArray
@@ -58,7 +62,8 @@ class Part:
         X = phantom((N, rows.shape[1]), rows.dtype)
         X[self._rows[0] : self._rows[1]] = rows
         X.flags.writeable = False
-        self._data = Data(X, np.zeros(X.shape[1]), np.ones(X.shape[1]))
+        self._X = X
+        self._latent: Latent | None = None  # where rows are not known in full
         self._chains: dict[int, _Chain] = {}
         self._cuts = np.unique(np.linspace(first, last, max(1, threads) + 1).astype(int)).tolist()
         self._threads = ThreadPoolExecutor(max(1, threads))
@@ -68,7 +73,7 @@ class Part:
         if command == "reset":
             return self._reset(chain, done, *arguments)
         if command == "rows":
-            return self._data.X[arguments[0]]
+            return self._X[arguments[0]]
         if chain not in self._chains or int(self._chains[chain].done[0]) != done:
             return None
         own = self._chains[chain]
@@ -76,14 +81,39 @@ class Part:
         own.done[0] += command in CHANGES
         return result
 
-    def _reset(self, chain: int, done: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> bool:
-        """Begin with labels 0."""
-        N, D = self._data.X.shape
-        self._data = self._data._replace(loc=loc)
+    def _reset(
+        self,
+        chain: int,
+        done: int,
+        prior: Any,
+        family: Family,
+        loc: FloatArray,
+        capacity: int,
+        latent: PartOfRows | None,
+        fills: Fills | None,
+    ) -> bool:
+        """Begin with labels 0, and rows that are not known in full as they are filled in for a start."""
+        N, D = self._X.shape
+        data = Data(self._X, loc, np.ones(D))
+        if latent is not None and fills is not None:
+            data = self._with_true_values(data, latent, fills)
         state = empty_state(phantom((N,), np.uint16), prior, family, capacity)
         pair = new_pair(family, kernels.n_shards(N), D)
-        self._chains[chain] = _Chain(state, pair, np.array([done]))
+        self._chains[chain] = _Chain(data, state, pair, np.array([done]))
         return True
+
+    def _with_true_values(self, data: Data, latent: PartOfRows, fills: Fills) -> Data:
+        """The data of a chain, and room for its true values."""
+        (first, last), N = self._rows, len(data.X)
+        if self._latent is None:  # the same for all chains
+            self._latent = latent.in_place(phantom, N, first, data.X[first:last])
+            self._not_exact = not_exact(latent.latent)
+        values = phantom(data.X.shape, np.float64)
+        values[first:last] = data.X[first:last]
+        fills.into(np.arange(first, last), values[first:last])
+        shown = values.view()
+        shown.flags.writeable = False
+        return data._replace(X=shown, latent=self._latent._replace(values=values))
 
     def _spread(self, task: Callable[..., None], *arguments: Any) -> None:
         """Run a task for the part's shards, on its threads."""
@@ -98,14 +128,14 @@ class Part:
         state.log_w[: len(log_w)] = log_w
         state.key[:] = key
         state.size[N_COMPONENTS] = K
-        self._spread(kernels.label_task, self._data, state, sliced)
+        self._spread(kernels.kernel_tasks(own.data, state.z)[0], own.data, state, sliced)
         return tuple(array[a:b, :K] for array in state.shards), state.shard_log_likelihood[a:b]
 
     def _pair_pass(self, own: _Chain, components: Any, task: IntArray, key: AnyArray) -> Any:
         """A pass over two clusters: returns the sides' statistics and log q by shard."""
         a, b = self._shards
         pair = own.pair._replace(components=components, task=task, key=key)
-        self._spread(pair_task, self._data, own.state.z, pair)
+        self._spread(pair_task, own.data, own.state.z, pair)
         return tuple(array[a:b] for array in pair.groups), pair.log_q[a:b]
 
     _write_pass = _pair_pass  # one that changes labels
@@ -124,23 +154,30 @@ class Part:
         own.state.z[rows[mine]] = labels[mine]
         return True
 
-    def _set(self, own: _Chain, labels: AnyArray) -> bool:
-        own.state.z[self._rows[0] : self._rows[1]] = labels[self._rows[0] : self._rows[1]]
+    def _set(self, own: _Chain, labels: LabelArray, true: FloatArray) -> bool:
+        first, last = self._rows
+        own.state.z[first:last] = labels
+        if self._latent is not None:
+            own.data.latent.values[first:last][self._not_exact] = true
         return True
 
     def _labels(self, own: _Chain) -> Any:
-        return own.state.z[self._rows[0] : self._rows[1]]
+        return own.state.z[self._rows[0] : self._rows[1]].copy()
+
+    def _true(self, own: _Chain) -> Any:
+        """The values that are not exact."""
+        return own.data.X[self._rows[0] : self._rows[1]][self._not_exact] if self._latent is not None else np.zeros(0)
 
     def _row(self, own: _Chain, i: int) -> Any:
         """Label and values of a row, if it is here."""
         here = self._rows[0] <= i < self._rows[1]
-        return (int(own.state.z[i]), self._data.X[i]) if here else ()
+        return (int(own.state.z[i]), own.data.X[i].copy()) if here else ()
 
     def _members(self, own: _Chain, a: int, b: int) -> Any:
         """The rows of two clusters, their labels and values."""
         z = self._labels(own)
         rows = self._rows[0] + np.flatnonzero((z == a) | (z == b))
-        return rows, own.state.z[rows], self._data.X[rows]
+        return rows, own.state.z[rows], own.data.X[rows]
 
     def _least(self, own: _Chain, w: FloatArray, key: np.uint64) -> float:
         """The least slice."""

@@ -7,7 +7,8 @@ byte. Labels are fetched only where draws of them, or a checkpoint, are kept.
 A worker's labels are determined by the last label pass and the commands since. Each chain logs these commands: a worker
 that dies is replaced, its rows are loaded again, the replacement replays the commands, and the sweep goes on as if
 nothing had happened. Where labels depend on those before them (the slices of a process), they are fetched now and
-then, so that there are never many commands.
+then, so that there are never many commands. So are true values of rows that are not known in full: to the last bit they
+depend on what they were before.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import functools
 import itertools
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,9 +29,13 @@ from gibbs_gmm.kernels.sampler.launch import MERGE, MODE, WRITE, Pair
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.latent import FilledRows, PartOfRows, count_not_exact
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.optional import needs
 from gibbs_gmm.sampler.machine import CHANGES, Part, row_range
+
+if TYPE_CHECKING:
+    from gibbs_gmm.data import Observations
 
 _PATIENCE = 60.0  # seconds to wait for a worker where there is none
 _POLL = 0.5  # seconds between looks at whether a worker that does not answer is still there
@@ -69,8 +74,9 @@ class Remote:
 
 @dataclasses.dataclass
 class _Member:
-    """A worker's part: which shards, where, and how often it had to be replaced."""
+    """A worker's part: its number, which shards, where, and how often it had to be replaced."""
 
+    number: int
     shards: tuple[int, int]
     rows: Any  # the Dask array of its rows
     actor: Any = None
@@ -81,11 +87,28 @@ class _Member:
 
 @dataclasses.dataclass
 class _Log:
-    """The commands from which a chain's labels can be made again, a reset first; ``done`` changed them before these."""
+    """The commands from which a chain's labels can be made again, a reset first; ``done`` changed them before these.
+
+    ``latent``: whether it has true values, which depend on what they were.
+    """
 
     done: int
     commands: list[tuple[str, tuple[Any, ...]]]
     known: dict[int, tuple[int, AnyArray]]  # labels and values that were fetched and have not changed since
+    latent: bool
+
+    def keep(self, those: tuple[str, ...]) -> None:
+        """Drop commands of other names: what they changed does not matter any more."""
+        kept = [command for command in self.commands if command[0] in those]
+        self.done += len(self.commands) - len(kept)
+        self.commands = kept
+
+
+@dataclasses.dataclass(frozen=True)
+class _ByMember:
+    """An argument of a command that differs from part to part."""
+
+    pieces: list[Any]
 
 
 class Cluster:
@@ -97,7 +120,7 @@ class Cluster:
         array, distributed = (needs(name, "dask", "a Dask array or client") for name in ("dask.array", "distributed"))
         self._client = distributed.get_client() if client is None else client
         if not is_dask(X):
-            rows, self.columns = checks.data(X)
+            rows, self.columns = checks.table(X)
             X = array.from_array(rows, chunks=(max(1, len(rows) // 64), rows.shape[1]))
         else:
             X = X[:, None] if X.ndim == 1 else X
@@ -114,19 +137,26 @@ class Cluster:
         addresses, self.shards = self._workers(), kernels.n_shards(self._N)
         cuts = np.linspace(0, self.shards, min(len(addresses), self.shards) + 1).astype(int).tolist()
         self._members = []
-        for a, b in itertools.pairwise(cuts):
+        for number, (a, b) in enumerate(itertools.pairwise(cuts)):
             first, last = row_range(self._N, a, b)
-            self._members.append(_Member((a, b), X[first:last].rechunk((last - first, self._D))))
+            self._members.append(_Member(number, (a, b), X[first:last].rechunk((last - first, self._D))))
+        self._latent: _ByMember | None = None
         for member, address in zip(self._members, addresses, strict=False):
             self._place(member, address)
         self.X: Any = Remote(self, (self._N, self._D), np.dtype(X.dtype))
 
-    def require(self, prior: ComponentPrior) -> None:
-        """All components are offered."""
+    def require(self, prior: ComponentPrior, observations: Observations) -> None:
+        """All components are offered, and rows that are not known in full."""
 
-    def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
-        """Begin with labels 0 of a chain."""
-        self._logs[chain] = _Log(0, [("reset", (prior, family, loc, capacity))], {})
+    def add_chain(self, chain: int, prior: Any, family: Family, data: Data, capacity: int) -> None:
+        """Begin with labels 0 of a chain, and rows that are not known in full as ``data`` fills them in."""
+        fills, latent = None, len(data.latent.group) > 0
+        if isinstance(data.X, FilledRows):
+            fills = data.X.fills
+            ranges = [row_range(self._N, *member.shards) for member in self._members]
+            if self._latent is None:  # the same for all chains
+                self._latent = _ByMember([PartOfRows.of(data.latent, *own) for own in ranges])
+        self._logs[chain] = _Log(0, [("reset", (prior, family, data.loc, capacity, self._latent, fills))], {}, latent)
 
     # --- The store of the rows ---
 
@@ -213,9 +243,17 @@ class Cluster:
         """All labels of a chain."""
         return np.concatenate(self.command(chain, "labels"))
 
-    def scatter(self, chain: int, labels: LabelArray) -> None:
-        """Replace all labels of a chain."""
-        self.command(chain, "set", labels)
+    def gather_true(self, chain: int) -> FloatArray:
+        """All values of a chain that are not exact."""
+        return np.concatenate(self.command(chain, "true"))
+
+    def scatter(self, chain: int, labels: LabelArray, true: FloatArray) -> None:
+        """Replace all labels of a chain, and all values that are not exact."""
+        cuts = [row_range(self._N, *member.shards)[0] for member in self._members[1:]]
+        parts = [] if self._latent is None else self._latent.pieces
+        sizes = [int(count_not_exact(part.latent).sum()) for part in parts] or [0] * len(self._members)
+        own, own_true = np.split(np.array(labels), cuts), np.split(np.array(true), np.cumsum(sizes)[:-1])
+        self.command(chain, "set", _ByMember(own), _ByMember(own_true))
 
     # --- Commands ---
 
@@ -223,8 +261,9 @@ class Cluster:
         """Have all parts carry out a command for a chain; their answers, in order."""
         log = self._logs[chain]
         if name in CHANGES and len(log.commands) > _MOST_COMMANDS:
-            labels = self.gather(chain)
-            log.done, log.commands = log.done + len(log.commands) - 2, [log.commands[0], ("set", (labels,))]
+            parts = self.command(chain, "labels"), self.command(chain, "true")
+            log.done += len(log.commands) - 2
+            log.commands = [log.commands[0], ("set", tuple(_ByMember(pieces) for pieces in parts))]
         done = log.done + len(log.commands) - 1
         # Arguments are copied: they may have to be sent again when the chain has gone on.
         arguments = tuple(_copied(argument) for argument in arguments)
@@ -232,15 +271,16 @@ class Cluster:
         answers = [self._receive(number, future, chain, done, name, arguments) for number, future in enumerate(waiting)]
         if name in CHANGES:
             log.known = {}
-            if name == "set" or (name == "label_pass" and not arguments[0]):  # what came before does not matter
-                log.done, log.commands = done, log.commands[:1]
+            if name == "set" or (name == "label_pass" and not arguments[0]):  # labels before it do not matter
+                log.keep(("reset", "set", "label_pass") if log.latent and name != "set" else ("reset",))
             log.commands.append((name, arguments))
         return answers
 
     def _send(self, member: _Member, chain: int, done: int, name: str, arguments: tuple[Any, ...]) -> Any:
         """Begin a command; None where the worker is known to be lost."""
+        own = tuple(a.pieces[member.number] if isinstance(a, _ByMember) else a for a in arguments)
         try:
-            return member.epoch, member.actor.run(chain, done, name, arguments)
+            return member.epoch, member.actor.run(chain, done, name, own)
         except Exception:  # whatever Dask says of an actor that it has lost
             return member.epoch, None
 

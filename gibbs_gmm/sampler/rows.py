@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import FloatArray, LabelArray
 from gibbs_gmm.model.families import ComponentPrior
+
+if TYPE_CHECKING:
+    from gibbs_gmm.data import Observations
 
 
 class Store(Protocol):
@@ -35,14 +38,17 @@ class Away(Store, Protocol):
     shards: int
     """Parts in which statistics come back."""
 
-    def require(self, prior: ComponentPrior) -> None:
-        """Refuse components that it cannot take, by a ValueError."""
+    def require(self, prior: ComponentPrior, observations: Observations) -> None:
+        """Refuse components or rows that it cannot take, by a ValueError."""
 
-    def add_chain(self, chain: int, prior: Any, family: Family, loc: FloatArray, capacity: int) -> None:
-        """Begin with labels 0 of a chain."""
+    def add_chain(self, chain: int, prior: Any, family: Family, data: Data, capacity: int) -> None:
+        """Begin with labels 0 of a chain, and rows that are not known in full as ``data`` fills them in."""
 
     def gather(self, chain: int) -> LabelArray:
         """All labels of a chain."""
 
-    def scatter(self, chain: int, labels: LabelArray) -> None:
-        """Replace all labels of a chain."""
+    def gather_true(self, chain: int) -> FloatArray:
+        """All values of a chain that are not exact, row by row."""
+
+    def scatter(self, chain: int, labels: LabelArray, true: FloatArray) -> None:
+        """Replace all labels of a chain, and all values that are not exact."""

@@ -44,12 +44,14 @@ def _arrays(values: Any, name: str) -> Iterator[tuple[str, AnyArray]]:
 
 
 def _arrays_of(chain: Chain) -> Iterator[tuple[str, AnyArray]]:
-    """The arrays that say where a chain is; true values that are drawn, and the prior of a known n that
-    may rise, which is learned, are among them."""
+    """The arrays that say where a chain is, once it was told to ``gather``.
+
+    True values that are drawn, and the prior of a known n that may rise, which is learned, are among them.
+    """
     yield from _arrays(chain.state, "state")
     yield from _arrays(chain.moves, "moves")
-    if len(chain.data.latent.values) > 0:
-        yield "values", chain.data.latent.values
+    if len(chain.true) > 0:
+        yield "true", chain.true
     if chain.wider is not chain.model:
         yield from _arrays(chain.wider.weights, "weights")
 
@@ -101,7 +103,7 @@ def _decode(value: Any) -> Any:
 
 def write_state(path: Path, chain: Chain, seconds: float) -> None:
     """Write where a chain is: its generator, tuner and state, behind a header with the checksums of both."""
-    chain.gather_labels()
+    chain.gather()
     body, arrays = hashlib.sha256(), []
     parts = []
     for name, array in _arrays_of(chain):
@@ -165,7 +167,7 @@ def restore(path: Path, chain: Chain) -> None:
             file.readinto(flat[:count].data)
             if flat[count:].any():  # room that was never in use takes no memory as long as nothing is written there
                 flat[count:] = 0
-    chain.scatter_labels()
+    chain.scatter()
     tuner = _decode(header["tuner"])
     if tuner.keys() != vars(chain.tuner).keys():
         raise ValueError(f"{path.name} is of another version of the sampler: the tuner has other fields")
