@@ -205,8 +205,8 @@ class Seen:
 
 def new_rows(trace: Trace, X_new: Any, errors: Any, name: str = "X_new") -> tuple[AnyArray, FloatArray | None]:
     """Rows like those of the fit, NaN where values are missing, and the variances of their errors."""
-    X = checks.new_data(X_new, trace.columns, name, missing=True)
-    return X, checked_errors(errors, X)
+    X, given = checks.new_data(X_new, trace.columns, name, missing=True), checks.column_names(X_new, name)
+    return X, checked_errors(errors, X, trace.columns, given)
 
 
 def kinds_of(X: AnyArray, errors: FloatArray | None) -> Iterator[tuple[IntArray, Seen]]:
