@@ -7,7 +7,7 @@ import inspect
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
 import numpy as np
@@ -76,11 +76,16 @@ def real_array(name: str, value: Any, shape_text: str, ndim: int) -> FloatArray:
 def data(X: Any, name: str = "X", min_rows: int = 2, missing: bool = False) -> tuple[AnyArray, tuple[str, ...]]:
     """:func:`table`, whose values are finite or, if ``missing``, NaN, but not in all of a row: they are read once."""
     array, columns = table(X, name, min_rows)
+    refuse_not_finite(array, columns, name, missing)
+    return array, columns
+
+
+def refuse_not_finite(array: AnyArray, columns: tuple[str, ...], name: str, missing: bool) -> None:
+    """Refuse values that are infinite or, but for ``missing`` ones, NaN."""
     gaps = NotFinite(columns, name)
     for start, block in blocks(array):
         gaps.look(block, start)
     gaps.refuse(missing, empty_columns=True)
-    return array, columns
 
 
 def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[str, ...]]:
@@ -90,18 +95,8 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
     names; one-dimensional input is one column. The result is a read-only view, whatever X is: code would be compiled a
     second time for the other kind.
     """
-    _refuse_what_is_no_array(X, name)
-    X = unmasked(X)
+    array = real_numbers(X, name, " of shape (N, D)")
     names = column_names(X, name)
-    # polars makes numbers of dates and booleans: columns are looked at one by one
-    frame = names is not None and hasattr(X, "__getitem__")
-    mixed = frame and any(np.asarray(X[label]).dtype.kind not in "iuf" for label in X.columns)
-    array = _from_frame(X, X.columns, name) if mixed else X if isinstance(X, np.ndarray) else np.asarray(X)
-    if array.dtype.kind == "O":
-        array = _from_objects(array, name)
-    if array.dtype.kind not in "iuf":
-        advice = "; convert booleans to 0 and 1 if meant" if array.dtype.kind == "b" else ""
-        raise TypeError(f"{name} must hold real numbers of shape (N, D), got dtype {array.dtype}{advice}")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
@@ -122,10 +117,35 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
     return array, columns
 
 
+def real_numbers(X: Any, name: str, shape: str = "") -> AnyArray:
+    """X as an array of integers or floats of any shape; what is missing in it is NaN. Such an array is used in place.
+
+    Tables and objects become float64. ``shape`` is what an error says of the shape that is wanted.
+    """
+    _refuse_what_is_no_array(X, name, shape)
+    X = unmasked(X)
+    # polars makes numbers of dates and booleans: columns are looked at one by one
+    frame = column_names(X, name) is not None and hasattr(X, "__getitem__")
+    if frame and any(np.asarray(X[label]).dtype.kind not in "iuf" for label in X.columns):
+        return _from_frame(X, X.columns, name)
+    try:
+        array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    except ValueError:
+        if not isinstance(X, (list, tuple)):
+            raise
+        raise ValueError(f"{name} must hold real numbers{shape}, got rows of different lengths") from None
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
+    if array.dtype.kind not in "iuf":
+        advice = "; convert booleans to 0 and 1 if meant" if array.dtype.kind == "b" else ""
+        raise TypeError(f"{name} must hold real numbers{shape}, got dtype {array.dtype}{advice}")
+    return array
+
+
 def counts(value: Any, N: int, name: str = "counts") -> IntArray:
     """How many observations each of N rows stands for: whole numbers, 0 or more, two in all or more; (N,) int64."""
-    array = np.asarray(value)
-    if array.dtype.kind == "O":
+    array = np.asarray(unmasked(value))
+    if array.dtype.kind == "O" and array.ndim > 0:
         array = _numbers(array, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold whole numbers, one for each row of X, got dtype {array.dtype}")
@@ -176,20 +196,34 @@ def column_names(X: Any, name: str = "X") -> tuple[str, ...] | None:
     return names
 
 
-def new_data(X: Any, columns: tuple[str, ...], name: str = "X_new", missing: bool = False) -> AnyArray:
+def order_of(
+    names: tuple[str, ...] | None, columns: tuple[str, ...], name: str, whose: str = "of the fit"
+) -> list[int] | None:
+    """The places of ``columns`` among the names of a table's columns, of which there are as many; None if they are
+    these, or if either have no names. Other names are refused."""
+    if names is None or names == columns or columns == tuple(f"x{d}" for d in range(len(columns))):
+        return None
+    if set(names) != set(columns):
+        raise ValueError(f"{name} must have the columns {whose}, {list(columns)}, got {list(names)}")
+    return [names.index(column) for column in columns]
+
+
+def new_data(
+    X: Any, columns: tuple[str, ...], name: str = "X_new", missing: bool = False, whose: str = "of the fit"
+) -> AnyArray:
     """Rows like those of a fit, whose columns were ``columns``, as :func:`data` gives them; one row is enough.
 
     If both have names they must be the same; columns in another order are put into that of the fit.
     """
-    array, names = data(X, name, 1, missing)
+    array, _ = table(X, name, 1)
     if array.shape[1] != len(columns):
-        raise ValueError(f"{name} must have the {len(columns)} columns of the fit, got shape {np.shape(X)}")
-    named = getattr(X, "columns", None) is not None and columns != tuple(f"x{d}" for d in range(len(columns)))
-    if named and names != columns:
-        if set(names) != set(columns):
-            raise ValueError(f"{name} must have the columns of the fit, {list(columns)}, got {list(names)}")
-        array = np.ascontiguousarray(array[:, [names.index(column) for column in columns]])
+        own = f"{len(columns)} columns" if len(columns) > 1 else "column"
+        raise ValueError(f"{name} must have the {own} {whose}, got shape {np.shape(X)}")
+    order = order_of(column_names(X, name), columns, name, whose)
+    if order is not None:
+        array = np.ascontiguousarray(array[:, order])
         array.flags.writeable = False
+    refuse_not_finite(array, columns, name, missing)
     for column, low, high in zip(columns, np.fmin.reduce(array), np.fmax.reduce(array), strict=True):
         if max(-float(low), float(high)) >= LARGEST:
             raise ValueError(
@@ -209,9 +243,13 @@ def unmasked(X: Any) -> Any:
     return np.ma.filled(X.astype(kind), math.nan)
 
 
-def _refuse_what_is_no_array(X: Any, name: str) -> None:
-    """Sparse matrices and frames that hold no data yet: what they are, and the call that makes an array of them."""
+def _refuse_what_is_no_array(X: Any, name: str, shape: str) -> None:
+    """Sparse matrices, frames that hold no data yet, sets, mappings and iterators: what they are, and what makes an
+    array of them."""
     kind = type(X)
+    if isinstance(X, (Mapping, Set, Iterator)):
+        advice = f"pass pandas.DataFrame({name})" if isinstance(X, Mapping) else f"pass list({name})"
+        raise TypeError(f"{name} must hold real numbers{shape}, got a {kind.__name__}: {advice}")
     library = kind.__module__.split(".")[0]
     if library == "scipy" and callable(getattr(X, "toarray", None)):
         raise TypeError(f"{name} must be dense, got a sparse {kind.__name__}: pass {name}.toarray()")
@@ -266,6 +304,8 @@ def _what_it_holds(values: AnyArray, what: str) -> str:
         return f"{what} must hold real numbers, got text: leave it out, or make numbers of it"
     if kind == "b" or isinstance(one, (bool, np.bool_)):
         return f"{what} must hold real numbers, got booleans; convert them to 0 and 1 if meant"
+    if kind == "c" or isinstance(one, complex):
+        return f"{what} must hold real numbers, got complex ones"
     if kind in "mM" or type(one).__module__ == "datetime":
         return f"{what} must hold real numbers, got dates or times: leave it out, or count days from one of them"
     return f"{what} must hold real numbers, got objects that are not numbers (ragged rows?)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -183,17 +184,23 @@ class Observations:
         return data._replace(latent=kinds_of_rows(self.X, self.errors))
 
 
-def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray | None:
+def checked_errors(
+    errors: Any,
+    X: AnyArray,
+    columns: tuple[str, ...],
+    given: tuple[str, ...] | None = None,
+    name: str = "errors",
+) -> FloatArray | None:
     """Errors of measurement of X (N, D): variances (D,) or (N, D), or covariance matrices (N, D, D); None if all are 0.
 
-    They are given as standard deviations or covariance matrices. Where X is missing they do not matter, and are 0.
+    They are given as standard deviations or covariance matrices. Where X is missing they do not matter, and are 0. A
+    table or Series of them whose columns, or entries, have names is put into the order of ``columns``, those of X;
+    others are taken to be in the order of ``given``, if X came with its columns in another one.
     """
     if errors is None:
         return None
     N, D = X.shape
-    array = np.asarray(errors)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    array, order = _in_columns(errors, columns, given, name)
     if array.ndim == 1 and D == 1 and len(array) == N:
         array = array[:, None]
     if array.shape not in ((D,), (N, D), (N, D, D)):
@@ -202,6 +209,8 @@ def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray
             f"({N}, {D}, {D}), got {array.shape}"
         )
     array = np.array(array, np.float64)
+    if order is not None:
+        array = array[..., order] if array.ndim < 3 else array[:, order][:, :, order]
     if array.ndim > 1:
         missing = checks.missing(X)
         array[missing] = 0.0
@@ -212,6 +221,13 @@ def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]} at [{where}]")
     if not array.any():
         return None
+    size = np.abs(array if array.ndim < 3 else np.sqrt(np.abs(np.einsum("ndd->nd", array))))
+    wrong = (size > checks.LARGEST) | ((size > 0.0) & (size < checks.SMALLEST))
+    if wrong.any():
+        raise ValueError(
+            f"{name} must be 0, or standard deviations between {checks.SMALLEST:.0e} and {checks.LARGEST:.0e}, got "
+            f"{size[wrong][0]:.0e}"
+        )
     if array.ndim < 3:
         if (array < 0.0).any():
             where = ", ".join(map(str, np.argwhere(array < 0.0)[0]))
@@ -219,6 +235,25 @@ def checked_errors(errors: Any, X: AnyArray, name: str = "errors") -> FloatArray
         variances: FloatArray = np.square(array)
         return variances
     return _checked_matrices(array, name)
+
+
+def _in_columns(
+    errors: Any, columns: tuple[str, ...], given: tuple[str, ...] | None, name: str
+) -> tuple[AnyArray, list[int] | None]:
+    """Errors as numbers, and the places of ``columns`` in them, if they are not in their order."""
+    labels = None
+    if len(columns) > 1 and isinstance(errors, Mapping):
+        labels, errors = list(errors), list(errors.values())
+    elif len(columns) > 1 and hasattr(errors, "index") and getattr(errors, "ndim", 0) == 1:  # a Series
+        labels = list(errors.index)
+    array = checks.real_numbers(errors, name)
+    labels = getattr(errors, "columns", None) if labels is None else labels
+    names = None if labels is None else tuple(map(str, labels))
+    if names is None or names == tuple(map(str, range(len(columns)))):
+        return array, checks.order_of(given, columns, "X")
+    if len(names) != len(columns):
+        raise ValueError(f"{name} must have the columns of X, {list(columns)}, got {list(names)}")
+    return array, checks.order_of(names, columns, name, "of X")
 
 
 def _checked_matrices(E: FloatArray, name: str) -> FloatArray:

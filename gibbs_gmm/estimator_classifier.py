@@ -58,9 +58,11 @@ class GibbsGaussianMixtureClassifier(ClassifierMixin, GibbsGaussianMixture):  # 
         array, y = validate_data(
             self, checks.unmasked(X), y, dtype=kinds, ensure_min_samples=2, ensure_all_finite=finite
         )
+        _refuse_missing(y)
         known = y != ("" if y.dtype.kind in "OUS" and all(isinstance(value, str) for value in y) else -1)
         if not known.any():
             raise ValueError("y must have at least one known class, got -1 (unknown) for every row")
+        _refuse_mixed(y[known])
         check_classification_targets(y[known])
         self.classes_, codes = np.unique(y[known], return_inverse=True)
         labels = np.full(len(y), -1, np.int64)
@@ -85,3 +87,17 @@ class GibbsGaussianMixtureClassifier(ClassifierMixin, GibbsGaussianMixture):  # 
         """The most probable class of each row of X, (n_samples,)."""
         proba = self.predict_proba(X)
         return np.asarray(self.classes_[proba.argmax(1)])
+
+
+def _refuse_missing(y: AnyArray) -> None:
+    """Refuse what is missing among classes that are objects: of numbers scikit-learn does."""
+    for row, value in enumerate(y if y.dtype.kind == "O" else ()):
+        if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+            raise ValueError(f'y must be -1 where a class is unknown, or "" among text, got {value} in row {row}')
+
+
+def _refuse_mixed(classes: AnyArray) -> None:
+    """Refuse text and numbers side by side, which have no order."""
+    kinds = sorted({type(value).__name__ for value in classes} if classes.dtype.kind == "O" else ())
+    if "str" in kinds and len(kinds) > 1:
+        raise TypeError(f"y must hold classes of one kind, got {', '.join(kinds)}: make text of all of them")

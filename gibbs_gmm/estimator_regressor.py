@@ -58,6 +58,7 @@ class GibbsMixtureRegressor(MultiOutputMixin, RegressorMixin, GibbsEstimator):  
         """Draw from the posterior given the rows of X (n_samples, n_features) and y (n_samples,) or (n_samples, T)."""
         checks.column_names(X)
         own = _names(y)
+        y = checks.real_numbers(y, "y") if y is not None and np.asarray(y).dtype.kind in "OUS" else y
         X, y = validate_data(
             self,
             checks.unmasked(X),

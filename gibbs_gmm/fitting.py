@@ -225,7 +225,7 @@ def fit(
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     root = seeds.seed_sequence(rng)
-    observations = Observations.of(array, columns, checked_errors(errors, array), missing=True, copies=copies)
+    observations = Observations.of(array, columns, checked_errors(errors, array, columns), missing=True, copies=copies)
     if outliers is not False:
         observations.require_exact("beside outliers=")
     prior = component_prior(prior, covariance_type, observations)

@@ -49,6 +49,26 @@ def test_few_classes_are_known(names: Any) -> None:
         np.testing.assert_allclose(model.means_[j], X[y == name].mean(0), atol=0.3)
 
 
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (["a", None], ValueError, 'y must be -1 where a class is unknown, or "" among text, got None in row 1'),
+        (["a", np.nan], ValueError, "NaN"),
+        (["a", 3], TypeError, "y must hold classes of one kind, got int, str: make text of all of them"),
+        ([-1, -1], ValueError, "y must have at least one known class"),
+    ],
+)
+def test_classes_that_are_refused(y: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        gg.GibbsGaussianMixtureClassifier(**QUICK).fit(X, np.array(y * 60, dtype=object if "a" in y else int))
+
+
+def test_unknown_among_text_may_be_a_number() -> None:
+    y = np.array(["a", "b", -1] * 40, dtype=object)
+    model = gg.GibbsGaussianMixtureClassifier(**{**QUICK, "draws": 5, "warmup": 5}).fit(X, y)
+    assert model.classes_.tolist() == ["a", "b"]
+
+
 def test_all_known_agrees_with_quadratic_discriminant_analysis() -> None:
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, 400)

@@ -496,6 +496,8 @@ def test_a_fit_of_folded_rows_agrees_with_that_of_repeated_ones() -> None:
         ([2**52] * 6, ValueError, r"at most 2\^53"),
         (["a"] * 6, TypeError, "counts must hold whole numbers"),
         ([True] * 6, TypeError, "counts must hold whole numbers"),
+        (np.ma.masked_array([1] * 6, mask=[0, 0, 1, 0, 0, 0]), ValueError, "0 or more, got NaN in row 2"),
+        ({0: 1}, TypeError, "counts must hold whole numbers"),
     ],
 )
 def test_bad_counts_are_named(counts: Any, kind: type[Exception], message: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import oracle
+import pandas as pd
+import polars as pl
 import pytest
 from harness import assert_p_values, assert_same_draws, assert_within_mcse, package_prior, some_niw
 from latent_stories import LatentStory, p_values, some_gaps
@@ -161,6 +163,20 @@ BAD = {
     "NaN": ([0.1, np.nan], ValueError, r"errors must be finite, got nan at \[1\]"),
     "infinite": (np.full((80, 2), np.inf), ValueError, r"errors must be finite, got inf at \[0, 0\]"),
     "text": ([["a", "b"]] * 80, TypeError, "errors must hold real numbers"),
+    "a set": ({0.1, 0.2}, TypeError, r"errors must hold real numbers, got a set: pass list\(errors\)"),
+    "ragged": ([[0.1], [0.1, 0.2]], ValueError, "errors must hold real numbers, got rows of different lengths"),
+    "null": ([0.1, None], ValueError, r"errors must be finite, got nan at \[1\]"),
+    "masked": (np.ma.masked_array([0.1, 0.2], mask=[0, 1]), ValueError, r"errors must be finite, got nan at \[1\]"),
+    "huge": (
+        [1e200, 1.0],
+        ValueError,
+        r"errors must be 0, or standard deviations between 1e-140 and 1e\+140",
+    ),
+    "tiny": (
+        np.tile(np.eye(2) * 1e-300, (80, 1, 1)),
+        ValueError,
+        "errors must be 0, or standard deviations .* got 1e-150",
+    ),
     "not symmetric": (
         np.tile([[1.0, 0.5], [0.0, 1.0]], (80, 1, 1)),
         ValueError,
@@ -182,14 +198,39 @@ def test_bad_errors_are_named(kind: str) -> None:
         gg.fit(two_kinds(), 2, errors=bad, **QUICK)
 
 
+def test_errors_have_the_names_of_columns() -> None:
+    X, sd = two_kinds(), np.random.default_rng(3).uniform(0.1, 0.5, (80, 2))
+    columns, matrices = ["a", "b"], sd[:, :, None] ** 2 * np.eye(2)
+    frame, few = pd.DataFrame(X, columns=columns), {**QUICK, "draws": 2, "warmup": 5}
+    trace, one = gg.fit(frame, 2, errors=sd, **few), gg.fit(frame, 2, errors=[0.1, 0.4], **few)
+    named = pd.DataFrame(sd, columns=columns)
+    for errors in (
+        named[["b", "a"]],
+        pl.DataFrame({"b": sd[:, 1], "a": sd[:, 0]}),
+        pd.DataFrame(sd),
+        sd.astype(object),
+    ):
+        assert_same_draws(gg.fit(frame, 2, errors=errors, **few), trace)
+    assert_same_draws(gg.fit(frame, 2, errors=named.astype("Float64"), **few), trace)
+    for errors in (pd.Series({"b": 0.4, "a": 0.1}), {"b": 0.4, "a": 0.1}, pd.Series([0.1, 0.4])):
+        assert_same_draws(gg.fit(frame, 2, errors=errors, **few), one)
+    for wrong in (named.rename(columns={"b": "c"}), pd.Series({"a": 0.1, "z": 0.4}), {"a": 0.1}):
+        with pytest.raises(ValueError, match=r"errors must have the columns of X, \['a', 'b'\], got \['a'"):
+            gg.fit(frame, 2, errors=wrong, **few)
+    # Rows whose columns come in another order: so do errors, unless these have names.
+    density, turned = trace.log_density(frame, errors=sd), frame[["b", "a"]]
+    for errors in (sd[:, ::-1], named, matrices[:, ::-1, ::-1]):
+        np.testing.assert_allclose(trace.log_density(turned, errors=errors), density, rtol=1e-12)
+
+
 def test_errors_of_missing_values_do_not_matter() -> None:
     X = two_kinds(6)
     X[2, 1] = np.nan
     sd = np.ones((6, 2))
     sd[2, 1] = np.nan
-    found = checked_errors(sd, X)
+    found = checked_errors(sd, X, ("a", "b"))
     assert found is not None
     assert found[2, 1] == 0.0
-    matrices = checked_errors(np.where(np.isnan(sd), np.nan, 1.0)[:, :, None] * np.eye(2), X)
+    matrices = checked_errors(np.where(np.isnan(sd), np.nan, 1.0)[:, :, None] * np.eye(2), X, ("a", "b"))
     assert matrices is not None
     assert (matrices[2] == [[1.0, 0.0], [0.0, 0.0]]).all()

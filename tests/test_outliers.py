@@ -317,7 +317,8 @@ def test_box_of_the_data() -> None:
     [
         (0.0, ValueError, "outliers must be True, False or an expected share between 0 and 1, got 0"),
         (1, ValueError, "outliers must be True, False or an expected share between 0 and 1, got 1"),
-        ("yes", TypeError, "outliers must be a number, got 'yes'"),
+        ("yes", TypeError, "outliers must be True, False or an expected share between 0 and 1, got 'yes'"),
+        (None, TypeError, "outliers must be True, False or an expected share between 0 and 1, got None"),
     ],
 )
 def test_wrong_outliers_are_refused(outliers: Any, error: type[Exception], message: str) -> None:

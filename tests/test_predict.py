@@ -400,6 +400,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "one row as a vector": (np.zeros(2), ValueError, r"X_new must have the 2 columns of the fit, got shape \(2,\)"),
     "no rows": (np.zeros((0, 2)), ValueError, r"X_new must have at least 1 row, got shape \(0, 2\)"),
     "NaN": (np.array([[np.nan, np.nan]]), ValueError, "X_new must have a value in each row, got none in row 0"),
+    "infinite": (np.array([[0.0, np.inf]]), ValueError, "X_new must be finite, got 1 infinite values, .* column 'b'"),
     "text": ([["1", "2"]], TypeError, "X_new must hold real numbers"),
     "huge": (np.array([[0.0, -1e150]]), ValueError, "X_new column 'b' is too large .* it reaches -1e.150"),
     "other columns": (

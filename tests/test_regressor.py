@@ -115,6 +115,10 @@ def test_bad_input() -> None:
         model.fit(np.ma.masked_less(X, 0.0), Y)
     with pytest.raises(ValueError, match="y contains NaN"):
         model.fit(X, np.ma.masked_less(Y, 0.5))
+    with pytest.raises(ValueError, match="y contains NaN"):
+        model.fit(X, [None, *Y.tolist()[1:]])
+    with pytest.raises(TypeError, match="y must hold real numbers, got"):
+        model.fit(X, ["a"] * len(X))
     with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
         clone(model).set_params(draws=0).fit(X, Y)
     with pytest.raises(ValueError, match="q must be between 0 and 1"):

@@ -90,8 +90,15 @@ BAD_X = {
         TypeError,
         r"X must hold real numbers.* \(ragged rows\?\)",
     ),
-    "a set": ({1.0, 2.0}, TypeError, "X must hold real numbers"),
-    "a dict": ({"a": [1, 2]}, TypeError, "X must hold real numbers"),
+    "ragged lists": ([[1.0, 2.0], [3.0]], ValueError, "X must hold real numbers.* got rows of different lengths"),
+    "a set": ({1.0, 2.0}, TypeError, r"X must hold real numbers.* got a set: pass list\(X\)"),
+    "a dict": ({"a": [1, 2]}, TypeError, r"X must hold real numbers.* got a dict: pass pandas.DataFrame\(X\)"),
+    "a generator": ((row for row in X), TypeError, r"X must hold real numbers.* got a generator: pass list\(X\)"),
+    "frame with complex numbers": (
+        pd.DataFrame({"a": [1.0, 2.0], "b": [1j, 2j]}),
+        TypeError,
+        "X column 'b' must hold real numbers, got complex ones",
+    ),
     "a column of NaN": (
         X * [1.0, np.nan],
         ValueError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,12 @@ class Outliers:
                 return None
             share = _SHARE
         else:
-            share = checks.real("outliers", outliers)
+            wanted = "outliers must be True, False or an expected share between 0 and 1"
+            if not isinstance(outliers, numbers.Real):
+                raise TypeError(f"{wanted}, got {outliers!r} ({type(outliers).__name__})")
+            share = float(outliers)
             if not 0.0 < share < 1.0:
-                raise ValueError(f"outliers must be True, False or an expected share between 0 and 1, got {share}")
+                raise ValueError(f"{wanted}, got {outliers}")
         blocks = [(block.min(0), block.max(0)) for _, block in checks.blocks(data.X)]
         low, high = np.min([b[0] for b in blocks], 0).astype(float), np.max([b[1] for b in blocks], 0).astype(float)
         low, high = low - 0.5 * resolution, high + 0.5 * resolution

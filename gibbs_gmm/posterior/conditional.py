@@ -206,7 +206,7 @@ class Conditional:
         (M,) or (V,) float64
             In the units of the columns.
         """
-        free = checks.new_data(values, self.columns, "values")
+        free = checks.new_data(values, self.columns, "values", whose="without a given value")
         M, N = len(self.values), max(len(free), len(self.values))
         if len(free) != M and min(len(free), M) > 1:
             raise ValueError(f"values must have one row, or one for each of the {M} rows given, got {len(free)}")

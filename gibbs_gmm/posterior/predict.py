@@ -221,10 +221,11 @@ def new_rows(
     trace: Trace, X_new: Any, errors: Any, name: str = "X_new", device: str = "cpu"
 ) -> tuple[AnyArray, FloatArray | None]:
     """Rows like those of the fit, NaN where values are missing, and the variances of their errors."""
+    given = checks.column_names(X_new, name)
     if checked_device(device) == "cuda":
         X_new = rows_here(X_new, name)
     X = checks.new_data(X_new, trace.columns, name, missing=True)
-    return X, checked_errors(errors, X)
+    return X, checked_errors(errors, X, trace.columns, given)
 
 
 def kinds_of(X: AnyArray, errors: FloatArray | None) -> Iterator[tuple[IntArray, Seen]]:
