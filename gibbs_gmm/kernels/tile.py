@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
-from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits, wide_vectors
+from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits, part_of_callers, wide_vectors
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TILE = 128
@@ -195,6 +195,7 @@ def copy_rows(X: AnyArray, loc: FloatArray, first: int, size: int, rows: FloatAr
 @kernel
 def load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: Workspace) -> None:
     """The rows of X in ``index``, minus loc, into the tile; the rest is zero."""
+    part_of_callers()
     wide_vectors()
     rows, Xt, D = work.rows, work.Xt, X.shape[1]
     for b in range(size):

@@ -113,47 +113,23 @@ def _unpack(components: Components, k: int, room: _Room) -> None:
 def _project(D: int, room: _Room) -> None:
     """n^2 / 2 and (n s)^2 / 2 of the packed components j and the unpacked k."""
     wide_vectors()
-    y, t, zero, packed = room.y, room.t, room.zero, room.packed
+    y, t, zero, packed, size = room.y, room.t, room.zero, room.packed, D + 1
+    for i in range(D):
+        for b in range(0, PACKED, LANES):
+            at = i * PACKED + b
+            solve_row(y, at, room.mean, b, room.row, i * size, i + 2, zero, b, zero, b, b, PACKED, 0, PACKED + b)
+    place = packed.shape[0]
+    for i in range(D - 1, -1, -1):
+        place -= (D - i) * PACKED
+        pivot = place + (D - 1 - i) * PACKED
+        for b in range(0, PACKED, LANES):
+            at, column = i * PACKED + b, place + b
+            solve_row(
+                t, at, y, at, room.column, i * size, D - i, zero, b, packed, column, at + PACKED, PACKED, D - 1 - i,
+                pivot + b,
+            )  # fmt: skip
     for b in range(0, PACKED, LANES):
-        for i in range(D):
-            solve_row(
-                y,
-                i * PACKED + b,
-                room.mean,
-                b,
-                room.row,
-                i * (D + 1),
-                i + 2,
-                zero,
-                b,
-                zero,
-                b,
-                b,
-                PACKED,
-                0,
-                PACKED + b,
-            )
         half_squares(room.distance, b, y, b, PACKED, D, zero, b)
-        place = packed.shape[0] + b
-        for i in range(D - 1, -1, -1):
-            place -= (D - i) * PACKED
-            solve_row(
-                t,
-                i * PACKED + b,
-                y,
-                i * PACKED + b,
-                room.column,
-                i * (D + 1),
-                D - i,
-                zero,
-                b,
-                packed,
-                place,
-                (i + 1) * PACKED + b,
-                PACKED,
-                D - 1 - i,
-                place + (D - 1 - i) * PACKED,
-            )
         half_squares(room.slope, b, t, b, PACKED, D, zero, b)
 
 

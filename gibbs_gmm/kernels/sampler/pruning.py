@@ -15,7 +15,7 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families.generic import Radii, Statistics, accumulate, log_weights, set_radii, weigh
 from gibbs_gmm.kernels.sampler.label_pass import Law, draw_tile, log_likelihood
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State, outlier_label
-from gibbs_gmm.kernels.simd import wide_vectors
+from gibbs_gmm.kernels.simd import part_of_callers, wide_vectors
 from gibbs_gmm.kernels.tile import (
     NEGLIGIBLE,
     PRUNED_COMPONENTS,
@@ -190,6 +190,7 @@ def _weigh_own(components: Any, K: int, at: int, size: int, work: Workspace, nea
     """Weights of the components that some row in places at .. at + size of the order had, in the last places of lw;
     returns how many. Marks them OWN, those that any row may need WANTED, and others LEFT_OUT.
     """
+    part_of_callers()
     marked, start, radii, alive, place, own = near.marked, near.start, near.radii, near.alive, near.place, 0
     for k in range(K):
         marked[k] = LEFT_OUT
@@ -221,6 +222,7 @@ def _weigh_tile(components: Any, K: int, sliced: bool, at: int, size: int, work:
     """lw and top of the rows in places at .. at + size of the order, of all components that can matter to any of them;
     returns how many they are, in ``alive``. ``sliced``, they may matter for what they are without their weights.
     """
+    part_of_callers()
     marked, lw, wanted, m = near.marked, work.lw, 0, 0
     for b in range(TILE):
         work.top[b] = -np.inf
