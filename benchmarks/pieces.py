@@ -38,13 +38,15 @@ def partial_pass(data: Data, state: State, work: Workspace, scratch: Statistics,
             if steps > 1:
                 log_weights(state.components, K, work)
             if steps > 2:
-                draw_labels(K, state.key[0], start, work)
+                for b in range(TILE):
+                    work.row[b] = start + b
+                draw_labels(K, state.key[0], work)
             if steps > 3:
                 labels = state.z[start : start + size]
                 for b in range(size):
                     labels[b] = work.label[b]
             if steps > 4:
-                total += log_likelihood(size, work)
+                total += log_likelihood(size, work.top, work.total)
             if steps > 5:
                 accumulate(state.components, size, work, scratch)
         if steps > 5:

@@ -71,6 +71,16 @@ if JIT:
         return types.void(), generate
 
     @intrinsic
+    def part_of_callers(typingctx: Any) -> Any:
+        """Copy the kernel that calls this into those that call it: a workspace takes as long to hand over as a loop."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            builder.function.attributes.add("alwaysinline")
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
     def bits_to_float(typingctx: Any, bits: Any) -> Any:
         """The double whose bit pattern is this uint64."""
 
@@ -366,6 +376,9 @@ if JIT:
 else:
 
     def wide_vectors() -> None:
+        pass
+
+    def part_of_callers() -> None:
         pass
 
     def bits_to_float(bits: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
-from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits, wide_vectors
+from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits, part_of_callers, wide_vectors
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TILE = 128
@@ -16,6 +16,18 @@ PENDING = 32
 """Rows of a component that wait before they are added to its statistics together: a multiple of 8."""
 
 LOG2_E = math.log2(math.e)
+
+NEGLIGIBLE = -53.0
+"""A weight of a row that is not above 2^-53 of the row's largest counts as zero: their sum would not show it."""
+
+PRUNED_ROWS = 1 << 15
+"""Most rows that are put in order at once: they stay in the third-level cache, and clusters fill tiles."""
+
+PRUNED_COMPONENTS = 512
+"""Most components with radii between them (2 MB)."""
+
+PACKED = 32
+"""Components whose radii are computed together."""
 
 # Taylor coefficients of 2^r; on |r| <= 1/2 the remainder is below 7e-15 of the value.
 _C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11 = (
@@ -33,7 +45,10 @@ _INTEGER_BIAS = 2.0**52 + 1023.0
 
 
 class Workspace(NamedTuple):
-    """Buffers of one label pass; see :func:`new_workspace`."""
+    """Buffers of one label pass; see :func:`new_workspace`.
+
+    row: numbers of the tile's rows. every: 0, 1, .., K - 1. places, room: for a pass that prunes.
+    """
 
     Xt: FloatArray
     rows: FloatArray
@@ -45,9 +60,13 @@ class Workspace(NamedTuple):
     threshold: FloatArray
     label: IntArray
     members: IntArray
+    row: IntArray
+    every: IntArray
     pending: FloatArray
     waiting: IntArray
     weight: FloatArray
+    places: IntArray
+    room: FloatArray
 
 
 @allocating_kernel
@@ -56,6 +75,19 @@ def _aligned(size: int) -> FloatArray:
     raw = np.empty(size + LANES)
     skip = (-raw.ctypes.data % 64) // 8
     return raw[skip : skip + size]
+
+
+@kernel
+def places_for(K: int) -> int:
+    """Integers that a pass over K components needs to prune: rows in order, where labels begin, three lists of K."""
+    return PRUNED_ROWS + 4 * K + 3
+
+
+@kernel
+def room_for(K: int, D: int) -> int:
+    """Numbers that it needs: two of each row; radii; and what it takes to compute them."""
+    k = min(K, PRUNED_COMPONENTS)
+    return 2 * PRUNED_ROWS + k * k + 2 * k + PACKED * (D * (D + 1) // 2 + 3 * D + 8) + 2 * D * (D + 1)
 
 
 @allocating_kernel
@@ -82,16 +114,19 @@ def new_workspace(K: int, D: int) -> Workspace:
         block[rest + 3 * TILE : rest + 4 * TILE],
         np.zeros(TILE, np.int64),
         np.zeros(TILE, np.int64),
+        np.zeros(TILE, np.int64),
+        np.arange(K),
         _aligned(K * PENDING * P).reshape(K, PENDING, P),
         np.zeros(K, np.int64),
         np.zeros(K),
+        np.empty(places_for(K), np.int64),  # a page takes no memory until it is written to
+        _aligned(room_for(K, D)),
     )
 
 
 @kernel
-def exp2(x: float) -> float:
-    """2^x for x <= 0, flushed to 2^-1000 below; relative error under 1e-14. Unlike a call to libm it vectorises."""
-    x = x if x > -1000.0 else -1000.0
+def exp2_of_near(x: float) -> float:
+    """2^x for -1000 <= x <= 0, with a relative error under 1e-14; any number elsewhere. Unlike libm's it vectorises."""
     shifted = x + _ROUND
     r = x - (shifted - _ROUND)
     p = _C11 * r + _C10
@@ -106,6 +141,12 @@ def exp2(x: float) -> float:
     p = p * r + _C1
     p = p * r + _C0
     return p * bits_to_float((float_to_bits(shifted) + _BIAS) << _MANTISSA)
+
+
+@kernel
+def exp2(x: float) -> float:
+    """2^x for x <= 0, flushed to 2^-1000 below."""
+    return exp2_of_near(x if x > -1000.0 else -1000.0)
 
 
 @kernel
@@ -132,9 +173,33 @@ def log2(x: float) -> float:
 def load_tile(X: AnyArray, loc: FloatArray, first: int, size: int, Xt: FloatArray, rows: FloatArray) -> None:
     """Rows first .. first + size of X (N, D), minus loc, into Xt (D, TILE) and rows (TILE, P); the rest is zero."""
     wide_vectors()
-    D = X.shape[1]
+    copy_rows(X, loc, first, size, rows)
+    for b in range(size, TILE):
+        for d in range(X.shape[1]):
+            rows[b, d] = 0.0
+    for d in range(X.shape[1]):
+        for b in range(TILE):
+            Xt[d, b] = rows[b, d]
+
+
+@kernel
+def copy_rows(X: AnyArray, loc: FloatArray, first: int, size: int, rows: FloatArray) -> None:
+    """Rows first .. first + size of X (N, D), minus loc, into rows (TILE, P)."""
+    wide_vectors()
     for b in range(size):
         x, row = X[first + b], rows[b]
+        for d in range(X.shape[1]):
+            row[d] = x[d] - loc[d]
+
+
+@kernel
+def load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: Workspace) -> None:
+    """The rows of X in ``index``, minus loc, into the tile; the rest is zero."""
+    part_of_callers()
+    wide_vectors()
+    rows, Xt, D = work.rows, work.Xt, X.shape[1]
+    for b in range(size):
+        x, row = X[index[b]], rows[b]
         for d in range(D):
             row[d] = x[d] - loc[d]
     for b in range(size, TILE):

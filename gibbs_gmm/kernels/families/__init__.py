@@ -1,5 +1,6 @@
 """What the kernels know of each family of components; importing this registers the verbs of all of them."""
 
+from gibbs_gmm.kernels.families import full_radii as full_radii
 from gibbs_gmm.kernels.families import rounding as rounding
 from gibbs_gmm.kernels.families import tied, tied_pass, tied_rows
 from gibbs_gmm.kernels.families import tied_rounding as tied_rounding

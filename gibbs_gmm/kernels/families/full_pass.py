@@ -13,12 +13,13 @@ from gibbs_gmm.kernels.simd import (
     add_halves,
     add_outer,
     add_rows,
+    part_of_callers,
     subtract_half,
     subtract_row,
     wide_vectors,
 )
 from gibbs_gmm.kernels.tile import PENDING, TILE, Workspace
-from gibbs_gmm.kernels.types import FloatArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 
 class Components(NamedTuple):
@@ -63,6 +64,17 @@ def new_components(K: int, D: int) -> Components:
 @generic.log_weights.of(Components)
 @kernel
 def log_weights(components: Components, K: int, work: Workspace) -> None:
+    """:func:`weigh` of all components."""
+    part_of_callers()
+    wide_vectors()
+    for b in range(TILE):
+        work.top[b] = -np.inf
+    weigh(components, work.every[:K], work.every[:K], work)
+
+
+@generic.weigh.of(Components)
+@kernel
+def weigh(components: Components, chosen: IntArray, places: IntArray, work: Workspace) -> None:
     """The quadratic form is |W_k x_b + c_k|^2, summed by rows of the lower triangular W_k.
 
     W is used in 4 x 4 blocks held in registers; every inner loop runs over the observations of the tile. Rows beyond
@@ -73,7 +85,8 @@ def log_weights(components: Components, K: int, work: Workspace) -> None:
     Xt, lw, top, q, acc = work.Xt, work.lw, work.top, work.q, work.acc
     D = Xt.shape[0]
     blocked = D - D % 4
-    for k in range(K):
+    for s in range(chosen.shape[0]):
+        k = chosen[s]
         for b in range(TILE):
             q[b] = 0.0
         for i in range(0, blocked, 4):
@@ -126,17 +139,11 @@ def log_weights(components: Components, K: int, work: Workspace) -> None:
                     acc[0, b] += a00 * Xt[j, b]
             for b in range(TILE):
                 q[b] += acc[0, b] * acc[0, b]
-        log_c = components.log_c[k]
-        if k == 0:
-            for b in range(TILE):
-                value = log_c - 0.5 * q[b]
-                lw[k, b] = value
-                top[b] = value
-        else:
-            for b in range(TILE):
-                value = log_c - 0.5 * q[b]
-                lw[k, b] = value
-                top[b] = value if value > top[b] else top[b]
+        log_c, own = components.log_c[k], lw[places[s]]
+        for b in range(TILE):
+            value = log_c - 0.5 * q[b]
+            own[b] = value
+            top[b] = value if value > top[b] else top[b]
 
 
 @kernel

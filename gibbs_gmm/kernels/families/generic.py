@@ -20,7 +20,7 @@ from gibbs_gmm.kernels._jit import by_family, kernel
 from gibbs_gmm.kernels.random import draw_log_gamma
 from gibbs_gmm.kernels.simd import LANES
 from gibbs_gmm.kernels.tile import LOG2_E, Workspace
-from gibbs_gmm.kernels.types import AnyArray, FloatArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 
 class Statistics(NamedTuple):
@@ -76,6 +76,36 @@ def log_weights(components: Any, K: int, work: Workspace) -> None:
 
     May overwrite work.Xt; work.rows stays.
     """
+
+
+@by_family
+def weigh(components: Any, chosen: IntArray, places: IntArray, work: Workspace) -> None:
+    """lw[places[s], b] <- what :func:`log_weights` puts into lw[chosen[s], b]; top[b] is raised to the largest.
+
+    Asked for only where there are radii.
+    """
+
+
+class Radii(NamedTuple):
+    """How far rows may be from their component for others to be left out, and room to compute it.
+
+    squared (K, K): in [j, k], a row whose squared distance from component j, in bits, is less has less than 2^-53 of
+    its weight there in component k. limit (K,): from this norm on, rounding might matter to a component. scratch: a
+    family's own.
+    """
+
+    squared: FloatArray
+    limit: FloatArray
+    scratch: FloatArray
+
+
+@by_family
+def set_radii(components: Any, K: int, log_w: FloatArray, sliced: bool, radii: Radii) -> bool:
+    """Radii of K components, at most PRUNED_COMPONENTS; ``sliced``, such that they hold without weights too.
+
+    The squared distance is twice what a row has less than log_c_j. False in a family that knows no radii.
+    """
+    return False
 
 
 @by_family

@@ -31,11 +31,10 @@ from gibbs_gmm.kernels.sampler.launch import (
     SIDE_1,
     WRITE,
     Pair,
-    load_rows,
 )
 from gibbs_gmm.kernels.sampler.slices_of_copies import draw_sliced_copies, least_of, sort_weights
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State, observations_of, rows_of
-from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_tile, log2, new_workspace
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_rows, load_tile, log2, new_workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
 
 _MINOR = 2.0**-7

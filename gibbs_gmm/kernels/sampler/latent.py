@@ -24,7 +24,13 @@ import numpy as np
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.families.generic import Statistics, accumulate, clear, flush, log_weights
 from gibbs_gmm.kernels.random import mix, normal
-from gibbs_gmm.kernels.sampler.label_pass import apply_slice, draw_labels, keep_to_tags, log_likelihood, sum_weights
+from gibbs_gmm.kernels.sampler.label_pass import (
+    apply_slice,
+    draw_labels,
+    keep_to_tags,
+    log_likelihood,
+    sum_weights,
+)
 from gibbs_gmm.kernels.sampler.latent_factors import (
     WIDEST,
     factorise_one,
@@ -265,6 +271,8 @@ def _latent_pass(data: Data, state: State, sliced: bool, work: Workspace, room: 
             size = min(TILE, end - start)
             labels = state.z[start : start + size]
             load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
+            for b in range(TILE):
+                work.row[b] = start + b
             if latent.recorded.shape[0] > 0:
                 _load_recorded(data, start, size, work)
             log_weights(state.components, K, work)
@@ -274,12 +282,14 @@ def _latent_pass(data: Data, state: State, sliced: bool, work: Workspace, room: 
             if tagged:
                 keep_to_tags(data.tags[start : start + size], K, work)
             if sliced:
+                for b in range(size):
+                    work.label[b] = labels[b]
                 sum_weights(K, work)
-                total += log_likelihood(size, work)
-                apply_slice(K, math.exp(state.log_w[K]), state.key[1], start, labels, work)
+                total += log_likelihood(size, work.top, work.total)
+                apply_slice(work.every[:K], math.exp(state.log_w[K]), state.key[1], size, work)
                 if tagged:
                     keep_to_tags(data.tags[start : start + size], K, work)
-            draw_labels(K, state.key[0], start, work)
+            draw_labels(K, state.key[0], work)
             for b in range(size):
                 labels[b] = work.label[b]
             if some > 0:
@@ -287,7 +297,7 @@ def _latent_pass(data: Data, state: State, sliced: bool, work: Workspace, room: 
                 _draw_tile(data, room, width, ready, key, start, some, work)
             accumulate(state.components, size, work, statistics)
             if not sliced:
-                total += log_likelihood(size, work)
+                total += log_likelihood(size, work.top, work.total)
         flush(state.components, K, work, statistics)
         state.shard_log_likelihood[shard] = total / LOG2_E
 

@@ -32,7 +32,7 @@ from gibbs_gmm.kernels.random import draw_key, uniform
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.simd import wide_vectors
-from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, new_workspace
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_rows, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
 NEAREST, DRAW, EVALUATE, WRITE, MERGE = 0, 1, 2, 3, 4
@@ -59,19 +59,6 @@ class Pair(NamedTuple):
     anchors: FloatArray
     groups: Statistics
     log_q: FloatArray
-
-
-@kernel
-def load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: Workspace) -> None:
-    """The rows of X in ``index``, minus loc, into the tile."""
-    wide_vectors()
-    D = X.shape[1]
-    for b in range(TILE):
-        for d in range(D):
-            work.rows[b, d] = X[index[b], d] - loc[d] if b < size else 0.0
-    for d in range(D):
-        for b in range(TILE):
-            work.Xt[d, b] = work.rows[b, d]
 
 
 @kernel

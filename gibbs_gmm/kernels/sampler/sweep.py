@@ -42,15 +42,7 @@ from gibbs_gmm.kernels.families.generic import (
 from gibbs_gmm.kernels.random import draw_key
 from gibbs_gmm.kernels.sampler import counted
 from gibbs_gmm.kernels.sampler import rows as store
-from gibbs_gmm.kernels.sampler.label_pass import (
-    apply_slice,
-    apply_slice_with_outliers,
-    draw_labels,
-    keep_to_tags,
-    log_likelihood,
-    sum_weights,
-    weigh_outliers,
-)
+from gibbs_gmm.kernels.sampler.label_pass import draw_tile, law_of, log_likelihood
 from gibbs_gmm.kernels.sampler.latent import latent_pass, latent_task
 from gibbs_gmm.kernels.sampler.launch import pair_pass, pair_task
 from gibbs_gmm.kernels.sampler.moves import Moves
@@ -64,6 +56,7 @@ from gibbs_gmm.kernels.sampler.partition_prior import (
     draw_process_weights,
     tilt,
 )
+from gibbs_gmm.kernels.sampler.pruning import Nearby, label_in_order, nearby, prunes
 from gibbs_gmm.kernels.sampler.row_by_row import Sides, sequential_moves
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.split_merge import split_merge
@@ -73,7 +66,6 @@ from gibbs_gmm.kernels.sampler.state import (
     COUNT,
     DONE,
     FAILED,
-    LOG_DENSITY,
     LOG_REST,
     LOG_SHARE,
     N_CLUSTERS,
@@ -89,7 +81,7 @@ from gibbs_gmm.kernels.sampler.state import (
     outlier_label,
 )
 from gibbs_gmm.kernels.sampler.weights import draw_log_weights, log_dirichlet
-from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, load_tile, new_workspace
+from gibbs_gmm.kernels.tile import LOG2_E, PRUNED_ROWS, TILE, Workspace, load_tile, new_workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 _MIN_SHARD, _MAX_SHARDS = 16_384, 64
@@ -194,49 +186,50 @@ def label_pass(data: Data, state: State, sliced: bool, work: Workspace, first: i
     A row of a known kind may only choose its component, and its log likelihood is that of both. Where there are
     outliers, they are one more component, behind the others.
     """
+    N, n_cut, near = data.X.shape[0], state.shard_log_likelihood.shape[0], nearby(state.size[N_COMPONENTS], work)
+    pruned = prunes(data, state, sliced, first * N // n_cut, last * N // n_cut, work, near)
+    label_shards(data, state, sliced, pruned, work, near, first, last)
+
+
+@kernel
+def label_shards(
+    data: Data, state: State, sliced: bool, pruned: bool, work: Workspace, near: Nearby, first: int, last: int
+) -> None:
+    """:func:`label_pass`, which gives the same whether few components are looked at (``pruned``) or all are."""
     N, K, n_cut = data.X.shape[0], state.size[N_COMPONENTS], state.shard_log_likelihood.shape[0]
-    outlier, tagged, M, log2_weight = outlier_label(state), data.tags.shape[0] > 0, K, 0.0
-    if outlier >= 0:
-        M = K + 1
-        log2_weight = LOG2_E * (state.outliers[LOG_SHARE] - state.outliers[LOG_REST] + state.outliers[LOG_DENSITY])
+    outlier, law = outlier_label(state), law_of(state, sliced)
+    M = K + 1 if outlier >= 0 else K
     if sliced:
         for k in range(K):
             work.weight[k] = math.exp(state.log_w[k])
+    top, mass = (work.acc[0], work.acc[1]) if sliced else (work.top, work.total)
     for shard in range(first, last):
         statistics = Statistics(state.shards.n[shard], state.shards.block[shard])
         clear(statistics, M)
         total = 0.0
         end = (shard + 1) * N // n_cut
-        for start in range(shard * N // n_cut, end, TILE):
+        for start in range(shard * N // n_cut, end, PRUNED_ROWS if pruned else TILE):
+            if pruned:
+                stop = min(start + PRUNED_ROWS, end)
+                total = label_in_order(data, state, law, start, stop, work, near, statistics, total)
+                continue
             size = min(TILE, end - start)
             labels = state.z[start : start + size]  # a slice: an index that cannot be negative vectorises
             load_tile(data.X, data.loc, start, size, work.Xt, work.rows)
-            log_weights(state.components, K, work)
-            if outlier >= 0:
-                weigh_outliers(K, log2_weight, work)
-            if tagged:
-                keep_to_tags(data.tags[start : start + size], M, work)
+            for b in range(TILE):
+                work.row[b] = start + b
             if sliced:
-                sum_weights(M, work)
-                total += log_likelihood(size, work)
-                rest = math.exp(state.log_w[K])
-                if outlier >= 0:
-                    for b in range(size):
-                        labels[b] = K if labels[b] == outlier else labels[b]
-                    apply_slice_with_outliers(K, rest, state.key[1], start, labels, log2_weight, work)
-                else:
-                    apply_slice(K, rest, state.key[1], start, labels, work)
-                if tagged:
-                    keep_to_tags(data.tags[start : start + size], M, work)
-            draw_labels(M, state.key[0], start, work)
+                for b in range(size):
+                    work.label[b] = min(K, int(labels[b]))
+            log_weights(state.components, K, work)
+            draw_tile(law, data.tags[start : start + size], work.every[:K], size, work)
             for b in range(size):
                 labels[b] = work.label[b]
             if outlier >= 0:
                 for b in range(size):
                     labels[b] = outlier if work.label[b] == K else work.label[b]
             accumulate(state.components, size, work, statistics)
-            if not sliced:
-                total += log_likelihood(size, work)
+            total += log_likelihood(size, top, mass)
         flush(state.components, M, work, statistics)
         state.shard_log_likelihood[shard] = total / LOG2_E
         if outlier >= 0:
