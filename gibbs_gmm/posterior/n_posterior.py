@@ -235,7 +235,7 @@ def _prior_n(trace: Trace, length: int) -> FloatArray:
 def _prior_n_clusters(trace: Trace, length: int) -> FloatArray:
     """p(n+) of n+ = 1, ..., ``length``; NaN for more observations than it is computed for."""
     N = trace.settings["n_observations"]
-    return np.full(length, np.nan) if N > LARGEST else _padded(trace.weight_prior.n_clusters_pmf(N), length)
+    return np.full(length, np.nan) if N > LARGEST else _padded(trace.weight_prior.n_clusters_pmf(N, length), length)
 
 
 def _note(trace: Trace) -> str:
