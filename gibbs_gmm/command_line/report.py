@@ -6,6 +6,7 @@ It is put together here; what each chapter says is in ``report_clusters``, ``rep
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +52,7 @@ def pictures(findings: Findings) -> dict[str, bytes]:
     wanted: dict[str, tuple[Any, ...]] = {
         "pairs": (plots.pairs, trace, X),
         "profiles": (plots.profiles, trace, X),
-        "chains": (plots.chains, trace),
+        "chains": (functools.partial(plots.chains, quantities=report_run.looked_at(findings)), trace),
     }
     if not trace.n_is_known:
         wanted["n_posterior"] = (plots.n_posterior, findings.n_posterior)
