@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
@@ -43,6 +42,8 @@ def halves(x: FloatArray) -> FloatArray:
 
 def normal_scores(x: FloatArray) -> FloatArray:
     """Normal scores of the ranks of each of R quantities (R, C, n) among its draws of all chains."""
+    from scipy.stats import rankdata  # here, for it takes half a second
+
     R, C, n = x.shape
     return np.asarray(ndtri((rankdata(x.reshape(R, C * n), axis=1) - 0.375) / (C * n + 0.25)).reshape(x.shape))
 
