@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gibbs_gmm import data_warnings
 from gibbs_gmm.command_line import report_check, report_clusters, report_rows, report_run
+from gibbs_gmm.command_line.advice import in_commands
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import download, escape, p, warning
 from gibbs_gmm.posterior.clustering import contradiction
@@ -115,7 +116,7 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
     N, D = trace.settings["n_observations"], len(trace.columns)
     yield f"<h1>Clusters in {escape(command.source)}</h1>"
     alarms = report_run.alarms(findings)
-    for message in alarms:
+    for message in in_commands(alarms, trace, command):
         yield warning(message)
     yield f'<p class="headline">{escape(trace.headline)}</p>'
     yield p(_meaning(findings), "lead")
@@ -124,10 +125,13 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
         sizes = f", of {', '.join(map(str, partition.sizes))} {partition.unit}s" if few else ""
         text = f"The rows fall into {count(partition.n_clusters, 'cluster')}{sizes}"
         yield p(f"{text}. {report_rows.doubt(partition)}", "lead")
+        if findings.outliers is not None:
+            yield p(report_rows.outliers_sentence(findings), "lead")
         if (against := contradiction(trace, partition)) is not None:
             yield warning(against)
     for table in findings.cross_tables:
-        yield p(table.sentence, "lead")
+        if table.related:
+            yield p(table.sentence, "lead")
     if not alarms:
         yield p(report_run.verdict(findings), "lead")
     for message in (*command.warnings, *data_warnings.messages(findings.X, trace.columns)):
@@ -135,6 +139,8 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
     used = f"{N:,} rows; {count(D, 'column')} used: {listed(trace.columns)}"
     unused = f"; left out: {listed(command.left_out)}" if command.left_out else ""
     yield p(f"{used}{unused}.", "small")
+    for note in trace.settings.get("notes", ()):
+        yield p(note, "small")
 
 
 def _meaning(findings: Findings) -> str:

@@ -14,7 +14,7 @@ from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import escape, figure, fold, p, table
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.weight_priors import to_dict
-from gibbs_gmm.posterior.agreement import R_HAT_LIMIT
+from gibbs_gmm.posterior.agreement import R_HAT_LIMIT, Alarm
 from gibbs_gmm.posterior.agreement import alarms as agreement_alarms
 from gibbs_gmm.posterior.wording import count, listed, number, percent
 
@@ -114,8 +114,9 @@ def agreement(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     trace, summary = findings.trace, findings.summary
     C, T = trace.log_likelihood.shape
     yield p(verdict(findings))
+    said = (*alarms(findings), *trace.settings.get("notes", ()))  # at the head of the page
     for message in dict.fromkeys((*summary.messages, *findings.n_posterior.messages)):
-        if message not in alarms(findings):
+        if message not in said and not isinstance(message, Alarm):
             yield p(message)
     r_hat, ess = _invariant(findings)
     inside = []
@@ -190,6 +191,12 @@ def again(findings: Findings, command: Command) -> Iterator[str]:
         f"In Python, gibbs_gmm.load({output_folder.TRACE!r}) reads them, and this report is made again by: gibbs-gmm "
         "report FOLDER."
     )
+    if command.notes:
+        yield (
+            "<p>How the file was read:</p><ul>"
+            + "".join(f"<li>{escape(note)}</li>" for note in command.notes)
+            + "</ul>"
+        )
     versions = ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items())
     facts = {
         "columns used": ", ".join(trace.columns),

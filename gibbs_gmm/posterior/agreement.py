@@ -172,20 +172,20 @@ def apart(trace: Trace) -> str | None:
     return f"{which} have not met: {trace._why_apart}. {modes}{rows}"
 
 
-def run_longer(trace: Trace) -> str:
-    """What to do about chains that have not met, ready to be pasted."""
+def longer(trace: Trace) -> dict[str, int]:
+    """The settings of a longer run, for chains that have not met."""
     (C, T), settings = trace.log_likelihood.shape, trace.settings
     if (budget := settings.get("max_sweeps")) is not None:
-        return (
-            "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "
-            f"max_sweeps={_LONGER * budget}, chains={max(C, 4)})."
-        )
-    warmup, thin = (settings.get(name, default) for name, default in (("warmup", 1000), ("thin", 1)))
+        return {"max_sweeps": _LONGER * budget, "chains": max(C, 4)}
     least = 1000 if settings.get("n_observations", 0) < _VERY_MANY else 200
-    return (
-        "Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, "
-        f"warmup={_LONGER * max(warmup, least)}, draws={_LONGER * max(T, 250)}, thin={thin}, chains={max(C, 4)})."
-    )
+    warmup, draws = _LONGER * max(settings.get("warmup", 1000), least), _LONGER * max(T, 250)
+    return {"warmup": warmup, "draws": draws, "thin": settings.get("thin", 1), "chains": max(C, 4)}
+
+
+def run_longer(trace: Trace) -> str:
+    """What to do about chains that have not met, ready to be pasted."""
+    settings = ", ".join(f"{name}={value}" for name, value in longer(trace).items())
+    return f"Run longer, until they agree: gg.fit(X, trace.weight_prior, prior=trace.prior, {settings})."
 
 
 def warn_if_apart(trace: Trace, question: str) -> Trace:
