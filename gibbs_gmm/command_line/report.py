@@ -17,6 +17,7 @@ from gibbs_gmm.command_line import report_check, report_clusters, report_rows, r
 from gibbs_gmm.command_line.advice import in_commands
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import download, escape, p, warning
+from gibbs_gmm.data import copies_of
 from gibbs_gmm.posterior.clustering import contradiction
 from gibbs_gmm.posterior.headline import LEVEL
 from gibbs_gmm.posterior.wording import count, listed, percent
@@ -134,9 +135,10 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
             yield p(table.sentence, "lead")
     if not alarms:
         yield p(report_run.verdict(findings), "lead")
-    for message in (*command.warnings, *data_warnings.messages(findings.X, trace.columns)):
+    for message in (*command.warnings, *data_warnings.messages(findings.X, trace.columns, copies_of(trace.counts))):
         yield warning(message)
-    used = f"{N:,} rows; {count(D, 'column')} used: {listed(trace.columns)}"
+    rows = f"{N:,} rows" if trace.counts is None else f"{trace.n_rows:,} rows that stand for {N:,} observations"
+    used = f"{rows}; {count(D, 'column')} used: {listed(trace.columns)}"
     unused = f"; left out: {listed(command.left_out)}" if command.left_out else ""
     yield p(f"{used}{unused}.", "small")
     for note in trace.settings.get("notes", ()):
