@@ -2,7 +2,7 @@
 
 import sys
 
-from gibbs_gmm.command_line.cli import main
+from gibbs_gmm.command_line.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -217,7 +217,9 @@ def fit(
     if given is not None:
         array = checks.present(array, given)
     copies = copies_of(given)
-    weight_prior = _weight_prior(n_components, len(array) if copies is None else int(copies.sum()))
+    shown = Progress(bool(progress))
+    with shown:  # what an unknown number takes is imported at its first use
+        weight_prior = _weight_prior(n_components, len(array) if copies is None else int(copies.sum()))
     plan = _plan(draws, warmup, thin, max_sweeps, array.shape, weight_prior.known_n)
     n_chains = checks.integer("chains", chains, 1)
     n_threads = thread_count(threads)
@@ -250,7 +252,7 @@ def fit(
     data = observations.as_kernel()
     given = None if given is None or (given == 1).all() else given
     if checkpoint is None:
-        with Progress(bool(progress)) as shown:
+        with shown:
             trace = _in_memory(recipe, data, given, n_threads, shown, begun, away)
         return warn_if_apart(trace, "fit")
     folder = Folder(checkpoint)
@@ -261,7 +263,7 @@ def fit(
             recipe = dataclasses.replace(
                 recipe, seed=stored.seed, plan=_carried_on(stored.plan, recipe.plan, len(array))
             )
-        with Progress(bool(progress)) as shown:
+        with shown:
             trace = _in_folder(folder, recipe, data, given, n_threads, shown, away, observations.errors)
         return warn_if_apart(trace, "fit")
 

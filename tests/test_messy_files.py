@@ -319,7 +319,7 @@ def test_titles_are_skipped_when_told(path: Path) -> None:
 def test_comments(path: Path) -> None:
     table = read(path, "# measured by me\n# in cm\na,b\n" + lines("{0},{1}").replace("\n", "\n# a note\n", 1))
     check(table, ("a", "b"), ROWS[:, :2])
-    assert table.notes == ("2 lines at the top that begin with '#' are no rows",)
+    assert table.notes == ("what follows '#' is no data: 2 lines at the top",)
     assert table.rows.lines[:3].tolist() == [4, 6, 7]
     check(read(path, "a,b\n" + lines("{0},{1}") + "//end\n", comment="//"), ("a", "b"), ROWS[:, :2])
     check(read(path, "# a b c\n" + lines("{0} {1} {2}")), ("a", "b", "c"), ROWS)  # as numpy.savetxt writes

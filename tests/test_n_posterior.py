@@ -29,9 +29,9 @@ COLUMNS = [
 def _prior_of_n_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     """A prior of n+ whose values are known here: p(n+) = 2^-n+."""
 
-    def n_clusters_pmf(self: Any, N: int) -> Any:
+    def n_clusters_pmf(self: Any, N: int, most: int | None = None) -> Any:
         assert N == 60
-        return 0.5 ** np.arange(1, N + 1)
+        return 0.5 ** np.arange(1, (N if most is None else most) + 1)
 
     for kind in (gg.FiniteMixture, gg.MixtureOfFiniteMixtures, gg.DirichletProcess, gg.PitmanYorProcess):
         monkeypatch.setattr(kind, "n_clusters_pmf", n_clusters_pmf)

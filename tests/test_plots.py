@@ -342,6 +342,22 @@ def test_the_density_of_a_column_is_over_its_histogram() -> None:
     ]
 
 
+def test_rows_that_stand_for_several_count_so_often() -> None:
+    """In the histogram, and in what a profile is measured from."""
+    trace, X = simulate_unknown_n(T=20, D=1, weight_prior=FIXED)
+    counts = np.where(X[:, 0] > np.median(X[:, 0]), 9, 1)
+    counted = dataclasses.replace(trace, counts=counts)
+    once, often = (density(one, X).patches for one in (trace, counted))
+    assert sum(bar.get_height() * bar.get_width() for bar in often) == pytest.approx(1.0)
+    assert often[-1].get_height() == pytest.approx(once[-1].get_height() * 9 / counts.mean())
+    place, place_often = (
+        np.array([ax.collections[-1].get_offsets()[0, 0] for ax in profiles(one, X)]) for one in (trace, counted)
+    )
+    assert len(place) > 1
+    Y = np.repeat(X, counts, axis=0)
+    np.testing.assert_allclose(place * X.std() + X.mean(), place_often * Y.std() + Y.mean(), rtol=1e-6)
+
+
 def test_a_relabelled_trace_can_be_drawn() -> None:
     """Its unused slots may be anywhere; predict.py wants them last."""
     trace, X = simulate_unknown_n(C=1, T=20, D=1, weight_prior=FIXED)

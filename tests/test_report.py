@@ -284,6 +284,54 @@ def test_columns_that_were_left_out_are_beside_the_clusters() -> None:
     assert "have little to do with each other" in unrelated.sentence
 
 
+def test_what_is_left_out_and_unrelated_is_in_a_fold_alone() -> None:
+    trace, X = simulate(T=30, K=3)
+    day = np.random.default_rng(0).choice(["monday", "tuesday"], 60).tolist()
+    text = render(find(trace, X, {"day": day}), {}, COMMAND)
+    before, fold = text.split("What has little to do with the clusters: day</summary>")
+    assert "monday" not in before
+    assert "monday" in fold.split("</details>")[0]
+
+
+def test_how_the_file_was_read_and_what_is_missing_is_said() -> None:
+    trace, X = simulate(T=30, K=2)
+    note = "3 of 120 values are missing"
+    trace = dataclasses.replace(trace, settings={**trace.settings, "notes": [note]})
+    command = dataclasses.replace(COMMAND, notes=("decimal commas in column 'a': '9,5' is read as 9.5",))
+    seen = words(render(find(trace, X), {}, command))
+    assert seen.count(note) == 1
+    assert seen.index(note) < seen.index("What are the clusters like?")
+    assert "How the file was read: decimal commas in column 'a'" in seen
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "advice"),
+    [
+        ({"warmup": 2000, "thin": 10}, ("fit", "x.csv", "--quick"), "the same command without --quick."),
+        (
+            {"warmup": 2000, "thin": 10},
+            ("fit", "x.csv"),
+            "the same command with --warmup 8000 --draws 1000 --thin 10 --chains 4 --force.",
+        ),
+        ({"max_sweeps": 5000}, ("fit", "x.csv"), "gibbs-gmm resume FOLDER --max-sweeps 20000"),
+    ],
+)
+def test_advice_is_a_command(settings: dict[str, int], arguments: tuple[str, ...], advice: str) -> None:
+    trace, X = simulate_unknown_n(np.repeat([[2], [3], [3], [3]], 50, axis=1))
+    trace = dataclasses.replace(trace, settings={**trace.settings, **settings})
+    command = dataclasses.replace(COMMAND, arguments=arguments)
+    seen = words(render(find(trace, X), {}, command))
+    assert f"Run longer, until they agree: {advice}" in seen
+    assert "gg.fit" not in seen
+
+
+def test_rows_that_stand_for_several_are_told_from_observations() -> None:
+    trace, X = simulate(T=30, K=2)
+    counts = np.full(len(X), 3)
+    trace = dataclasses.replace(trace, counts=counts, settings={**trace.settings, "n_observations": 3 * len(X)})
+    assert f"{len(X)} rows that stand for {3 * len(X)} observations" in words(render(find(trace, X), {}, COMMAND))
+
+
 def test_each_cluster_is_described_by_what_sets_it_apart() -> None:
     """In standard deviations within clusters: very low, medium and very high; equal means; hardly apart."""
     means = np.array([[0.0, 5.0, 1.0], [5.0, 5.0, 1.0], [10.0, 5.0, 1.6]])

@@ -17,6 +17,7 @@ import pytest
 from harness import assert_same_draws, threads_left
 
 import gibbs_gmm as gg
+from gibbs_gmm import fitting
 from gibbs_gmm.sampler import chain as chains
 from gibbs_gmm.sampler import progress as shown
 
@@ -161,6 +162,25 @@ def test_progress_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "2 chains, warm-up sweep 0 of 20 |" in text
     assert re.search(r"2 chains, draw \d+ of 50 \|.*\| \d+%, [\d:]+ left", text)
     assert "100%" in text
+
+
+def test_a_terminal_shows_a_sign_of_life_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before there are chains, and taken away again; a fit that is refused meanwhile leaves nothing behind."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(shown, "_AT_ONCE", 0.001)
+    build = fitting.chains_of
+    monkeypatch.setattr(fitting, "chains_of", lambda *a, **kw: (time.sleep(0.2), build(*a, **kw))[1])
+    gg.fit(X, 2, progress=True, **SETTINGS)
+    assert screen.getvalue().startswith("\rgetting ready ...")
+    assert re.search(r"getting ready \.\.\.\r {17}\r", screen.getvalue())  # blanks are written over it
+    before = threading.active_count()
+    screen.truncate(0)
+    monkeypatch.setattr(shown, "_AT_ONCE", 0.05)
+    with pytest.raises(ValueError, match="n_components"):
+        gg.fit(X, 0, progress=True)
+    time.sleep(0.1)
+    assert (screen.getvalue(), threading.active_count()) == ("", before)
 
 
 def test_progress_is_shown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

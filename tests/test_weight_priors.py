@@ -210,6 +210,19 @@ def test_a_density_too_rough_for_the_rule_is_said(monkeypatch: pytest.MonkeyPatc
         gg.DirichletProcess(stats.triang(0.3, 0.1, 3)).n_clusters_pmf(50)
 
 
+def test_the_first_few_alone() -> None:
+    """They are the same, up to where the average over a concentration ends."""
+    learned = (gg.MixtureOfFiniteMixtures(), gg.DirichletProcess(stats.gamma(2)))
+    for prior in (*(prior for prior, _, _ in pairs(0.7)), *learned):
+        whole = prior.n_clusters_pmf(40)
+        for most in (1, 7, 16, 39, 40, 90):
+            first = prior.n_clusters_pmf(40, most)
+            np.testing.assert_allclose(first, whole[:most], rtol=0, atol=1e-8, err_msg=repr(prior))
+            assert first.shape == (min(most, 40),)
+    with pytest.raises(ValueError, match="most must be at least 1, got 0"):
+        gg.DirichletProcess().n_clusters_pmf(9, 0)
+
+
 # --- Bad input ---
 
 

@@ -96,11 +96,13 @@ def resume(args: argparse.Namespace) -> int:
 def report(args: argparse.Namespace) -> int:
     """The command ``report``: everything but the trace, made again from it."""
     with step(f"reading {args.run}", args.quiet):
+        from gibbs_gmm.command_line.advice import in_commands
+
         run = _read_run(args.run)
     with results.writing(args.run) as written:
         findings = results.write(run, args.run, written, args.quiet)
     if args.quiet:
-        for message in findings.summary.messages:
+        for message in in_commands(findings.summary.messages, run.trace, run.command, str(args.run)):
             complain("warning", message)
     else:
         print(fold(f"wrote {', '.join(written)} in {args.run}"))

@@ -13,10 +13,11 @@ from gibbs_gmm.posterior.wording import cluster_name, listed
 _MOST_VALUES = 30
 _MOST_NAMED = 12  # values whose clusters are said in words
 _MOSTLY = 0.6  # share of a value's rows in one cluster from which on it is said to be that cluster
+_RELATED = 0.3  # agreement from which on a column has to do with the clusters
 _AGREEMENT = (
     (0.9, "agree almost row by row"),
     (0.65, "agree for most rows"),
-    (0.3, "agree in part"),
+    (_RELATED, "agree in part"),
     (-1.0, "have little to do with each other"),
 )
 
@@ -46,15 +47,21 @@ class CrossTable:
     agreement: float
 
     @property
+    def related(self) -> bool:
+        """Whether the column has to do with the clusters."""
+        return self.agreement >= _RELATED
+
+    @property
     def sentence(self) -> str:
         """What the table says."""
         words = next(text for least, text in _AGREEMENT if self.agreement >= least)
-        text = f"Clusters and {self.name} {words} (adjusted Rand index {self.agreement:.2f}; 1 is the same, 0 chance)."
+        text = f"Clusters and {self.name} {words} (adjusted Rand index {self.agreement:z.2f}; 1 is the same, 0 chance)."
         mostly = []
         for value, row in zip(self.values[:_MOST_NAMED], self.counts[:_MOST_NAMED], strict=True):
             j, total = int(row.argmax()), int(row.sum())
-            if row[j] >= _MOSTLY * total:
-                mostly.append(f"{value} is in {cluster_name(self.numbers[j])} ({row[j]:,} of {total:,} rows)")
+            if self.related and row[j] >= _MOSTLY * total:
+                where = f"is in {cluster_name(self.numbers[j])}" if self.numbers[j] >= 0 else "is outliers"
+                mostly.append(f"{value} {where} ({row[j]:,} of {total:,} rows)")
         return f"{text} {listed(mostly, most=_MOST_NAMED)}." if mostly else text
 
     def of_cluster(self, number: int) -> str:

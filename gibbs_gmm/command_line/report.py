@@ -6,6 +6,7 @@ It is put together here; what each chapter says is in ``report_clusters``, ``rep
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from gibbs_gmm import data_warnings
 from gibbs_gmm.command_line import report_check, report_clusters, report_rows, report_run
+from gibbs_gmm.command_line.advice import in_commands
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import download, escape, p, warning
+from gibbs_gmm.data import copies_of
 from gibbs_gmm.posterior.clustering import contradiction
 from gibbs_gmm.posterior.headline import LEVEL
 from gibbs_gmm.posterior.wording import count, listed, percent
@@ -51,7 +54,7 @@ def pictures(findings: Findings) -> dict[str, bytes]:
     wanted: dict[str, tuple[Any, ...]] = {
         "pairs": (plots.pairs, trace, X),
         "profiles": (plots.profiles, trace, X),
-        "chains": (plots.chains, trace),
+        "chains": (functools.partial(plots.chains, quantities=report_run.looked_at(findings)), trace),
     }
     if not trace.n_is_known:
         wanted["n_posterior"] = (plots.n_posterior, findings.n_posterior)
@@ -114,7 +117,7 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
     N, D = trace.settings["n_observations"], len(trace.columns)
     yield f"<h1>Clusters in {escape(command.source)}</h1>"
     alarms = report_run.alarms(findings)
-    for message in alarms:
+    for message in in_commands(alarms, trace, command):
         yield warning(message)
     yield f'<p class="headline">{escape(trace.headline)}</p>'
     yield p(_meaning(findings), "lead")
@@ -123,17 +126,23 @@ def _head(findings: Findings, command: Command) -> Iterator[str]:
         sizes = f", of {', '.join(map(str, partition.sizes))} {partition.unit}s" if few else ""
         text = f"The rows fall into {count(partition.n_clusters, 'cluster')}{sizes}"
         yield p(f"{text}. {report_rows.doubt(partition)}", "lead")
+        if findings.outliers is not None:
+            yield p(report_rows.outliers_sentence(findings), "lead")
         if (against := contradiction(trace, partition)) is not None:
             yield warning(against)
     for table in findings.cross_tables:
-        yield p(table.sentence, "lead")
+        if table.related:
+            yield p(table.sentence, "lead")
     if not alarms:
         yield p(report_run.verdict(findings), "lead")
-    for message in (*command.warnings, *data_warnings.messages(findings.X, trace.columns)):
+    for message in (*command.warnings, *data_warnings.messages(findings.X, trace.columns, copies_of(trace.counts))):
         yield warning(message)
-    used = f"{N:,} rows; {count(D, 'column')} used: {listed(trace.columns)}"
+    rows = f"{N:,} rows" if trace.counts is None else f"{trace.n_rows:,} rows that stand for {N:,} observations"
+    used = f"{rows}; {count(D, 'column')} used: {listed(trace.columns)}"
     unused = f"; left out: {listed(command.left_out)}" if command.left_out else ""
     yield p(f"{used}{unused}.", "small")
+    for note in trace.settings.get("notes", ()):
+        yield p(note, "small")
 
 
 def _meaning(findings: Findings) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gibbs_gmm.command_line import output_folder
 from gibbs_gmm.command_line.cluster_words import HOW_FAR, Description
+from gibbs_gmm.command_line.cross_table import CrossTable
 from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import badge, escape, figure, fold, interval_cell, p, raw_table, warning
 from gibbs_gmm.plots.style import distinct
@@ -29,8 +30,8 @@ def described(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
         numbered = f"Of the clusters {known}, as known for some rows; the others are numbered from the largest on."
     if not trace.n_is_known and kinds.share < 1.0:
         yield p(
-            f"What follows is from the {percent(kinds.share)} of draws with {count(kinds.K, 'cluster')}, the most "
-            f"probable number. {numbered}"
+            f"What follows is from {percent(kinds.share)} of the draws, those with {count(kinds.K, 'cluster')}, the "
+            f"most probable number. {numbered}"
         )
     else:
         yield p(numbered)
@@ -63,7 +64,7 @@ def _card(findings: Findings, one: Description, colour: str) -> str:
         j = int(np.searchsorted(partition.numbers, k))
         own, all_ = int(partition.sizes[j]), int(partition.sizes.sum())
         size = f"{count(own, partition.unit)} ({percent(own / all_)})"
-        more += [f"{table.name}: {table.of_cluster(k)}." for table in findings.cross_tables]
+        more += [f"{table.name}: {table.of_cluster(k)}." for table in findings.cross_tables if table.related]
         other = int(partition.nearest[j])
         if other >= 0 and (both := _together(findings, k, other)) >= _MUCH_TOGETHER:
             more.append(f"It may be one with cluster {other}: their rows are together with probability {both:.2f}.")
@@ -105,17 +106,14 @@ def beside_texts(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     """Clusters beside the columns that were left out, such as the species."""
     del images
     for table in findings.cross_tables:
-        yield p(table.sentence)
-        most = table.counts == table.counts.max(1, keepdims=True)
-        rows = []
-        for v, value in enumerate(table.values):
-            cells = (
-                f"<strong>{n:,}</strong>" if top and n else f"{n:,}" if n else '<span class="nothing">0</span>'
-                for n, top in zip(table.counts[v], most[v], strict=True)
-            )
-            rows.append((escape(value), *cells, f"{table.counts[v].sum():,}"))
-        header = (escape(table.name), *(cluster_name(k) for k in table.numbers), "rows")
-        yield raw_table(header, rows, "counts")
+        if table.related:
+            yield from _beside(table)
+    others = [table for table in findings.cross_tables if not table.related]
+    if others:
+        names = listed(table.name for table in others)
+        yield fold(
+            f"What has little to do with the clusters: {names}", (text for one in others for text in _beside(one))
+        )
     missing = [name for name in findings.texts if name not in {table.name for table in findings.cross_tables}]
     if missing and findings.cross_tables:
         yield p(f"Not shown, for they have one value or very many: {listed(missing)}.", "small")
@@ -123,11 +121,26 @@ def beside_texts(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
         yield p("The model has not seen these columns.", "small")
 
 
+def _beside(table: CrossTable) -> Iterator[str]:
+    """A cross table, after what it says."""
+    yield p(table.sentence)
+    most = table.counts == table.counts.max(1, keepdims=True)
+    rows = []
+    for v, value in enumerate(table.values):
+        cells = (
+            f"<strong>{n:,}</strong>" if top and n else f"{n:,}" if n else '<span class="nothing">0</span>'
+            for n, top in zip(table.counts[v], most[v], strict=True)
+        )
+        rows.append((escape(value), *cells, f"{table.counts[v].sum():,}"))
+    header = (escape(table.name), *(cluster_name(k) for k in table.numbers), "rows")
+    yield raw_table(header, rows, "counts")
+
+
 def details(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     """Every column: the pair plot, the density, and all means and standard deviations."""
     trace, kinds = findings.trace, findings.components
     best = [trace.columns[d] for d in kinds.telling_columns(2 if len(trace.columns) > 2 else 1)]
-    tell = f"{listed(best)} tell{'s'[: len(best) == 1]} the clusters apart best."
+    tell = f"{listed(best)} tell the clusters apart best." if len(best) > 1 else "Where the rows and the clusters are."
     yield figure(
         images,
         "pairs",

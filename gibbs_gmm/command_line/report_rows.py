@@ -102,7 +102,8 @@ def _uncertain(findings: Findings, partition: Partition) -> Iterator[str]:
     body = []
     for row in worst:
         other = int(partition.second[row])
-        second = (str(other), f"{partition.probabilities[row, other]:.2f}") if other >= 0 else ("-", "-")
+        p_other = float(partition.probabilities[row, other])  # -1: of none of the clusters
+        second = (str(other) if other >= 0 else "none", f"{p_other:.2f}") if p_other > 0.0 else ("-", "-")
         values = ("missing" if np.isnan(x) else f"{x:.6g}" for x in findings.X[row, shown])
         own = f"{1.0 - partition.uncertainty[row]:.2f}"
         label = int(partition.labels[row])

@@ -14,7 +14,7 @@ from gibbs_gmm.command_line.findings import Findings
 from gibbs_gmm.command_line.html_pieces import escape, figure, fold, p, table
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.model.weight_priors import to_dict
-from gibbs_gmm.posterior.agreement import R_HAT_LIMIT
+from gibbs_gmm.posterior.agreement import R_HAT_LIMIT, Alarm
 from gibbs_gmm.posterior.agreement import alarms as agreement_alarms
 from gibbs_gmm.posterior.wording import count, listed, number, percent
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gibbs_gmm.command_line.output_folder import Command
 
 _MAX_NUMBERS = 20  # of clusters
+_MOST_LOOKED_AT = 2  # quantities beside the log likelihood whose draws are shown
 _ENDED = {
     "converged": "agreement of the chains, with enough effective draws",
     "max_sweeps": "its budget of sweeps",
@@ -113,8 +114,9 @@ def agreement(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
     trace, summary = findings.trace, findings.summary
     C, T = trace.log_likelihood.shape
     yield p(verdict(findings))
+    said = (*alarms(findings), *trace.settings.get("notes", ()))  # at the head of the page
     for message in dict.fromkeys((*summary.messages, *findings.n_posterior.messages)):
-        if message not in alarms(findings):
+        if message not in said and not isinstance(message, Alarm):
             yield p(message)
     r_hat, ess = _invariant(findings)
     inside = []
@@ -131,6 +133,8 @@ def agreement(findings: Findings, images: dict[str, bytes]) -> Iterator[str]:
             images,
             "chains",
             "The runs look alike." if not alarms(findings) and C > 1 else "The draws of each run.",
+            "The log likelihood, the number of clusters and, of the other quantities below, the one with the largest "
+            "R-hat, where they vary. "
             "Left: the draws of each chain and their mean (counts are moved a little, to be seen); all chains should "
             "look alike. Right: how the draws of each chain rank among all; flat where the chains agree.",
         ),
@@ -145,6 +149,15 @@ def _invariant(findings: Findings) -> tuple[AnyArray, AnyArray]:
     summary = findings.summary
     free = slice(summary.name.index("log_likelihood"), None)
     return summary.r_hat[free], np.fmin(summary.ess_bulk[free], summary.ess_tail[free])
+
+
+def looked_at(findings: Findings) -> list[str]:
+    """The quantities whose draws are shown: the log likelihood, n+, and what else the chains agree least in."""
+    summary = findings.summary
+    r_hat, first = _invariant(findings)[0], summary.name.index("log_likelihood")
+    free, varies = summary.name[first:], summary.sd[first:] > 0.0
+    order = sorted(range(1, len(free)), key=lambda row: (free[row] != "n_clusters", -np.nan_to_num(r_hat[row])))
+    return ["log_likelihood", *[free[row] for row in order if varies[row]][:_MOST_LOOKED_AT]]
 
 
 def _invariants_table(findings: Findings) -> str:
@@ -178,6 +191,12 @@ def again(findings: Findings, command: Command) -> Iterator[str]:
         f"In Python, gibbs_gmm.load({output_folder.TRACE!r}) reads them, and this report is made again by: gibbs-gmm "
         "report FOLDER."
     )
+    if command.notes:
+        yield (
+            "<p>How the file was read:</p><ul>"
+            + "".join(f"<li>{escape(note)}</li>" for note in command.notes)
+            + "</ul>"
+        )
     versions = ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items())
     facts = {
         "columns used": ", ".join(trace.columns),

@@ -95,9 +95,10 @@ def _whole_files(written: list[str], out: Path) -> str:
 
 def show(findings: Findings, command: output_folder.Command, out: Path, written: list[str], quiet: bool) -> None:
     """Print what came of a run: the answer first, what speaks against it, and where to look next."""
+    from gibbs_gmm.command_line.advice import in_commands
     from gibbs_gmm.posterior.model_check import sentences
 
-    alarms = list(findings.summary.messages)
+    alarms = in_commands(findings.summary.messages, findings.trace, command, str(out))
     if quiet:
         for message in alarms:
             complain("warning", message)
@@ -105,7 +106,7 @@ def show(findings: Findings, command: output_folder.Command, out: Path, written:
     trace = findings.trace
     if not trace.n_is_known:
         print(f"\n{bar_chart(findings.n_posterior)}")
-    print(f"\n{fold(f'{trace.headline}{trace.verdict}')}\n")
+    print(f"\n{fold(trace.headline + trace.verdict.replace(', see summary()', ''))}\n")
     print(clusters_table(findings))
     if findings.outliers is not None:
         from gibbs_gmm.command_line.report_rows import outliers_sentence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy.special import fdtrc
 
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -61,6 +61,8 @@ def _most_redundant(Z: FloatArray, left: IntArray) -> tuple[int, FloatArray, Flo
 
 def _is_noise(others: FloatArray, residual: FloatArray) -> bool:
     """Whether the residuals are normal, and not explained by squares and products of the other columns."""
+    from scipy import stats  # here, for it takes half a second and is seldom needed
+
     e = residual / residual.std()
     if min(stats.skewtest(e).pvalue, stats.kurtosistest(e).pvalue) < _NOISE:
         return False
@@ -81,4 +83,5 @@ def _F_test(y: FloatArray, base: FloatArray, more: FloatArray) -> float:
     if freedom < 1:
         return 1.0
     rss = [float(np.square(y - B @ np.linalg.lstsq(B, y, rcond=None)[0]).sum()) for B in (base, full)]
-    return float(stats.f.sf((rss[0] - rss[1]) / more.shape[1] / (rss[1] / freedom), more.shape[1], freedom))
+    ratio = (rss[0] - rss[1]) / more.shape[1] / (rss[1] / freedom)
+    return float(fdtrc(more.shape[1], freedom, max(0.0, ratio)))

@@ -122,12 +122,12 @@ def _on_parabola(N: int, t: FloatArray, sigma: FloatArray, saddle: FloatArray) -
 # --- Number of clusters ---
 
 
-def _collect(N: int, most: int, block: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """p(n+ = 1..N), by blocks of t until the rest does not matter: it is left at 0."""
-    pmf = np.zeros(N)
+def _collect(most: int, largest: int, block: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """p(n+ = 1..most), by blocks of t up to the largest, or until the rest does not matter: it is left at 0."""
+    pmf = np.zeros(most)
     first, size = 1, _BLOCK
-    while first <= most:
-        last = min(most, first + size - 1)
+    while first <= largest:
+        last = min(largest, first + size - 1)
         pmf[first - 1 : last] = block(np.arange(first, last + 1.0))
         mass = pmf[:last].sum()
         if mass > 1.0 - _NEGLIGIBLE or (mass > 0.5 and pmf[first - 1 : last].sum() < 1e-14):
@@ -136,8 +136,8 @@ def _collect(N: int, most: int, block: Callable[[FloatArray], FloatArray]) -> Fl
     return pmf
 
 
-def process_pmf(N: int, discount: float, alpha: FloatArray, weight: FloatArray) -> FloatArray:
-    """p(n+ = 1..N) for a Dirichlet or Pitman-Yor process, averaged over alpha (Q,) with weights that sum to one.
+def process_pmf(N: int, most: int, discount: float, alpha: FloatArray, weight: FloatArray) -> FloatArray:
+    """p(n+ = 1..most) for a Dirichlet or Pitman-Yor process, averaged over alpha (Q,) with weights that sum to one.
 
     V_N(t) = prod_{i=1}^{t-1} (alpha + i d) Gamma(1 + alpha) / Gamma(alpha + N) (Pitman 1996).
     """
@@ -156,11 +156,13 @@ def process_pmf(N: int, discount: float, alpha: FloatArray, weight: FloatArray) 
             result[part] = np.exp(log_p + log_c[part]).sum(0)
         return result
 
-    return _collect(N, N, block)
+    return _collect(most, most, block)
 
 
-def finite_pmf(N: int, log_p: FloatArray, dynamic: bool, alpha: FloatArray, weight: FloatArray) -> FloatArray:
-    """p(n+ = 1..N) for finite mixtures, averaged over n with log prior ``log_p`` (n_max + 1,) and over alpha (Q,).
+def finite_pmf(
+    N: int, most: int, log_p: FloatArray, dynamic: bool, alpha: FloatArray, weight: FloatArray
+) -> FloatArray:
+    """p(n+ = 1..most) for finite mixtures, averaged over n with log prior ``log_p`` (n_max + 1,) and over alpha (Q,).
 
     Given n and gamma, p(n+ = t) = n!/(n - t)! gamma^t Gamma(n gamma)/Gamma(n gamma + N) S_-gamma(N, t) (Miller &
     Harrison 2018). Pairs (alpha, n) whose weights together are below 1e-10 are left out.
@@ -192,7 +194,7 @@ def finite_pmf(N: int, log_p: FloatArray, dynamic: bool, alpha: FloatArray, weig
             result += share[some] @ p
         return result
 
-    return _collect(N, min(N, int(n.max())), block)
+    return _collect(most, min(most, int(n.max())), block)
 
 
 def _log_rising(a: FloatArray, N: int) -> FloatArray:
@@ -227,8 +229,10 @@ def _interpolation(gamma: FloatArray) -> tuple[FloatArray, Callable[[AnyArray, F
     return knots, read
 
 
-def average(concentration: Any, N: Any, pmf: Callable[[int, FloatArray, FloatArray], FloatArray]) -> FloatArray:
-    """p(n+ = 1..N) for a concentration that is known, or averaged over its prior.
+def average(
+    concentration: Any, N: Any, most: int | None, pmf: Callable[[int, int, FloatArray, FloatArray], FloatArray]
+) -> FloatArray:
+    """p(n+ = 1..most) of N observations for a concentration that is known, or averaged over its prior.
 
     The average is by a composite Gauss-Legendre rule in log concentration, between the quantiles 1e-10 and 1 - 1e-10,
     with twice as many panels until the result changes by less than 1e-6 in all (the sum of absolute differences);
@@ -238,8 +242,9 @@ def average(concentration: Any, N: Any, pmf: Callable[[int, FloatArray, FloatArr
     N = checks.integer("N", N, 1)
     if N > LARGEST:
         raise ValueError(f"N must be at most {LARGEST:,} (the result has N entries), got {N:,}")
+    most = N if most is None else min(N, checks.integer("most", most, 1))
     if isinstance(concentration, float):
-        return pmf(N, np.array([concentration]), np.ones(1))
+        return pmf(N, most, np.array([concentration]), np.ones(1))
     low, high = (float(np.log(np.clip(concentration.ppf(p), 1e-12, 1e12))) for p in (_TAIL, 1.0 - _TAIL))
     x, w = np.polynomial.legendre.leggauss(_NODES)
     before: FloatArray | None = None
@@ -250,7 +255,7 @@ def average(concentration: Any, N: Any, pmf: Callable[[int, FloatArray, FloatArr
         log_alpha = ((edges[:-1] + half)[:, None] + half * x).ravel()
         weight = np.tile(w, panels) * np.exp(np.asarray(concentration.logpdf(np.exp(log_alpha))) + log_alpha)
         use = weight > 1e-14 * weight.max()
-        result = pmf(N, np.exp(log_alpha[use]), weight[use] / weight[use].sum())
+        result = pmf(N, most, np.exp(log_alpha[use]), weight[use] / weight[use].sum())
         change = np.inf if before is None else float(np.abs(result - before).sum())
         if change < _AGREE:
             return result

@@ -118,7 +118,7 @@ class WeightPrior(abc.ABC):
     def log_n_prior(self) -> tuple[FloatArray, FloatArray]:
         """log p(n) and log P(> n) for n = 0, 1, ..., as far as mass matters; empty arrays for a process."""
 
-    def n_clusters_pmf(self, N: int) -> FloatArray:
+    def n_clusters_pmf(self, N: int, most: int | None = None) -> FloatArray:
         """What the prior says of the number of clusters n+: the components that own any of N observations.
 
         With S_d(N, t) a generalised Stirling number of discount d (computed as in
@@ -140,22 +140,24 @@ class WeightPrior(abc.ABC):
         ----------
         N : int, 1 to 10,000,000
             How many observations.
+        most : int, optional
+            The last n+ whose probability is wanted, which is the faster the smaller it is: by default N.
 
         Returns
         -------
-        (N,) float64
-            p(n_clusters = 1), ..., p(n_clusters = N).
+        (min(N, most),) float64
+            p(n_clusters = 1), p(n_clusters = 2), ...
         """
         from gibbs_gmm.model.n_clusters_prior import average, finite_pmf, process_pmf
 
         log_p, _ = self.log_n_prior()
 
-        def pmf(N: int, alpha: FloatArray, weight: FloatArray) -> FloatArray:
+        def pmf(N: int, most: int, alpha: FloatArray, weight: FloatArray) -> FloatArray:
             if self.n_is_finite:
-                return finite_pmf(N, log_p, self._kind == DYNAMIC, alpha, weight)
-            return process_pmf(N, self.discount, alpha, weight)
+                return finite_pmf(N, most, log_p, self._kind == DYNAMIC, alpha, weight)
+            return process_pmf(N, most, self.discount, alpha, weight)
 
-        return average(self.concentration, N, pmf)
+        return average(self.concentration, N, most, pmf)
 
     def as_kernel(self) -> tuple[Weights, float]:
         """The prior as the kernels take it, and a starting value of the concentration."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gibbs_gmm.data import copies_of
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.style import GREY, INK, PALE, distinct, frame, matplotlib, on_axes, short
 from gibbs_gmm.posterior.matched import Components, checked_columns, checked_data, matched_components, spread
@@ -108,8 +109,12 @@ def _standardised(
     kinds: Components, X: AnyArray, shown: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Means, standard deviations and 90% limits of the means (K, d), in standard deviations about the mean of X."""
-    location = np.nanmean(X[:, shown], 0, dtype=np.float64)
-    scale = np.nanstd(X[:, shown], 0, dtype=np.float64)
+    if (copies := copies_of(kinds.trace.counts)) is None:
+        location = np.nanmean(X[:, shown], 0, dtype=np.float64)
+        scale = np.nanstd(X[:, shown], 0, dtype=np.float64)
+    else:  # without missing values
+        location = np.average(X[:, shown], 0, copies)
+        scale = np.sqrt(np.average((X[:, shown] - location) ** 2, 0, copies))
     scale = np.where(scale > 0.0, scale, 1.0)
     some = spread(len(kinds.draws), _MAX_DRAWS)
     means = (kinds.means(shown)[some] - location) / scale

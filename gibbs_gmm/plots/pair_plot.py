@@ -24,7 +24,7 @@ _MAX_POINTS = 4000  # per panel: more would only paint over each other
 _MAX_ELLIPSES = 12_000  # per figure
 _MAX_CURVES = 200  # draws behind a component's density
 _MAX_CELLS = 20_000_000  # normal densities behind the contours of a figure
-_LEGEND_LENGTH = 12
+_LEGEND_LENGTH, _SHORT_LEGEND = 12, 7  # components
 _SURE, _UNSURE = 0.65, 0.2  # opaqueness of points
 _STRIP = 0.06  # of the height: marks of the rows of one column
 
@@ -223,7 +223,8 @@ def _legend(axes: AnyArray, kinds: Components, colours: list[str], D: int, draws
     line = matplotlib("lines").Line2D
     low, high = np.quantile(kinds.weights, [0.05, 0.95], axis=0)
     K, d = kinds.K, len(axes)
-    listed = K if K <= _LEGEND_LENGTH else _LEGEND_LENGTH - 1
+    room = _LEGEND_LENGTH if d != 3 else _SHORT_LEGEND  # beside the panel in the middle of three
+    listed = K if room >= K else room - 1
     decimals = 2 if (high - low).min() >= 0.02 else 3
     texts = [" ".join(f"{x:.{decimals}f}" for x in row) for row in zip(kinds.weights.mean(0), low, high, strict=True)]
     handles = [

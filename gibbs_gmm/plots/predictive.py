@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gibbs_gmm.data import copies_of
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.plots.style import INK, PALE, PALETTE, frame, limits, matplotlib, on_axes, point_size, short
 from gibbs_gmm.posterior.matched import checked_columns, checked_data, marginal, matched_components, some_draws, spread
@@ -91,9 +92,10 @@ def density(trace: Trace, X: Any, axes: Axes | None = None, *, columns: Sequence
 
 def curve(ax: Any, trace: Trace, X: AnyArray, column: int, edges: tuple[float, float], colour: str = INK) -> None:
     """Histogram of a column, its predictive density and the pointwise 90% band of the density."""
-    x = X[:, column]
-    x = x[~np.isnan(x)]
-    ax.hist(x, bins=_bins(x), density=True, color=PALE, lw=0, label="observations")
+    x, copies = X[:, column], copies_of(trace.counts)
+    known = ~np.isnan(x)
+    weights, x = None if copies is None else copies[known], x[known]
+    ax.hist(x, bins=_bins(x), weights=weights, density=True, color=PALE, lw=0, label="observations")
     grid = np.linspace(*edges, _GRID_1)
     densities = predictive_densities(trace, np.array([column]), grid[:, None], _MAX_DRAWS)
     low, high = np.quantile(densities, [0.05, 0.95], axis=0)

@@ -50,8 +50,12 @@ def save(target: str | os.PathLike[str] | IO[bytes], plot: Callable[..., Any], *
     """
     with _without_pyplot():
         figure = np.ravel(plot(*args, **options))[0].figure
-    named = {} if isinstance(target, (str, os.PathLike)) else {"format": "png"}
-    figure.savefig(target, dpi=min(150.0, _WIDEST / figure.get_figwidth()), **named)
+    dpi = min(150.0, _WIDEST / figure.get_figwidth())
+    if isinstance(target, (str, os.PathLike)):
+        figure.savefig(target, dpi=dpi)
+        return
+    figure.dpi = dpi
+    matplotlib("backends.backend_agg").FigureCanvasAgg(figure).print_png(target)  # savefig() would draw it twice
 
 
 @contextlib.contextmanager

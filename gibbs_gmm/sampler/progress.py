@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gibbs_gmm")
 
 _LOG_SECONDS = 10.0  # between two lines of progress in the log
-_PATIENCE = 1.0  # seconds after which it is said that there is nothing to see yet
+_AT_ONCE = 0.1  # seconds after which a terminal shows that something is going on
+_PATIENCE = 1.0  # seconds after which it is said what that is, so far
 _BAR = "{desc} |{bar}| {percentage:.0f}%, {remaining} left"
 
 
@@ -70,7 +72,8 @@ class Steps:
 class Progress:
     """The progress of a run, from before its kernels are needed to its end; one that is not shown does nothing.
 
-    A context; in it :meth:`begin` is called when there are chains, and :meth:`update` after each batch of one.
+    A context; in it :meth:`begin` is called when there are chains, and :meth:`update` after each batch of one. It may
+    be entered before, for whatever takes a while before there are any.
     """
 
     def __init__(self, show: bool) -> None:
@@ -78,13 +81,16 @@ class Progress:
         self._screen = show and on_screen()
         self._announced = False
         self.missing = ""  # how far a run is that goes on until it is done
-        self._timer = threading.Timer(_PATIENCE, self._announce)
-        self._timer.daemon = True
+        self._at_once: threading.Timer | None = None
+        self._at_length: threading.Timer | None = None
+        self._hint: Any = None
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if self._show:
-            self._timer.start()
+        if self._screen:
+            self._at_once = _later(_AT_ONCE, self._show_hint)
+        if self._show and not self._announced:
+            self._at_length = _later(_PATIENCE, self._announce)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,6 +98,7 @@ class Progress:
 
     def begin(self, chains: list[Chain]) -> None:
         """Show where these chains are."""
+        self._end_hint()
         self._chains, self._total = chains, sum(chain.plan.sweeps for chain in chains)
         done = sum(chain.sweeps_done for chain in chains)
         self._bar = _bar(self._total, self._phase(), self._screen, done)
@@ -116,7 +123,9 @@ class Progress:
 
     def close(self) -> None:
         """Take the bar away."""
-        self._timer.cancel()
+        if self._at_length is not None:
+            self._at_length.cancel()
+        self._end_hint()
         if self._bar is not None:
             self._bar.close()
 
@@ -131,12 +140,25 @@ class Progress:
             return f"{name}, warm-up sweep {behind.sweeps_done:,} of {behind.plan.warmup:,}"
         return f"{name}, draw {behind.draws_done:,} of {behind.plan.draws:,}"
 
+    def _show_hint(self) -> None:
+        self._hint = tqdm(desc="getting ready ...", bar_format="{desc}", leave=False)
+
+    def _end_hint(self) -> None:
+        if self._at_once is not None:
+            self._at_once.cancel()
+            self._at_once.join()
+            self._at_once = None
+        if self._hint is not None:
+            self._hint.close()
+            self._hint = None
+
     def _announce(self) -> None:
         self._announced = True
         self._say("loading the sampler; at its first use it is compiled, for about a minute")
 
     def _compiled(self) -> None:
-        self._timer.cancel()
+        if self._at_length is not None:
+            self._at_length.cancel()
         if self._announced:
             self._announced = False
             self._say(f"the sampler is ready, after {time.monotonic() - self._begun:.0f} s")
@@ -146,6 +168,13 @@ class Progress:
             tqdm.write(text, file=sys.stderr)
         else:
             _log.info("%s", text)
+
+
+def _later(seconds: float, then: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, then)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _duration(seconds: float) -> str:

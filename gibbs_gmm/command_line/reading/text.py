@@ -123,7 +123,8 @@ def _head(text: Text, options: ReadOptions) -> _Head:
     else:
         first, names, body = rows[0][0], [f"x{j}" for j in range(len(rows[0][1]))], rows
     if before:
-        notes.append(f"{len(before)} line{'s'[: len(before) > 1]} at the top that begin with {comment!r} are no rows")
+        remarks = f"{len(before)} line{'s'[: len(before) > 1]} at the top"
+        notes.append(f"what follows {comment!r} is no data: {remarks}")
     widths = {len(row) for _, row in body}
     spare = False
     if widths == {len(names) + 1}:
