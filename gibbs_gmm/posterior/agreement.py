@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import entr, fdtri
+from scipy.special import entr, fdtri, ndtri
+from scipy.stats import rankdata
 
-from gibbs_gmm.effective_draws import halves, normal_scores
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 if TYPE_CHECKING:
@@ -112,18 +112,19 @@ def r_hat(values: AnyArray) -> FloatArray:
     moving = varies(rows) if C > 1 and T >= MIN_DRAWS else np.zeros(len(rows), dtype=bool)
     if not moving.any():
         return result.reshape(shape)
-    x = rows[moving]
-    split = halves(x)
-    distances = np.abs(split - np.median(split, axis=(1, 2), keepdims=True))
-    found = np.fmax(_r_hat_of_scores(split), _r_hat_of_scores(distances))
+    x, n = rows[moving], T // 2
+    halves = np.concatenate([x[..., :n], x[..., T - n :]], axis=1)
+    distances = np.abs(halves - np.median(halves, axis=(1, 2), keepdims=True))
+    found = np.fmax(_r_hat_of_scores(halves), _r_hat_of_scores(distances))
     stuck = (x.min(2) == x.max(2)).all(1)
     result[moving] = np.where(stuck, np.inf, found)
     return result.reshape(shape)
 
 
 def _r_hat_of_scores(x: FloatArray) -> FloatArray:
-    """R-hat of the normal scores of x (R, C, n), chains as they are."""
-    z, n = normal_scores(x), x.shape[-1]
+    """R-hat of the normal scores of the ranks of x (R, C, n), chains as they are."""
+    R, C, n = x.shape
+    z = ndtri((rankdata(x.reshape(R, C * n), axis=1) - 0.375) / (C * n + 0.25)).reshape(x.shape)
     with np.errstate(divide="ignore", invalid="ignore"):  # half a chain of counts is often constant
         between, within = z.mean(2).var(1, ddof=1), z.var(2, ddof=1).mean(1)
         return np.asarray(np.sqrt((n - 1) / n + between / within))

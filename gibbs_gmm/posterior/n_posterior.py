@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 import os
 import warnings
 from typing import Any
 
 import numpy as np
 
-from gibbs_gmm.effective_draws import standard_error
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 from gibbs_gmm.model.n_clusters_prior import LARGEST
 from gibbs_gmm.optional import needs
@@ -218,12 +218,13 @@ def _padded(p: FloatArray, length: int) -> FloatArray:
 
 def _standard_errors(values: AnyArray, n: IntArray) -> FloatArray:
     """Monte-Carlo standard errors of the probabilities of ``n`` from draws (C, T)."""
+    array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
     result = np.full(len(n), np.nan)
     if values.shape[1] >= MIN_DRAWS:
         for j, value in enumerate(n):
             hit = values == value
             if hit.any() and not hit.all():
-                result[j] = standard_error(hit.astype(np.float64))
+                result[j] = float(array_stats.mcse(hit.astype(np.float64)))
     return result
 
 

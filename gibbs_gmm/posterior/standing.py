@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from gibbs_gmm.effective_draws import ess_bulk
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.posterior.agreement import entropy, r_hat, sorted_weights, varies
 from gibbs_gmm.posterior.chain_partitions import Difference, largest_difference
@@ -58,6 +59,7 @@ def standing(arrays: Mapping[str, AnyArray], labels: Sequence[AnyArray] | None) 
     labels : sequence of C arrays (T, N), or None
         The assignments.
     """
+    array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
     t = arrays["n_clusters"]
     often = sum(int(np.mean(t > k) >= _OFTEN) for k in range(int(t.max())))
     values = {
@@ -71,7 +73,8 @@ def standing(arrays: Mapping[str, AnyArray], labels: Sequence[AnyArray] | None) 
         if not varies(x[None])[0]:
             continue
         halves = x.reshape(2, -1) if len(x) == 1 and x.size % 2 == 0 else x
-        effective[name] = float(np.nan_to_num(ess_bulk(x[None])[0]))
+        with np.errstate(all="ignore"):  # half a chain may be constant, as n_clusters often is
+            effective[name] = float(np.nan_to_num(array_stats.ess(x)))
         r_hats[name] = float(np.nan_to_num(r_hat(halves), nan=math.inf, posinf=math.inf))
     worst, least = max(r_hats, key=lambda name: r_hats[name]), min(effective, key=lambda name: effective[name])
     difference = None if labels is None else largest_difference(labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 import math
 import os
 import warnings
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm.effective_draws import ess_bulk, ess_tail
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 from gibbs_gmm.optional import needs
 from gibbs_gmm.posterior.agreement import (
@@ -206,6 +206,7 @@ def _component_rows(trace: Trace, relabelling: Relabelling) -> Iterator[tuple[li
 
 def _statistics(values: FloatArray, chosen: AnyArray | None = None) -> FloatArray:
     """The seven statistics, (7, R), of R quantities in C chains of T draws, or in the ``chosen`` (C, T) of them."""
+    array_stats: Any = importlib.import_module("arviz_stats.base").array_stats  # lazy: it takes half a second
     R, C, T = values.shape
     if chosen is None:
         flat, chains = values.reshape(R, C * T), values
@@ -221,7 +222,9 @@ def _statistics(values: FloatArray, chosen: AnyArray | None = None) -> FloatArra
     if T >= MIN_DRAWS and moving.any():
         x = np.ascontiguousarray(chains[moving])
         result[4, moving] = r_hat(x)
-        result[5, moving], result[6, moving] = ess_bulk(x), ess_tail(x)
+        with np.errstate(all="ignore"):  # half a chain may be constant, as n_clusters often is
+            result[5, moving] = array_stats.ess(x)
+            result[6, moving] = array_stats.ess(x, method="tail", prob=(0.05, 0.95))
     return result
 
 

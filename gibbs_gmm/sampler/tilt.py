@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from arviz_stats.base import array_stats
 from scipy.special import gammaln, logsumexp
 
-from gibbs_gmm.effective_draws import standard_error
 from gibbs_gmm.kernels.sampler.partition_prior import STATIC, Weights
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -79,4 +79,4 @@ def _standard_error(x: FloatArray) -> float:
     """Standard error of the mean of draws (chains, draws), by their effective sample size (Vehtari et al. 2021)."""
     if x.min() == x.max():
         return 0.0
-    return standard_error(x)
+    return float(x.std(ddof=1) / math.sqrt(float(array_stats.ess(x, method="mean"))))
