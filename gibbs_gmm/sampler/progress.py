@@ -1,17 +1,18 @@
 """What a person sees while chains run: a bar in terminals and notebooks, and lines in the log.
 
-If kernels have to be compiled before the first sweep, it says so, and when that has ended.
+If kernels have to be compiled before the first sweep, it says so.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
+
+from gibbs_gmm.kernels._processes import reported
 
 if TYPE_CHECKING:
     from gibbs_gmm.sampler.chain import Chain
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gibbs_gmm")
 
 _LOG_SECONDS = 10.0  # between two lines of progress in the log
-_PATIENCE = 1.0  # seconds after which it is said that there is nothing to see yet
 _BAR = "{desc} |{bar}| {percentage:.0f}%, {remaining} left"
 
 
@@ -67,6 +67,44 @@ class Steps:
             self._logged = now
 
 
+class Compiling:
+    """While it is a context, says how many pieces of the sampler have been compiled, of those not found in the cache.
+
+    On screen it is one line that goes away; in the log, a line before and one after.
+    """
+
+    def __init__(self, show: bool) -> None:
+        self._show, self._begun = show, 0.0
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        self._token = reported.set(self._say if self._show else None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        reported.reset(self._token)
+        self._close()
+
+    def _say(self, done: int, total: int) -> None:
+        if done == 0:
+            self._begun = time.monotonic()
+            if not on_screen():
+                _log.info("compiling for this machine, once: %d pieces", total)
+                return
+            self._bar = tqdm(total=total, bar_format="{desc}", dynamic_ncols=True, leave=False)
+        if self._bar is not None:
+            self._bar.set_description_str(f"compiling for this machine, once: {done} of {total}")
+        if done == total:
+            self._close()
+            if not on_screen():
+                _log.info("compiled, after %.0f s", time.monotonic() - self._begun)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
 class Progress:
     """The progress of a run, from before its kernels are needed to its end; one that is not shown does nothing.
 
@@ -76,18 +114,16 @@ class Progress:
     def __init__(self, show: bool) -> None:
         self._show, self._begun = show, time.monotonic()
         self._screen = show and on_screen()
-        self._announced = False
         self.missing = ""  # how far a run is that goes on until it is done
-        self._timer = threading.Timer(_PATIENCE, self._announce)
-        self._timer.daemon = True
+        self._compiling = Compiling(show)
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if self._show:
-            self._timer.start()
+        self._compiling.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._compiling.__exit__()
         self.close()
 
     def begin(self, chains: list[Chain]) -> None:
@@ -100,7 +136,6 @@ class Progress:
 
     def update(self, sweeps: int) -> None:
         """Some chain has made this many more sweeps."""
-        self._compiled()
         if self._screen:
             self._bar.set_description_str(self._phase(), refresh=False)
         self._bar.update(sweeps)
@@ -116,7 +151,6 @@ class Progress:
 
     def close(self) -> None:
         """Take the bar away."""
-        self._timer.cancel()
         if self._bar is not None:
             self._bar.close()
 
@@ -130,22 +164,6 @@ class Progress:
         if behind.sweeps_done < behind.plan.warmup:
             return f"{name}, warm-up sweep {behind.sweeps_done:,} of {behind.plan.warmup:,}"
         return f"{name}, draw {behind.draws_done:,} of {behind.plan.draws:,}"
-
-    def _announce(self) -> None:
-        self._announced = True
-        self._say("loading the sampler; at its first use it is compiled, for about a minute")
-
-    def _compiled(self) -> None:
-        self._timer.cancel()
-        if self._announced:
-            self._announced = False
-            self._say(f"the sampler is ready, after {time.monotonic() - self._begun:.0f} s")
-
-    def _say(self, text: str) -> None:
-        if self._screen:
-            tqdm.write(text, file=sys.stderr)
-        else:
-            _log.info("%s", text)
 
 
 def _duration(seconds: float) -> str:
