@@ -28,7 +28,7 @@ from gibbs_gmm.sampler.chain import Chain
 from gibbs_gmm.sampler.one_cluster import REPLICATES, log_one_cluster
 from gibbs_gmm.sampler.one_cluster_gamma import log_one_cluster_gamma
 from gibbs_gmm.sampler.places import placed
-from gibbs_gmm.sampler.progress import Steps
+from gibbs_gmm.sampler.progress import Compiling, Steps
 from gibbs_gmm.sampler.recipe import Plan
 from gibbs_gmm.sampler.tilt import Tilt
 from gibbs_gmm.sampler.tuning import Tuner
@@ -261,7 +261,8 @@ def log_evidence(
                 shards = away.shards
             state = initial_state(generator, data, model, prior.family, gamma, start, n_max + 1, shards=shards)
             plan = Plan(0, _BATCH, 1)
-            chain = Chain(c, generator, data, model, prior.family, state, plan, written, remote=away)
+            with Compiling(bool(progress)):
+                chain = Chain(c, generator, data, model, prior.family, state, plan, written, remote=away)
             runs.append(_Run(chain, warmup))
         text = f"evidence of {prior.covariance_type} clusters"
         t = _sample(runs, tilt, first, warmup, draws, min(n_threads, n_chains), bool(progress), text)

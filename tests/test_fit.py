@@ -181,15 +181,18 @@ import numpy as np
 import gibbs_gmm
 import gibbs_gmm.kernels
 from gibbs_gmm.kernels import _jit
+from gibbs_gmm.kernels._fragments import Kernel
 
 def count():
     result = {}
     for info in pkgutil.walk_packages(gibbs_gmm.kernels.__path__, "gibbs_gmm.kernels."):
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():
-            if hasattr(value, "signatures"):
-                result[value.py_func.__module__ + "." + name] = len(value.signatures)
-    for function, _ in _jit._pointers:  # what is compiled to be passed as an argument
+            if isinstance(value, Kernel):
+                own = value.py_func.__module__ + "." + name
+                result[own] = len(value.signatures)
+                result[own + " (copied)"] = len(value._numba_type_.dispatcher.signatures)
+    for function, *_ in _jit._pointers:  # what is compiled to be passed as an argument
         name = function.__module__ + "." + function.__name__ + " (pointer)"
         result[name] = result.get(name, 0) + 1
     return result

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import assert_same_draws, threads_left
+from harness import JIT, assert_same_draws, threads_left
 
 import gibbs_gmm as gg
 from gibbs_gmm import fitting
+from gibbs_gmm.kernels._processes import compile_pieces, reported
+from gibbs_gmm.kernels.sampler import sweep
 from gibbs_gmm.sampler import chain as chains
 from gibbs_gmm.sampler import progress as shown
 
@@ -204,22 +206,37 @@ def test_progress_goes_to_the_log_elsewhere(monkeypatch: pytest.MonkeyPatch, cap
     assert caplog.messages == []
 
 
-def test_compilation_is_said_when_it_takes_long_and_when_it_ends(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    advance = chains.Chain.advance
+def compile_seven() -> None:
+    """Say that seven pieces are compiled."""
+    say = reported.get()
+    for done in range(8):
+        if say is not None:
+            say(done, 7)
 
-    def slow(self: chains.Chain, shared: Any) -> int:
-        time.sleep(0.05 if self.sweeps_done == 0 else 0.0)
-        return advance(self, shared)
 
-    monkeypatch.setattr(shown, "_PATIENCE", 0.001)
-    monkeypatch.setattr(chains.Chain, "advance", slow)
+@pytest.mark.skipif(not JIT, reason="nothing is compiled")
+def test_compilation_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sweep, "compile_pieces", lambda pieces: compile_seven() or compile_pieces(pieces))
     with caplog.at_level(logging.INFO, "gibbs_gmm"):
-        gg.fit(X, 2, progress=True, **SETTINGS)
-    assert caplog.messages[0].startswith("loading the sampler; at its first use it is compiled")
-    assert re.fullmatch(r"the sampler is ready, after \d+ s", caplog.messages[1])
-    assert sum("sampler" in message for message in caplog.messages) == 2
+        gg.fit(X, 2, progress=True, **{**SETTINGS, "chains": 1})
+    assert caplog.messages[0] == "compiling for this machine, once: 7 pieces"
+    assert re.fullmatch(r"compiled, after \d+ s", caplog.messages[1])
+    assert sum("compil" in message for message in caplog.messages) == 2
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "gibbs_gmm"):
+        gg.fit(X, 2, progress=False, **SETTINGS)
+    assert caplog.messages == []
+
+
+@pytest.mark.skipif(not JIT, reason="nothing is compiled")
+def test_compilation_is_one_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with shown.Compiling(True):
+        compile_seven()
+    lines = [line.strip() for line in terminal.getvalue().split("\r") if line.strip()]
+    assert lines == [f"compiling for this machine, once: {done} of 7" for done in range(8)]
+    assert "\n" not in terminal.getvalue()
 
 
 @pytest.mark.parametrize(("file", "progress"), [(Terminal(), False), (io.StringIO(), True), (io.StringIO(), False)])

@@ -1,4 +1,4 @@
-"""The command line: ``gibbs-gmm fit data.csv``, ``resume``, ``report``, ``predict`` and ``compare``.
+"""The command line: ``gibbs-gmm fit data.csv``, ``resume``, ``report``, ``predict``, ``compare`` and ``compile``.
 
 Exit codes: 0 done; 1 the run failed (numerical failure, disk full); 2 bad usage or bad input; 130 interrupted.
 """
@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gibbs_gmm.command_line import commands, help_texts
+from gibbs_gmm.command_line import commands, compiling, help_texts
 from gibbs_gmm.command_line.arguments import Parser, add_file_options, positive, share, whole, widths
 from gibbs_gmm.command_line.console import PROG, Failure, Refusal, complain, prepare_streams
 
@@ -87,7 +87,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"{PROG} {metadata.version('gibbs-gmm')}")
     parser.set_defaults(parser=parser)
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_fit, _add_resume, _add_report, _add_predict, _add_compare):
+    for add in (_add_fit, _add_resume, _add_report, _add_predict, _add_compare, _add_compile):
         add(subcommands)
     parser.usage = f"{PROG} {{{','.join(subcommands.choices)}}} ... (--help says more)"
     return parser
@@ -321,6 +321,33 @@ def _add_compare(subcommands: Any) -> None:
     add_file_options(compare, choose=True)
     _add_threads(compare)
     _add_quiet(compare)
+
+
+def _add_compile(subcommands: Any) -> None:
+    kernels = _command(
+        subcommands,
+        "compile",
+        "[FAMILY ...]",
+        compiling.compile_kernels,
+        help="compile ahead of time what runs on this kind of machine need",
+        description=help_texts.COMPILE,
+        epilog=help_texts.COMPILE_EXAMPLES,
+    )
+    kernels.add_argument(
+        "families",
+        nargs="*",
+        type=_family,
+        metavar="FAMILY",
+        help="shapes of clusters: full, tied, diag, spherical (default: all four)",
+    )
+    _add_quiet(kernels)
+
+
+def _family(text: str) -> str:
+    """A shape of clusters (``choices`` would refuse that there is none)."""
+    if text not in COVARIANCE_TYPES:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(COVARIANCE_TYPES)}, got {text!r}")
+    return text
 
 
 def _add_threads(parser: Any) -> None:

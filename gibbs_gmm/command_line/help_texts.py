@@ -101,3 +101,27 @@ Shapes: full, each cluster of its own; tied, all of one; diag, along the
 columns; spherical, round in the units of the columns. Each has its default
 prior, and all shapes and numbers are equally likely beforehand.
 """
+
+COMPILE = """\
+Compile, ahead of time, what "fit" and "predict" need on this kind of machine.
+
+Otherwise the first run on a machine compiles it, on all cores, and keeps it.
+Compiled code lies beside the package; where that cannot be written to, in the
+user's cache folder; and wherever the environment variable NUMBA_CACHE_DIR
+says, if it is set. It is found there by all who may read it, also where
+nothing can be written. It is for the processor it was compiled on, for these
+versions of Python, numba and this package; where it does not fit, code is
+compiled anew.
+
+In an image of a container, run this command once the package is installed, as
+the user who installed it. On a cluster, run it on a machine of the kind that
+is to compute, with NUMBA_CACHE_DIR set to a folder that all machines see, and
+set it to the same folder in jobs.
+"""
+
+COMPILE_EXAMPLES = """\
+examples:
+  gibbs-gmm compile
+  gibbs-gmm compile full diag
+  NUMBA_CACHE_DIR=/shared/compiled gibbs-gmm compile
+"""

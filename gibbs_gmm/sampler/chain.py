@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm.errors import NumericalError
+from gibbs_gmm.kernels._jit import plain
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.counted import Copies
@@ -73,15 +74,15 @@ class Chain:
         self.number, self.rng, self.data, self.model, self.state, self.plan = number, rng, data, model, state, plan
         capacity, (N, D) = len(state.log_w), data.X.shape
         self.remote, self._scale_ndim = remote, family.scale_ndim
-        self.wider = wider(model, room(state))
+        self.wider = wider(model, plain(room)(state))
         self.moves = new_moves(D, family, capacity, len(state.shard_log_likelihood))
         self.tuner = Tuner(plan.warmup if plan.tuning is None else plan.tuning, model, self.wider is not model)
         self._scratch = kernels.Scratch(
             sides=new_sides(family, model.prior, observations_of(state.z)),
             cumulated=np.zeros(max(capacity, len(model.weights.log_p))),
             place=np.zeros(capacity, np.int64),
-            work=new_workspace(capacity, D),
-            pair_work=new_workspace(2, D),
+            work=plain(new_workspace)(capacity, D),
+            pair_work=plain(new_workspace)(2, D),
         )
         self.fields, self._window_bytes = {field.name: field for field in fields}, window_bytes
         slots = len(model.weights.log_p) - 1 if model.weights.known else min(capacity, _SLOTS)

@@ -1,6 +1,6 @@
 """What a person sees while chains run: a bar in terminals and notebooks, and lines in the log.
 
-If kernels have to be compiled before the first sweep, it says so, and when that has ended.
+If kernels have to be compiled before the first sweep, it says so.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
+
+from gibbs_gmm.kernels._processes import reported
 
 if TYPE_CHECKING:
     from gibbs_gmm.sampler.chain import Chain
@@ -21,7 +22,6 @@ _log = logging.getLogger("gibbs_gmm")
 
 _LOG_SECONDS = 10.0  # between two lines of progress in the log
 _AT_ONCE = 0.1  # seconds after which a terminal shows that something is going on
-_PATIENCE = 1.0  # seconds after which it is said what that is, so far
 _BAR = "{desc} |{bar}| {percentage:.0f}%, {remaining} left"
 
 
@@ -50,7 +50,8 @@ class Steps:
         self._total, self._text, self._done = total, text, 0
         self._logs = show and not on_screen()
         self._bar = _bar(total, text, show and on_screen())
-        self._begun = self._logged = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first steps were done, and how many
+        self._logged = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -63,10 +64,69 @@ class Steps:
         self._done += steps
         self._bar.update(steps)
         now = time.monotonic()
-        if self._logs and not 0.0 <= now - self._logged <= _LOG_SECONDS:
-            left = (now - self._begun) / self._done * (self._total - self._done)
+        if self._first is None:  # before it kernels may have been compiled
+            self._first = now, self._done
+        elif self._logs and not 0.0 <= now - self._logged <= _LOG_SECONDS:
+            begun, before = self._first
+            left = (now - begun) / max(1, self._done - before) * (self._total - self._done)
             _log.info("%s: %.0f%%, %s left", self._text, 100.0 * self._done / self._total, _duration(left))
             self._logged = now
+
+
+class Compiling:
+    """While it is a context, says how many pieces of the sampler have been compiled, of those not found in the cache.
+
+    On screen it is one line that goes away, and that shows before long that something is going on; in the log, a line
+    before and one after.
+    """
+
+    def __init__(self, show: bool) -> None:
+        self._show, self._screen, self._begun = show, show and on_screen(), 0.0
+        self._timer: threading.Timer | None = None
+        self._line: Any = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._token = reported.set(self._say if self._show else None)
+        if self._screen:
+            self._timer = threading.Timer(_AT_ONCE, self._write, ["getting ready ..."])
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        reported.reset(self._token)
+        self.close()
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+            self._timer = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            if self._line is None:
+                self._line = tqdm(desc=text, bar_format="{desc}", dynamic_ncols=True, leave=False)
+            else:
+                self._line.set_description_str(text)
+
+    def _say(self, done: int, total: int) -> None:
+        if self._screen:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._write(f"compiling for this machine, once: {done} of {total}")
+            if done == total:
+                self.close()
+        elif done == 0:
+            self._begun = time.monotonic()
+            _log.info("compiling for this machine, once: %d pieces", total)
+        elif done == total:
+            _log.info("compiled, after %.0f s", time.monotonic() - self._begun)
 
 
 class Progress:
@@ -79,26 +139,21 @@ class Progress:
     def __init__(self, show: bool) -> None:
         self._show, self._begun = show, time.monotonic()
         self._screen = show and on_screen()
-        self._announced = False
         self.missing = ""  # how far a run is that goes on until it is done
-        self._at_once: threading.Timer | None = None
-        self._at_length: threading.Timer | None = None
-        self._hint: Any = None
+        self._compiling = Compiling(show)
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if self._screen:
-            self._at_once = _later(_AT_ONCE, self._show_hint)
-        if self._show and not self._announced:
-            self._at_length = _later(_PATIENCE, self._announce)
+        self._compiling.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._compiling.__exit__()
         self.close()
 
     def begin(self, chains: list[Chain]) -> None:
         """Show where these chains are."""
-        self._end_hint()
+        self._compiling.close()
         self._chains, self._total = chains, sum(chain.plan.sweeps for chain in chains)
         done = sum(chain.sweeps_done for chain in chains)
         self._bar = _bar(self._total, self._phase(), self._screen, done)
@@ -107,7 +162,6 @@ class Progress:
 
     def update(self, sweeps: int) -> None:
         """Some chain has made this many more sweeps."""
-        self._compiled()
         if self._screen:
             self._bar.set_description_str(self._phase(), refresh=False)
         self._bar.update(sweeps)
@@ -123,9 +177,6 @@ class Progress:
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._at_length is not None:
-            self._at_length.cancel()
-        self._end_hint()
         if self._bar is not None:
             self._bar.close()
 
@@ -139,42 +190,6 @@ class Progress:
         if behind.sweeps_done < behind.plan.warmup:
             return f"{name}, warm-up sweep {behind.sweeps_done:,} of {behind.plan.warmup:,}"
         return f"{name}, draw {behind.draws_done:,} of {behind.plan.draws:,}"
-
-    def _show_hint(self) -> None:
-        self._hint = tqdm(desc="getting ready ...", bar_format="{desc}", leave=False)
-
-    def _end_hint(self) -> None:
-        if self._at_once is not None:
-            self._at_once.cancel()
-            self._at_once.join()
-            self._at_once = None
-        if self._hint is not None:
-            self._hint.close()
-            self._hint = None
-
-    def _announce(self) -> None:
-        self._announced = True
-        self._say("loading the sampler; at its first use it is compiled, for about a minute")
-
-    def _compiled(self) -> None:
-        if self._at_length is not None:
-            self._at_length.cancel()
-        if self._announced:
-            self._announced = False
-            self._say(f"the sampler is ready, after {time.monotonic() - self._begun:.0f} s")
-
-    def _say(self, text: str) -> None:
-        if self._screen:
-            tqdm.write(text, file=sys.stderr)
-        else:
-            _log.info("%s", text)
-
-
-def _later(seconds: float, then: Callable[[], None]) -> threading.Timer:
-    timer = threading.Timer(seconds, then)
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def _duration(seconds: float) -> str:

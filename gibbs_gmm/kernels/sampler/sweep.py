@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gibbs_gmm.kernels._jit import allocating_kernel, kernel, pointer, step
+from gibbs_gmm.kernels._jit import JIT, Piece, allocating_kernel, kernel, plain, pointer, step
+from gibbs_gmm.kernels._processes import compile_pieces
 from gibbs_gmm.kernels.families.generic import (
     Statistics,
     accumulate,
@@ -461,7 +462,7 @@ def run_sweeps(
     return total
 
 
-interpreted_sweeps = getattr(run_sweeps, "py_func", run_sweeps)
+interpreted_sweeps = plain(run_sweeps)
 """The same as plain Python: for a store of rows that is not compiled code."""
 
 
@@ -504,10 +505,10 @@ def kernel_tasks(data: Data, z: Any) -> tuple[Any, Any]:
     return kernel_passes(data, z)[1], counted.pair_task if isinstance(z, counted.Copies) else pair_task
 
 
-def compiled_rows(
+def rows_by_pointer(
     rng: np.random.Generator, data: Data, state: State, moves: Moves, draws: Draws, work: Workspace
 ) -> Rows:
-    """The same as pointers, compiled for these types."""
+    """The same as pointers for these types."""
     rows, z, index, place = kernel_rows(data, state.z), state.z, moves.pair.task, state.size
     return Rows(
         pointer(rows.label_pass, "void", data, state, False, work, 0, 0),
@@ -530,12 +531,21 @@ def compiled_calls(
 ) -> tuple[Calls, Rows]:
     """The pieces of a sweep as pointers, and a store of rows; what a simple model does not need is not compiled."""
     work, calls = scratch.work, kernel_calls(model, state)
-    rows = compiled_rows(rng, data, state, moves, draws, work)
-    return Calls(
+    rows = rows_by_pointer(rng, data, state, moves, draws, work)
+    pointers = Calls(
         pointer(calls.split_merge, "boolean", rng, data, model, state, moves, 0, False, False, work, rows),
         pointer(calls.row_by_row, "void", rng, data, model, state, moves, scratch.sides, 0, 0, 0, False, rows),
         pointer(calls.draw_weights, "void", rng, model, state, state.log_w, rows),
         pointer(calls.draw_parameters, "int64", rng, model, state, moves.scratch),
         pointer(calls.finish, "float64", state, state.report, rows),
         pointer(calls.record, "boolean", rng, data, model, state, moves, 0.0, draws, 0, rows),
-    ), rows
+    )
+    if JIT:
+        whole = Piece.of(
+            run_sweeps, rng, data, model, model, state, moves, state.alpha, scratch, pointers, rows, 0, 0, 0, draws
+        )  # fmt: skip
+        long = pointers.split_merge, rows.label_pass, pointers.draw_parameters, pointers.record
+        first = [one.piece for one in long]
+        others = [one.piece for one in (pointers.row_by_row, *pointers, *rows) if one not in long]
+        compile_pieces(list(dict.fromkeys([*first, whole, *others])))
+    return pointers, rows
