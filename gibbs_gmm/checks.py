@@ -234,7 +234,12 @@ def new_data(
 
 
 def unmasked(X: Any) -> Any:
-    """A masked array, or a list of masked rows, with NaN where it is masked: to convert one would drop its mask."""
+    """A masked array, or a list of masked rows, with NaN where it is masked: to convert one would drop its mask.
+
+    A Dask array, which may be masked, comes here.
+    """
+    if type(X).__module__.startswith("dask.") and hasattr(X, "compute"):
+        X = X.compute()
     if isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in X):
         X = np.ma.stack(X)
     if not isinstance(X, np.ma.MaskedArray) or not np.ma.is_masked(X) or X.dtype.kind not in "iuf":

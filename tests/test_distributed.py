@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from harness import assert_same_draws
 
@@ -115,6 +116,20 @@ def test_gaps_and_errors_are_those_of_one_machine(name: str, errors: str) -> Non
             trace = gg.fit(da.from_array(Y, chunks=chunks), PRIORS[name], errors=ERRORS[errors], **SETTINGS)
         assert_same_draws(trace, expected)
         assert trace.settings["notes"] == expected.settings["notes"]
+
+
+def test_masked_values_are_missing() -> None:
+    few = {**SETTINGS, "draws": 2, "warmup": 3}
+    expected = gg.fit(Y, 3, **few)
+    with client_of(2) as client:
+        masked = np.ma.masked_array(X, mask=GAPS)
+        assert_same_draws(gg.fit(da.ma.masked_array(da.from_array(X, chunks=(150, 1)), GAPS), 3, **few), expected)
+        assert_same_draws(gg.fit(masked, 3, client=client, **few), expected)
+        there = da.ma.masked_array(da.from_array(X, chunks=(150, 2)), GAPS)
+        np.testing.assert_array_equal(expected.log_density(there), expected.log_density(Y))
+        frame = gg.fit(pd.DataFrame(Y, columns=["a", "b"]).convert_dtypes(), 3, client=client, **few)
+    assert frame.columns == ("a", "b")
+    assert_same_draws(frame, expected)
 
 
 def test_errors_may_be_on_the_cluster_too() -> None:

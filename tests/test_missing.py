@@ -6,6 +6,7 @@ RATE is the probability with which a statistical test fails although all is well
 import html
 import itertools
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -509,6 +510,25 @@ def test_intervals_of_imputed_values_cover(share: float) -> None:
         low, high = np.sort(trace.impute(Y).draws(399, rng=seed), axis=0)[[19, 379]]
         inside.append(((low <= X) & (high >= X))[gaps].mean())
     assert abs(np.mean(inside) - 0.9) < 0.02, (np.mean(inside), np.std(inside, ddof=1) / len(inside) ** 0.5)
+
+
+@pytest.mark.slow
+def test_intervals_of_imputed_values_are_exact_where_the_prior_is() -> None:
+    inside, niw, weights = [], some_niw(3, 7.0)._replace(kappa_0=0.05), gg.FiniteMixture(2, concentration=1.0)
+    settings = {**QUICK, "draws": 200, "warmup": 300, "thin": 5}
+    for seed in range(200):
+        rng = np.random.default_rng([seed, 99])
+        mu, Sigma = oracle.draw_components(rng, niw, 2)
+        X, _ = oracle.draw_mixture(rng, 80, rng.dirichlet([1.0, 1.0]), mu, Sigma)
+        gaps = rng.random(X.shape) < 0.3
+        gaps[gaps.all(1), 0] = False
+        Y = np.where(gaps, np.nan, X)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # kinds may lie upon each other
+            trace = gg.fit(Y, weights, prior=package_prior(niw), **{**settings, "rng": seed})
+            low, high = np.sort(trace.impute(Y).draws(399, rng=seed), axis=0)[[19, 379]]
+        inside.append(((low <= X) & (high >= X))[gaps].mean())
+    error = np.std(inside, ddof=1) / math.sqrt(len(inside))
+    assert abs(np.mean(inside) - 0.9) < stats.norm.isf(RATE / 2) * error, (np.mean(inside), error)
 
 
 # --- The command line ---

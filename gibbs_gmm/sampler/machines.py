@@ -130,6 +130,8 @@ class Cluster:
                 raise TypeError(f"X must hold real numbers of shape (N, D), got dtype {X.dtype}")
             if X.dtype not in (np.float32, np.float64):
                 X = X.astype(np.float64)
+            if isinstance(getattr(X, "_meta", None), np.ma.MaskedArray):  # what is masked is missing
+                X = X.map_blocks(checks.unmasked, dtype=X.dtype)
             self.columns = tuple(f"x{d}" for d in range(X.shape[1]))
         self._N, self._D = (int(n) for n in X.shape)
         self._logs: dict[int, _Log] = {}
