@@ -50,7 +50,8 @@ class Steps:
         self._total, self._text, self._done = total, text, 0
         self._logs = show and not on_screen()
         self._bar = _bar(total, text, show and on_screen())
-        self._begun = self._logged = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first steps were done, and how many
+        self._logged = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -63,8 +64,11 @@ class Steps:
         self._done += steps
         self._bar.update(steps)
         now = time.monotonic()
-        if self._logs and not 0.0 <= now - self._logged <= _LOG_SECONDS:
-            left = (now - self._begun) / self._done * (self._total - self._done)
+        if self._first is None:  # before it kernels may have been compiled
+            self._first = now, self._done
+        elif self._logs and not 0.0 <= now - self._logged <= _LOG_SECONDS:
+            begun, before = self._first
+            left = (now - begun) / max(1, self._done - before) * (self._total - self._done)
             _log.info("%s: %.0f%%, %s left", self._text, 100.0 * self._done / self._total, _duration(left))
             self._logged = now
 
