@@ -159,7 +159,7 @@ def test_bad_output_folders(capsys: pytest.CaptureFixture[str]) -> None:
         ("a,b\n1,2\n3\n", "line 3 has 1 field where 2 are expected"),
         ("a\n1\n2\n3\n4\nfive\n", "column 'a' holds numbers, but 'five' in line 6"),
         ("a,b\n1,2\n", "no numeric column is left (a: constant (always 1)"),
-        ("a\n1\n2\n3\n", "n_components must be at most 3 for X with 3 rows, got 4"),
+        ("a\n1\n2\n3\n", "--components must be at most 3 for X with 3 rows, got 4"),
     ],
 )
 def test_bad_files_end_with_2_and_leave_nothing(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

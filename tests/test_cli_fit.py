@@ -108,6 +108,8 @@ def test_append_writes_the_file_with_its_clusters(capsys: pytest.CaptureFixture[
     assert "with_clusters.csv" in capsys.readouterr().out
     assert main(["fit", "-", "--append"]) == 2
     assert "--append needs a file" in capsys.readouterr().err
+    assert main(["fit", "some.csv", "--append", "--no-assignments"]) == 2
+    assert "--append needs to know which row is in which cluster" in capsys.readouterr().err
 
 
 def test_quick_is_short_and_marked_as_preliminary(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +163,29 @@ def test_a_second_run_needs_force(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--seed", "2", "--force") == 0
     assert gibbs_gmm.load("some-run").settings["seed"] == 2
     assert written() == FILES
+
+
+def test_a_run_that_is_refused_leaves_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit() == 0
+
+    def content() -> dict[Path, bytes]:
+        files = (path for path in Path("some-run").rglob("*") if path.is_file() and path.suffix != ".lock")
+        return {path: path.read_bytes() for path in files}
+
+    before = content()
+    assert main(["fit", "some.csv", "--components", "200", *SHORT, "--force"]) == 2
+    assert "error: --components must be at most 40 for X with 40 rows, got 200" in capsys.readouterr().err
+    assert content() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_output_that_cannot_be_written_is_said() -> None:
+    command = [sys.executable, "-m", "gibbs_gmm", "fit", csv_file(), *SHORT, "--components", "1"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert complaints(done.stderr) == "gibbs-gmm: error: the output could not be written: No space left on device\n"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_folder_with_other_files_can_be_used() -> None:

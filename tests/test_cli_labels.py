@@ -76,7 +76,7 @@ def test_no_outliers_are_said_to_be_none(capsys: pytest.CaptureFixture[str]) -> 
     ("options", "message"),
     [
         (["--labels", "knd"], "there is no column 'knd'; did you mean 'kind'?"),
-        (["--labels", "kind", "--components", "1"], "n_components must allow at least 2 components"),
+        (["--labels", "kind", "--components", "1"], "--components must allow at least 2 components"),
         (["--outliers", "--no-assignments"], "--outliers needs to know which row is what"),
     ],
 )

@@ -108,6 +108,8 @@ def test_draws_are_added_to_a_finished_run(capsys: pytest.CaptureFixture[str]) -
     assert fit("--force") == 0  # begins again, rather than comparing with what there was
     assert main(["resume", "nowhere"]) == 2
     assert "there is no run in 'nowhere': it does not exist" in capsys.readouterr().err
+    assert main(["resume", "some.csv"]) == 2
+    assert "there is no run in 'some.csv': it is a file, not the folder of a run" in capsys.readouterr().err
 
 
 def test_a_checkpoint_folder_of_python_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,10 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert main([*arguments, "--out", str(out)]) == 2
     assert "exists" in capsys.readouterr().err
+    assert main([*arguments, "--plot", str(tmp_path / "plot.xyz")]) == 2
+    assert "plot.xyz' must end in one of ." in capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "no" / "table.csv")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_help_names_the_command() -> None:

@@ -164,9 +164,10 @@ def test_limits_of_detection_are_named_as_such(path: Path) -> None:
         ("0123{i:02}", "codes with leading zeros ('012300', ...)", False),
         ("{0} \u00b1 0.5", "several numbers in a cell ('41.25 \u00b1 0.5'): write one in each", True),
         ("{i}-1{i}", "several numbers in a cell ('0-10'): write one in each", True),
+        ("{i}/2", "fractions ('0/2', ...): write them as decimals", True),
+        ("0{i}:30", "times ('00:30', ...): write them as numbers, such as hours", True),
         ("2024-0{i}", "dates ('2024-00', ...)", False),
         ("0:{i}", "text ('0:0', ...)", False),
-        ("{i}/2", "text ('0/2', ...)", False),
         ("A{i}", "text ('A0', ...)", False),
     ],
 )

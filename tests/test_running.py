@@ -326,8 +326,10 @@ def test_steps_are_shown_on_a_screen_and_logged_elsewhere(
     if notebook:
         monkeypatch.setitem(sys.modules, "ipykernel", sys)
     with caplog.at_level(logging.INFO, "gibbs_gmm"), shown.Steps(10, "evidence of full clusters", True) as steps:
+        time.sleep(0.5)  # it is compiled
+        steps.update(1)
         time.sleep(0.01)
-        steps.update(5)
+        steps.update(4)
     assert ("evidence of full clusters |" in screen.getvalue()) == (terminal or notebook)
     logged = [record.getMessage() for record in caplog.records]
     assert logged == ([] if terminal or notebook else ["evidence of full clusters: 50%, 0 s left"])

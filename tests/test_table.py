@@ -120,6 +120,13 @@ def test_columns_can_be_chosen_and_dropped(path: Path) -> None:
     assert refusal(path, "weight,size\n1,2\n3,1\n", drop=["Wieght"]) == (
         "there is no column 'Wieght'; did you mean 'weight'? The columns are 'weight', 'size'"
     )
+    assert refusal(path, "petal_width,size\n1,2\n3,1\n", columns=["petal_width", "petal_height"]) == (
+        "there is no column 'petal_height'; the columns are 'petal_width', 'size'"  # petal_width is meant already
+    )
+    assert refusal(path, "1,2\n3,1\n", columns=["a"]) == (
+        "there is no column 'a'; the file begins with numbers, not with a line of names, and its columns are 'x0', 'x1'"
+    )
+    assert refusal(path, text, skip=3) == "nothing is left of it after --skip 3"
     assert refusal(path, text, drop=["e"]).startswith("there is no column 'e'")
     assert refusal(path, text, drop=["a", "b", "d"]).startswith("no numeric column is left (a: dropped; ")
 

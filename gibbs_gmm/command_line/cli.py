@@ -66,7 +66,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return int(stop.code or 0)
     try:
         code: int = args.command(args)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return code
     except Refusal as error:
         complain("error", error)
@@ -78,8 +78,18 @@ def _run(argv: Sequence[str] | None) -> int:
         complain("error", f"interrupted; {stop.args[0] if stop.args else 'nothing is written'}")
         return 130
     except BrokenPipeError:  # whoever read the output, such as `head`, has gone; everything else is done
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 1
+    except OSError as error:
+        what = "the output could not be written" if error.filename is None else repr(str(error.filename))
+        complain("error", f"{what}: {error.strerror or error}")
+        _print_no_more()
+        return 1
+
+
+def _print_no_more() -> None:
+    """Let what could not be printed go, which Python would try once more as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> Parser:

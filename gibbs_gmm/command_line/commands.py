@@ -64,8 +64,9 @@ def resume(args: argparse.Namespace) -> int:
     say = silent if args.quiet else print
     out: Path = args.run
     folder = out / output_folder.TRACE
-    if not out.exists():
-        raise Refusal(f"there is no run in {str(out)!r}: it does not exist")
+    if not out.is_dir():
+        why = "is a file, not the folder of a run" if out.exists() else "does not exist"
+        raise Refusal(f"there is no run in {str(out)!r}: it {why}")
     ours = folder.is_dir()  # else it is a checkpoint folder of fit() in Python, which is its trace
     with step(f"reading {out}", args.quiet):
         from gibbs_gmm import resume
@@ -175,6 +176,8 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
     """Refuse options that do not go together."""
     if args.append and str(args.csv) == "-":
         raise Refusal("--append needs a file, and standard input cannot be read twice")
+    if args.append and args.no_assignments:
+        raise Refusal("--append needs to know which row is in which cluster: leave out --no-assignments")
     if args.outliers and args.no_assignments:
         raise Refusal("--outliers needs to know which row is what: leave out --no-assignments")
     if args.discount is not None and args.weights != "py":
@@ -215,11 +218,15 @@ def compare(args: argparse.Namespace) -> int:
     for path in (args.out, args.plot):
         if path is not None and path.exists() and not args.force:
             raise Refusal(f"the file {str(path)!r} exists: choose another, or replace it with --force")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise Refusal(f"there is no folder {str(path.parent)!r} for {path.name!r}")
     with step(f"reading {_name(args.csv)}", args.quiet):
         table = _read(args.csv, read_options(args, columns=args.columns, drop=tuple(args.drop)))
     _say_what_was_read(args.csv, table, silent if args.quiet else print)
     from gibbs_gmm import compare
 
+    if args.plot is not None:
+        _require_picture(args.plot)
     settings = {"draws": args.draws, "rng": args.seed, "threads": args.threads}
     families = args.covariance_type or ("full", "tied", "diag", "spherical")
     try:
@@ -240,6 +247,18 @@ def compare(args: argparse.Namespace) -> int:
     except (OSError, ImportError, ValueError) as error:
         raise Failure(f"the results could not be written: {error}") from None
     return 0
+
+
+def _require_picture(path: Path) -> None:
+    """Refuse a picture that could not be drawn, before the long run and not after it."""
+    try:
+        from gibbs_gmm.plots.style import formats
+
+        known = formats()
+    except ImportError as error:
+        raise Refusal(error) from None
+    if path.suffix.lower().lstrip(".") not in known:
+        raise Refusal(f"the picture {str(path)!r} must end in one of {', '.join(f'.{one}' for one in known)}")
 
 
 def _as_entry(name: str) -> str:
@@ -306,9 +325,6 @@ def _append(path: Path, options: ReadOptions, partition: Any, out: Path, written
     """Write the rows of the file with their clusters."""
     from gibbs_gmm.command_line.row_tables import appended
 
-    if partition is None:
-        complain("warning", "--append wrote nothing, because of --no-assignments")
-        return
     try:
         text = appended(path, options, partition)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ from gibbs_gmm.command_line.console import PROG, Failure, Refusal
 
 if TYPE_CHECKING:
     from gibbs_gmm.command_line.reading.table import Table
+
+_REPLACED = "replaced"  # a folder, for as long as a run takes
+_OPTIONS = {"n_components": "--components", "max_sweeps": "--max-sweeps"} | {
+    name: f"--{name}" for name in ("resolution", "draws", "warmup", "thin", "chains", "threads", "labels", "counts")
+}
 
 
 def refuse_existing_run(out: Path, force: bool) -> None:
@@ -58,23 +64,48 @@ def made(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def begun(out: Path, table: Table, command: output_folder.Command) -> Iterator[None]:
-    """Write what a run is of before it begins, so that it can be resumed; take it back if no sweep was kept."""
+    """Write what a run is of before it begins, so that it can be resumed; take it back if no sweep was kept.
+
+    A run that was there is set aside, and is there again if the new one comes to nothing.
+    """
+    with _aside(out):
+        with results.writing(out):
+            output_folder.save_origin(out, table.X, table.rows, command)
+        try:
+            yield
+        except BaseException:
+            if not (out / output_folder.TRACE).exists():
+                for name in output_folder.ORIGIN:
+                    with contextlib.suppress(OSError):
+                        (out / name).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _aside(out: Path) -> Iterator[None]:
+    """Set the run in a folder aside until another has taken its place, or has failed to."""
     from gibbs_gmm.storage.run_folder import Folder
 
+    aside, names = out / _REPLACED, (output_folder.TRACE, *output_folder.FILES)
+    there = [name for name in names if (out / name).exists()]
     with failures(out):
-        Folder(out / output_folder.TRACE).remove()
-    with results.writing(out):
-        for name in output_folder.FILES:
-            (out / name).unlink(missing_ok=True)
-        output_folder.save_origin(out, table.X, table.rows, command)
+        if (out / output_folder.TRACE).exists():
+            with Folder(out / output_folder.TRACE).locked():  # or another process is at work in it
+                pass
+        if there:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+        for name in there:
+            (out / name).replace(aside / name)
     try:
         yield
     except BaseException:
         if not (out / output_folder.TRACE).exists():
-            for name in output_folder.ORIGIN:
-                with contextlib.suppress(OSError):
-                    (out / name).unlink(missing_ok=True)
+            for name in there:
+                (aside / name).replace(out / name)
         raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -89,11 +120,17 @@ def failures(out: Path) -> Iterator[None]:
     except (ArithmeticError, MemoryError, OSError, np.linalg.LinAlgError) as error:
         raise Failure(f"the run failed: {str(error) or type(error).__name__}") from None
     except (TypeError, ValueError) as error:
-        raise Refusal(error) from None
+        raise Refusal(_of_options(str(error))) from None
     except KeyboardInterrupt:
         if (out / output_folder.TRACE).exists():
             raise KeyboardInterrupt(f"`{PROG} resume {out}` carries the run on") from None
         raise
+
+
+def _of_options(message: str) -> str:
+    """What is said of an argument of :func:`gibbs_gmm.fit` as what is wrong with an option."""
+    name = message.split(" ", 1)[0]
+    return f"{_OPTIONS[name]}{message.removeprefix(name)}" if name in _OPTIONS else message
 
 
 @contextlib.contextmanager

@@ -58,6 +58,11 @@ def save(target: str | os.PathLike[str] | IO[bytes], plot: Callable[..., Any], *
     matplotlib("backends.backend_agg").FigureCanvasAgg(figure).print_png(target)  # savefig() would draw it twice
 
 
+def formats() -> list[str]:
+    """The endings, without their point, that :func:`save` knows."""
+    return sorted(matplotlib("backend_bases").FigureCanvasBase.get_supported_filetypes())
+
+
 @contextlib.contextmanager
 def _without_pyplot() -> Iterator[None]:
     token = _figure.set(matplotlib("figure").Figure)

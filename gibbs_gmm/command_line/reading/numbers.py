@@ -28,7 +28,12 @@ _CELL = re.compile(
 )
 _SOME = 200  # cells that show how a column is written
 _CODE = re.compile(r"0\d+")
-_SEVERAL = re.compile(r"[-+]?[\d.,]+\s*(±|\+/-|\+-|-|\u2013|\.\.|to)\s*[\d.,]+\D*")  # numbers in a cell
+_SEVERAL = re.compile(r"[-+]?[\d.,]+\s*(±|\+/-|\+-|-|\u2013|\.\.|to)\s*[\d.,]+\D*")
+_NEARLY = {  # what might have been numbers, and what to do about it
+    _SEVERAL: "several numbers in a cell ({}): write one in each",
+    re.compile(r"\d+\s*/\s*\d+"): "fractions ({}, ...): write them as decimals",
+    re.compile(r"\d+:\d\d(:\d\d([.,]\d+)?)?"): "times ({}, ...): write them as numbers, such as hours",
+}
 _WRITTEN = {  # what Python would not read, beside separators and units
     "spaces between thousands": re.compile(rf"\d[{_SPACES}]\d"),
     "apostrophes between thousands": re.compile(r"\d['\u2019]\d"),
@@ -237,8 +242,9 @@ def read_column(name: str, column: Cells, lines: IntArray, decimal: str, certain
         return Unread("empty")
     first = next((cell for cell in cells if cell in texts), "")
     if n_text >= n_numbers:
-        if _SEVERAL.fullmatch(first.strip()):
-            return Unread(f"several numbers in a cell ({first!r}): write one in each", lost=True)
+        for form, what in _NEARLY.items():
+            if form.fullmatch(first.strip()):
+                return Unread(what.format(repr(first)), lost=True)
         return Unread(f"text ({first!r}, ...)")
     where = {cell: int(line) for cell, line in zip(reversed(cells), lines[::-1], strict=True)}
     if texts:

@@ -230,17 +230,23 @@ def _chosen(given: Iterable[str], names: Sequence[str]) -> list[str]:
         if entry in names:
             result.append(entry)
         else:
-            parts = next(csv.reader([entry], skipinitialspace=True), [])
-            result += [_chosen_one(part.strip(), names) for part in parts if part.strip()]
+            parts = [part.strip() for part in next(csv.reader([entry], skipinitialspace=True), []) if part.strip()]
+            result += parts
+    for name in result:
+        _chosen_one(name, names, [other for other in names if other not in result])
     return result
 
 
-def _chosen_one(name: str, names: Sequence[str]) -> str:
+def _chosen_one(name: str, names: Sequence[str], meant: Sequence[str] | None = None) -> str:
+    """The name, if there is such a column; ``meant`` are those that it may be a misspelling of, by default all."""
     if name in names and name:
         return name
-    close = difflib.get_close_matches(name.lower(), [one.lower() for one in names if one], 1, 0.6)
-    near = [one for one in names if one.lower() in close]
+    likely = [one for one in (names if meant is None else meant) if one]
+    close = difflib.get_close_matches(name.lower(), [one.lower() for one in likely], 1, 0.6)
+    near = [one for one in likely if one.lower() in close]
     hint = f"did you mean {near[0]!r}? The" if near else "the"
+    if list(names) == [f"x{j}" for j in range(len(names))]:
+        hint = "the file begins with numbers, not with a line of names, and its"
     shown = [repr(one) for one in names if one]
     more = f", ... ({len(shown)} in all)" if len(shown) > _SHOWN else ""
     raise Refused(f"there is no column {name!r}; {hint} columns are {', '.join(shown[:_SHOWN])}{more}")

@@ -106,7 +106,8 @@ def _head(text: Text, options: ReadOptions) -> _Head:
     comments = [k for k, one in enumerate(lines) if comment is not None and one.lstrip().startswith(comment)]
     rows_at = [k for k, one in enumerate(lines) if one.strip() and k not in set(comments)]
     if not rows_at:
-        raise Refused("the file is empty")
+        skipped = f"nothing is left of it after --skip {options.skip}"
+        raise Refused(skipped if content and options.skip else "the file is empty")
     delimiter = given or _delimiter([lines[k] for k in rows_at])
     rows = [(k, row) for k, row in _split_lines(lines, rows_at, delimiter) if any(cell.strip() for cell in row)]
     if not rows:
