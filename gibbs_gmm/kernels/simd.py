@@ -81,6 +81,22 @@ if JIT:
         return types.void(), generate
 
     @intrinsic
+    def fetch(typingctx: Any, X: Any, i: Any, d: Any) -> Any:
+        """Have X[i, d] on its way into the second-level cache. Any indices will do."""
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            X, i, d = args
+            array = context.make_array(sig.args[0])(context, builder, X)
+            address = cgutils.get_item_pointer(context, builder, sig.args[0], array, [i, d], wraparound=False)
+            kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(ir.IntType(8)), _I32, _I32, _I32])
+            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            address = builder.bitcast(address, ir.PointerType(ir.IntType(8)))
+            builder.call(prefetch, [address, _I32(0), _I32(2), _I32(1)])
+            return context.get_dummy_value()
+
+        return types.void(X, types.intp, types.intp), generate
+
+    @intrinsic
     def bits_to_float(typingctx: Any, bits: Any) -> Any:
         """The double whose bit pattern is this uint64."""
 
@@ -379,6 +395,9 @@ else:
         pass
 
     def part_of_callers() -> None:
+        pass
+
+    def fetch(X: Any, i: Any, d: Any) -> None:
         pass
 
     def bits_to_float(bits: Any) -> Any:

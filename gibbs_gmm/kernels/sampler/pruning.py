@@ -15,7 +15,7 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families.generic import Radii, Statistics, accumulate, log_weights, set_radii, weigh
 from gibbs_gmm.kernels.sampler.label_pass import Law, draw_tile, log_likelihood
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State, outlier_label
-from gibbs_gmm.kernels.simd import part_of_callers, wide_vectors
+from gibbs_gmm.kernels.simd import LANES, fetch, part_of_callers, wide_vectors
 from gibbs_gmm.kernels.tile import (
     NEGLIGIBLE,
     PRUNED_COMPONENTS,
@@ -25,7 +25,7 @@ from gibbs_gmm.kernels.tile import (
     copy_rows,
     load_rows,
 )
-from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
+from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
 
 _EXPONENTIAL, _OVERHEAD, _OVERHEAD_VALUE = 25, 200, 8
 """What a row costs, in multiplications: beside a quadratic form, that component's weight; and in a pass that prunes,
@@ -33,6 +33,9 @@ to be put in order and read once more, altogether and for each value."""
 
 _WORTH = 0.85
 """Most that a pass that prunes may cost, of the plain pass."""
+
+_CLOSE = 1 << 16
+"""Numbers of X that stay in the second-level cache."""
 
 _LEAST_ROWS, _LEAST_SHARE = 4096, 32
 """Fewest rows that are worth it, and fewest for each component."""
@@ -147,12 +150,25 @@ def prunes(data: Data, state: State, sliced: bool, first: int, last: int, work: 
 
 
 @kernel
-def _sort(z: LabelArray, K: int, near: Nearby) -> None:
+def rows_together(K: int, D: int, rows: int) -> int:
+    """How many rows at a time are put in order, a multiple of TILE.
+
+    As many as stay in the second-level cache, unless clusters would then not fill tiles.
+    """
+    most = min(_CLOSE // D, PRUNED_ROWS) if _CLOSE // D >= TILE * K else PRUNED_ROWS
+    parts = (rows + most - 1) // most
+    return ((rows + parts - 1) // parts + TILE - 1) // TILE * TILE
+
+
+@kernel
+def _sort(X: AnyArray, first: int, z: LabelArray, K: int, near: Nearby) -> None:
     """The rows of each label in their order, outliers last."""
     order, start = near.order, near.start
     for k in range(K + 2):
         start[k] = 0
     for i in range(z.shape[0]):
+        for d in range(0, X.shape[1], LANES):
+            fetch(X, first + i, d)
         start[min(K, int(z[i])) + 1] += 1
     for k in range(1, K + 2):
         start[k] += start[k - 1]
@@ -267,7 +283,7 @@ def label_in_order(
     wide_vectors()
     K, outlier, labels = law.K, outlier_label(state), state.z[first:last]
     top, mass = (work.acc[0], work.acc[1]) if law.sliced else (work.top, work.total)
-    _sort(labels, K, near)
+    _sort(data.X, first, labels, K, near)
     for at in range(0, last - first, TILE):
         size = min(TILE, last - first - at)
         for b in range(TILE):

@@ -57,7 +57,7 @@ from gibbs_gmm.kernels.sampler.partition_prior import (
     draw_process_weights,
     tilt,
 )
-from gibbs_gmm.kernels.sampler.pruning import Nearby, label_in_order, nearby, prunes
+from gibbs_gmm.kernels.sampler.pruning import Nearby, label_in_order, nearby, prunes, rows_together
 from gibbs_gmm.kernels.sampler.row_by_row import Sides, sequential_moves
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.split_merge import split_merge
@@ -82,7 +82,7 @@ from gibbs_gmm.kernels.sampler.state import (
     outlier_label,
 )
 from gibbs_gmm.kernels.sampler.weights import draw_log_weights, log_dirichlet
-from gibbs_gmm.kernels.tile import LOG2_E, PRUNED_ROWS, TILE, Workspace, load_tile, new_workspace
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, load_tile, new_workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
 _MIN_SHARD, _MAX_SHARDS = 16_384, 64
@@ -208,10 +208,11 @@ def label_shards(
         statistics = Statistics(state.shards.n[shard], state.shards.block[shard])
         clear(statistics, M)
         total = 0.0
-        end = (shard + 1) * N // n_cut
-        for start in range(shard * N // n_cut, end, PRUNED_ROWS if pruned else TILE):
+        begin, end = shard * N // n_cut, (shard + 1) * N // n_cut
+        step = rows_together(K, data.X.shape[1], end - begin) if pruned else TILE
+        for start in range(begin, end, step):
             if pruned:
-                stop = min(start + PRUNED_ROWS, end)
+                stop = min(start + step, end)
                 total = label_in_order(data, state, law, start, stop, work, near, statistics, total)
                 continue
             size = min(TILE, end - start)
@@ -234,7 +235,7 @@ def label_shards(
         flush(state.components, M, work, statistics)
         state.shard_log_likelihood[shard] = total / LOG2_E
         if outlier >= 0:
-            state.shard_log_likelihood[shard] += (end - shard * N // n_cut) * state.outliers[LOG_REST]
+            state.shard_log_likelihood[shard] += (end - begin) * state.outliers[LOG_REST]
 
 
 @allocating_kernel
