@@ -15,6 +15,9 @@ TILE = 128
 PENDING = 32
 """Rows of a component that wait before they are added to its statistics together: a multiple of 8."""
 
+SCRATCH = 16
+"""Rows of a tile that a workspace has besides, for whatever a pass needs."""
+
 LOG2_E = math.log2(math.e)
 
 # Taylor coefficients of 2^r; on |r| <= 1/2 the remainder is below 7e-15 of the value.
@@ -48,6 +51,8 @@ class Workspace(NamedTuple):
     pending: FloatArray
     waiting: IntArray
     weight: FloatArray
+    scratch: FloatArray
+    places: IntArray
 
 
 @allocating_kernel
@@ -60,7 +65,7 @@ def _aligned(size: int) -> FloatArray:
 
 @allocating_kernel
 def new_workspace(K: int, D: int) -> Workspace:
-    """Buffers for K components of dimension D: about 1 KB x (K + 2 D) and 128 B x K D."""
+    """Buffers for K components of dimension D: about 1 KB x (K + 2 D + 16) and 128 B x K D."""
     P = (D + LANES - 1) // LANES * LANES
     # One block with gaps of a quarter of a tile: buffers that are read together must not fall on the same cache sets.
     gap = TILE // 4
@@ -85,6 +90,8 @@ def new_workspace(K: int, D: int) -> Workspace:
         _aligned(K * PENDING * P).reshape(K, PENDING, P),
         np.zeros(K, np.int64),
         np.zeros(K),
+        _aligned(SCRATCH * TILE),
+        np.zeros(TILE, np.int64),
     )
 
 
@@ -126,6 +133,13 @@ def log2(x: float) -> float:
     p = p * z + _A1
     p = p * z + 1.0
     return exponent + 2.0 * LOG2_E * s * p
+
+
+@kernel
+def log2_1p(x: float) -> float:
+    """log2(1 + x) for x >= -1/2, to rounding also where x is small. It vectorises."""
+    y = 1.0 + x
+    return log2(y) + LOG2_E * (x - (y - 1.0)) / y
 
 
 @kernel

@@ -18,6 +18,15 @@ def draw_labels(K: int, key: np.uint64, first: int, work: Workspace) -> None:
     Row first + b uses the uniform of that number. lw is overwritten by the cumulated weights.
     """
     wide_vectors()
+    for b in range(TILE):
+        work.threshold[b] = uniform(key, first + b)
+    draw_labels_by(K, work)
+
+
+@kernel
+def draw_labels_by(K: int, work: Workspace) -> None:
+    """:func:`draw_labels` by the uniforms in work.threshold, which is overwritten."""
+    wide_vectors()
     lw, top, total, threshold, label = work.lw, work.top, work.total, work.threshold, work.label
     for b in range(TILE):
         total[b] = 0.0
@@ -26,7 +35,7 @@ def draw_labels(K: int, key: np.uint64, first: int, work: Workspace) -> None:
             total[b] += exp2(lw[k, b] - top[b])
             lw[k, b] = total[b]
     for b in range(TILE):
-        threshold[b] = uniform(key, first + b) * total[b]
+        threshold[b] *= total[b]
         label[b] = 0
     for k in range(K - 1):
         for b in range(TILE):
@@ -53,9 +62,18 @@ def apply_slice(K: int, rest: float, key: np.uint64, first: int, z: LabelArray, 
     weights. Rows with u_b <= rest, the weight of the components that are not represented, keep their label.
     """
     wide_vectors()
+    for b in range(TILE):
+        work.threshold[b] = uniform(key, first + b)
+    apply_slice_by(K, rest, z, work)
+
+
+@kernel
+def apply_slice_by(K: int, rest: float, z: LabelArray | IntArray, work: Workspace) -> None:
+    """:func:`apply_slice` by the uniforms in work.threshold, which is overwritten."""
+    wide_vectors()
     lw, top, u, weight = work.lw, work.top, work.threshold, work.weight
     for b in range(TILE):
-        u[b] = weight[z[b]] * uniform(key, first + b) if b < z.shape[0] else 1.0
+        u[b] = weight[z[b]] * u[b] if b < z.shape[0] else 1.0
         top[b] = -np.inf
     for k in range(K):
         w, log2_w = weight[k], math.log2(weight[k])
