@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with common.one_blas_thread(), common.OtherLoad() as load:
         figures, detail = sweeps(args.quick)
     print(common.table(("figure", "target", "measured", "", "note"), [figure.row() for figure in figures]))
-    payload = {"figures": [figure.to_dict() for figure in figures], "other_load": load.share, "seconds": detail}
+    payload = {"figures": [figure.to_dict() for figure in figures], "load_of_others": load.share, "seconds": detail}
     common.write("counts", payload, args.quick)
     return 0
 

@@ -63,7 +63,9 @@ def _peers(part: Callable[[list[dict[str, Any]]], str]) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "counts": lambda: figures("counts"),
     "kernels": lambda: figures("kernels"),
+    "latent": lambda: figures("latent"),
     "mixing": lambda: figures("mixing"),
     "partitions": lambda: figures("partitions"),
     "predict": lambda: figures("predict"),

@@ -42,15 +42,17 @@ def kinds_of_rows(X: AnyArray, errors: FloatArray | None = None) -> Latent:
     if len(rows) == 0:
         return nothing_latent()
     first, group, counts = alike(np.hstack([missing[rows], latent[rows]]), noise[rows])
-    order = np.argsort(-counts, kind="stable")
+    order = np.lexsort((first, -counts))  # kinds of one row in the order of the rows: a pass meets them as they lie
     kind, own = rows[first[order]], np.full(N, -1)
     own[rows] = np.argsort(order)[group]
     size, n_missing = latent[kind].sum(1), missing[kind].sum(1)
     weights, log_det = _inverses(noise[kind], D)
     sets, set_of, _ = alike(latent[kind], np.zeros((len(kind), 0)))
     which = np.argsort(-np.bincount(set_of, weights=counts[order]), kind="stable")
-    several = np.count_nonzero(counts > 1)
     here = errors is not None and isinstance(X, np.ndarray)
+    enough = kernels.many_rows(N)
+    frequent = np.bincount(set_of, weights=counts[order])[which] >= enough
+    leading = np.cumprod(frequent & (size[sets[which]] <= kernels.WIDEST)) if noise.shape[1] == D else np.zeros(0)
     return nothing_latent()._replace(
         group=own,
         recorded=np.array(X, np.float64) if here else np.zeros((0, 0)),
@@ -58,7 +60,7 @@ def kinds_of_rows(X: AnyArray, errors: FloatArray | None = None) -> Latent:
         columns=np.ascontiguousarray(np.argsort(~latent[kind], axis=1, kind="stable")),
         noise=np.zeros((0, 0)) if errors is None else LOG2_E * weights,
         constant=kernels.log_row_constant(n_missing, size - n_missing, log_det),
-        shared=np.array([several]),
+        shared=np.array([np.count_nonzero(counts > 1), np.count_nonzero(counts >= enough), int(leading.sum())]),
         pattern=np.argsort(which)[set_of],
         first=sets[which],
     )

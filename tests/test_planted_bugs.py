@@ -124,11 +124,11 @@ PLANTS = {
     ),
     "known kinds forgotten where values are missing": (
         "sampler/latent.py",
-        "if tagged:\n                keep_to_tags",
-        "if False:\n                keep_to_tags",
+        "        keep_to_tags(tags, K, work)\n    if sliced:",
+        "    if sliced:",
         "test_combinations.py::test_known_kinds_with_gaps_and_errors_leave_the_prior_invariant[diag-finite-False]",
     ),
-    "fills too narrow": ("sampler/latent.py", "v.shape[0], math.sqrt(LOG2_E)", "v.shape[0], 1.0", GAPS),
+    "fills too narrow": ("sampler/latent.py", "index.shape[0], LOG2_E**0.5, 0", "index.shape[0], 1.0, 0", GAPS),
 }
 """file, text, what it becomes, the test that must fail"""
 

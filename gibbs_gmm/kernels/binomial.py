@@ -10,19 +10,23 @@ import numpy as np
 from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.random import uniform
 
-_FEW = 10.0  # expected number up to which it is found by inversion
-_MOST_OF_FEW = 110.0  # beyond it lies less than 1e-70
+FEW = 10.0  # expected number up to which it is found by inversion
+MOST_OF_FEW = 110.0  # beyond it lies less than 1e-70
 _NEAR = 20.0  # of the mode, where these bounds are too wide
 _NEVER = 2.0**-54  # expected number below which inversion gives 0 for each uniform that there is
+_OF_SMALL = np.array(
+    [0.0] + [math.lgamma(x + 1.0) - (x + 0.5) * math.log(x) + x - 0.5 * math.log(math.tau) for x in range(1, 16)]
+)  # errors of Stirling's formula where its series has too few terms
 
 
 @kernel
-def _stirling_error(x: float) -> float:
-    """log x! less Stirling's log sqrt(2 pi x) + x log x - x, for whole x > 0."""
-    if x < 16.0:
-        return math.lgamma(x + 1.0) - (x + 0.5) * math.log(x) + x - 0.5 * math.log(2.0 * math.pi)
-    y = 1.0 / (x * x)
-    return (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - y / 1680.0) * y) * y) / x
+def stirling_error(x: float) -> float:
+    """log x! less Stirling's log sqrt(2 pi x) + x log x - x, for whole x > 0. It vectorises."""
+    inverse = 1.0 / x
+    y = inverse * inverse
+    series = (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - y / 1680.0) * y) * y) * inverse
+    small = _OF_SMALL[np.uint64(x if x < 16.0 else 0.0)]
+    return small if x < 16.0 else series
 
 
 @kernel
@@ -47,8 +51,8 @@ def _log_probability(k: float, n: float, p: float) -> float:
     """log of the binomial probability of k of n, up to what depends on n alone (Loader 2000)."""
     q = 1.0 - p
     if k == 0.0 or k == n:
-        return n * (math.log1p(-p) if k == 0.0 else math.log(p)) - _stirling_error(n) - 0.5 * math.log(n / math.tau)
-    result = -_stirling_error(k) - _stirling_error(n - k) - _deviance(k, n * p) - _deviance(n - k, n * q)
+        return n * (math.log1p(-p) if k == 0.0 else math.log(p)) - stirling_error(n) - 0.5 * math.log(n / math.tau)
+    result = -stirling_error(k) - stirling_error(n - k) - _deviance(k, n * p) - _deviance(n - k, n * q)
     return result - 0.5 * math.log(k * (n - k))
 
 
@@ -60,10 +64,10 @@ def _few(key: np.uint64, n: float, p: float) -> float:
         return k
     odds = p / (1.0 - p)
     probability = 1.0 - p if n == 1.0 else math.exp(n * math.log1p(-p))
-    while u > probability and k < n and k < _MOST_OF_FEW:
+    while u > probability and k < n and k < MOST_OF_FEW:
         u -= probability
         k += 1.0
-        probability *= odds * (n - k + 1.0) / k
+        probability *= odds * (n - k + 1.0) * (1.0 / k)
     return k
 
 
@@ -114,5 +118,5 @@ def binomial(key: np.uint64, n: float, a: float, b: float) -> float:
     if n * b < _NEVER * total:
         return n
     p = (a if a <= b else b) / total
-    k = _few(key, n, p) if n * p < _FEW else _many(key, n, p)
+    k = _few(key, n, p) if n * p < FEW else _many(key, n, p)
     return k if a <= b else n - k

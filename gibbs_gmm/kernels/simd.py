@@ -277,117 +277,45 @@ if JIT:
         one = builder.insert_element(_UNDEFINED, value, _I32(0))
         return builder.shuffle_vector(one, _UNDEFINED, _FIRST_LANE)
 
-    def _less_products(builder: Any, value: Any, a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any) -> Any:
-        """Value less the sum over r < count of a[j+r*stride : +8] b[k+r*stride : +8]; a and b are addresses."""
-        total = cgutils.alloca_once_value(builder, value)
-        with cgutils.for_range(builder, count) as loop:
-            step = builder.mul(loop.index, stride)
-            left, right = _load(builder, a, builder.add(j, step)), _load(builder, b, builder.add(k, step))
-            less = builder.fmul(left, right, flags=_FMA)
-            builder.store(builder.fsub(builder.load(total), less, flags=_FMA), total)
-        return builder.load(total)
+    def _sum_weighted(builder: Any, w: Any, o: Any, n: Any, factors: Any) -> Any:
+        """The sum over r < n, a multiple of eight, of w[o+r] times X[i+r] - a for each (X, i, a) of ``factors``."""
+        total = cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, [0.0] * LANES))
+        factors = [(X, i, _everywhere(builder, a)) for X, i, a in factors]
+        with cgutils.for_range_slice(builder, n.type(0), n, n.type(LANES), n.type) as (index, _):
+            value = _load(builder, w, builder.add(o, index))
+            for X, i, a in factors[:-1]:
+                value = builder.fmul(value, builder.fsub(_load(builder, X, builder.add(i, index)), a))
+            X, i, a = factors[-1]
+            last = builder.fsub(_load(builder, X, builder.add(i, index)), a)
+            more = builder.fmul(value, last, flags=_FMA)
+            builder.store(builder.fadd(builder.load(total), more, flags=_FMA), total)
+        sums = [builder.extract_element(builder.load(total), _I32(lane)) for lane in range(LANES)]
+        while len(sums) > 1:
+            sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+        return sums[0]
 
     @intrinsic
-    def factor_below(
-        typingctx: Any, L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, k: Any, stride: Any, count: Any, d: Any
-    ) -> Any:
-        """Eight Cholesky factors below their diagonals: with lanes [x:x+8] of every place x,
-
-        L[o] = (V[i] + q - sum over r < count of L[j+r*stride] L[k+r*stride]) L[d], L[d] the inverse of a pivot.
-        """
+    def sum_deviations(typingctx: Any, w: Any, o: Any, X: Any, i: Any, a: Any, n: Any) -> Any:
+        """The sum over r < n, a multiple of eight, of w[o+r] (X[i+r] - a)."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            L, o, V, i, q, j, k, stride, count, d = args
-            L = _start(context, builder, sig.args[0], L)
-            value = _load(builder, _start(context, builder, sig.args[2], V), i)
-            value = builder.fadd(value, _everywhere(builder, q))
-            value = _less_products(builder, value, L, j, L, k, stride, count)
-            _store(builder, L, o, builder.fmul(value, _load(builder, L, d)))
-            return context.get_dummy_value()
+            w, o, X, i, a, n = args
+            w, X = _start(context, builder, sig.args[0], w), _start(context, builder, sig.args[2], X)
+            return _sum_weighted(builder, w, o, n, [(X, i, a)])
 
-        return types.void(L, types.intp, V, types.intp, types.float64, *(types.intp,) * 5), codegen
+        return types.float64(w, types.intp, X, types.intp, types.float64, types.intp), codegen
 
     @intrinsic
-    def factor_pivot(
-        typingctx: Any, L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, stride: Any, count: Any, share: Any
-    ) -> Any:
-        """Inverses of pivots of eight Cholesky factors: L[o] = 1 / sqrt(V[i] + q - sum over r < count of
-        L[j+r*stride]^2), of which at least this share of V[i] + q is left.
-        """
+    def sum_products(typingctx: Any, w: Any, o: Any, X: Any, i: Any, a: Any, j: Any, b: Any, n: Any) -> Any:
+        """The sum over r < n, a multiple of eight, of w[o+r] (X[i+r] - a) (X[j+r] - b)."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            L, o, V, i, q, j, stride, count, share = args
-            L = _start(context, builder, sig.args[0], L)
-            whole = _load(builder, _start(context, builder, sig.args[2], V), i)
-            whole = builder.fadd(whole, _everywhere(builder, q))
-            value = _less_products(builder, whole, L, j, L, j, stride, count)
-            least = builder.fmul(whole, _everywhere(builder, share))
-            value = builder.select(builder.fcmp_ordered(">", value, least), value, least)
-            sqrt = builder.module.declare_intrinsic("llvm.sqrt.v8f64", (), ir.FunctionType(_VECTOR, [_VECTOR]))
-            ones = ir.Constant(_VECTOR, [1.0] * LANES)
-            _store(builder, L, o, builder.fdiv(ones, builder.call(sqrt, [value])))
-            return context.get_dummy_value()
+            w, o, X, i, a, j, b, n = args
+            w, X = _start(context, builder, sig.args[0], w), _start(context, builder, sig.args[2], X)
+            return _sum_weighted(builder, w, o, n, [(X, i, a), (X, j, b)])
 
-        args = (L, types.intp, V, types.intp, types.float64, types.intp, types.intp, types.intp, types.float64)
-        return types.void(*args), codegen
-
-    @intrinsic
-    def solve_row(
-        typingctx: Any,
-        u: Any,
-        o: Any,
-        V: Any,
-        i: Any,
-        x: Any,
-        k: Any,
-        D: Any,
-        minus: Any,
-        s: Any,
-        L: Any,
-        j: Any,
-        first: Any,
-        stride: Any,
-        count: Any,
-        d: Any,
-    ) -> Any:
-        """A row of eight systems L u = V x - minus: u[o] = (sum over r < D of V[i+r*stride] x[k+r] - minus[s] - sum
-        over r < count of L[j+r*stride] u[first+r*stride]) L[d].
-        """
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            u, o, V, i, x, k, D, minus, s, L, j, first, stride, count, d = args
-            u = _start(context, builder, sig.args[0], u)
-            V = _start(context, builder, sig.args[2], V)
-            x = _start(context, builder, sig.args[4], x)
-            minus = _load(builder, _start(context, builder, sig.args[7], minus), s)
-            L = _start(context, builder, sig.args[9], L)
-            total = cgutils.alloca_once_value(builder, builder.fneg(minus))
-            with cgutils.for_range(builder, D) as loop:
-                row = _load(builder, V, builder.add(i, builder.mul(loop.index, stride)))
-                more = builder.fmul(row, _broadcast(builder, x, builder.add(k, loop.index)), flags=_FMA)
-                builder.store(builder.fadd(builder.load(total), more, flags=_FMA), total)
-            value = _less_products(builder, builder.load(total), L, j, u, first, stride, count)
-            _store(builder, u, o, builder.fmul(value, _load(builder, L, d)))
-            return context.get_dummy_value()
-
-        n = types.intp
-        return types.void(u, n, V, n, x, n, n, minus, n, L, n, n, n, n, n), codegen
-
-    @intrinsic
-    def half_squares(typingctx: Any, out: Any, o: Any, u: Any, i: Any, stride: Any, count: Any, a: Any, j: Any) -> Any:
-        """out[o:o+8] = a[j:j+8] + half of the sum over r < count of u[i+r*stride : i+r*stride+8]^2."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            out, o, u, i, stride, count, a, j = args
-            u = _start(context, builder, sig.args[2], u)
-            zero = ir.Constant(_VECTOR, [0.0] * LANES)
-            squares = _less_products(builder, zero, u, i, u, i, stride, count)
-            half = builder.fmul(squares, ir.Constant(_VECTOR, [0.5] * LANES), flags=_FMA)
-            total = builder.fsub(_load(builder, _start(context, builder, sig.args[6], a), j), half, flags=_FMA)
-            _store(builder, _start(context, builder, sig.args[0], out), o, total)
-            return context.get_dummy_value()
-
-        return types.void(out, types.intp, u, types.intp, types.intp, types.intp, a, types.intp), codegen
+        numbers = (types.intp, types.float64)
+        return types.float64(w, types.intp, X, *numbers, *numbers, types.intp), codegen
 
 else:
 
@@ -443,38 +371,9 @@ else:
         ratio = (above + 1e-200) / (s + t * a.reshape(-1)[k : k + LANES] + 1e-200)
         out.reshape(-1)[i : i + LANES] += p * ratio
 
-    def _products(a: Any, j: Any, b: Any, k: Any, stride: Any, count: Any) -> Any:
-        a, b = a.reshape(-1), b.reshape(-1)
-        return sum((a[j + r * stride :][:LANES] * b[k + r * stride :][:LANES] for r in range(count)), np.zeros(LANES))
+    def sum_deviations(w: Any, o: Any, X: Any, i: Any, a: Any, n: Any) -> Any:
+        return w.reshape(-1)[o : o + n] @ (X.reshape(-1)[i : i + n] - a)
 
-    def factor_below(L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, k: Any, stride: Any, count: Any, d: Any) -> None:
-        L[o : o + LANES] = (V[i : i + LANES] + q - _products(L, j, L, k, stride, count)) * L[d : d + LANES]
-
-    def factor_pivot(L: Any, o: Any, V: Any, i: Any, q: Any, j: Any, stride: Any, count: Any, share: Any) -> None:
-        whole = V[i : i + LANES] + q
-        L[o : o + LANES] = 1.0 / np.sqrt(np.maximum(whole - _products(L, j, L, j, stride, count), share * whole))
-
-    def solve_row(
-        u: Any,
-        o: Any,
-        V: Any,
-        i: Any,
-        x: Any,
-        k: Any,
-        D: Any,
-        minus: Any,
-        s: Any,
-        L: Any,
-        j: Any,
-        first: Any,
-        stride: Any,
-        count: Any,
-        d: Any,
-    ) -> None:
-        total = -minus[s : s + LANES]
-        for r in range(D):
-            total = total + x.reshape(-1)[k + r] * V[i + r * stride :][:LANES]
-        u[o : o + LANES] = (total - _products(L, j, u, first, stride, count)) * L[d : d + LANES]
-
-    def half_squares(out: Any, o: Any, u: Any, i: Any, stride: Any, count: Any, a: Any, j: Any) -> None:
-        out[o : o + LANES] = a[j : j + LANES] + 0.5 * _products(u, i, u, i, stride, count)
+    def sum_products(w: Any, o: Any, X: Any, i: Any, a: Any, j: Any, b: Any, n: Any) -> Any:
+        X = X.reshape(-1)
+        return w.reshape(-1)[o : o + n] @ ((X[i : i + n] - a) * (X[j : j + n] - b))

@@ -15,6 +15,9 @@ TILE = 128
 PENDING = 32
 """Rows of a component that wait before they are added to its statistics together: a multiple of 8."""
 
+SCRATCH = 16
+"""Rows of a tile that a workspace has besides, for whatever a pass needs."""
+
 LOG2_E = math.log2(math.e)
 
 NEGLIGIBLE = -53.0
@@ -67,6 +70,7 @@ class Workspace(NamedTuple):
     weight: FloatArray
     places: IntArray
     room: FloatArray
+    scratch: FloatArray
 
 
 @allocating_kernel
@@ -92,7 +96,7 @@ def room_for(K: int, D: int) -> int:
 
 @allocating_kernel
 def new_workspace(K: int, D: int) -> Workspace:
-    """Buffers for K components of dimension D: about 1 KB x (K + 2 D) and 128 B x K D."""
+    """Buffers for K components of dimension D: about 1 KB x (K + 2 D + 16) and 128 B x K D."""
     P = (D + LANES - 1) // LANES * LANES
     # One block with gaps of a quarter of a tile: buffers that are read together must not fall on the same cache sets.
     gap = TILE // 4
@@ -121,6 +125,7 @@ def new_workspace(K: int, D: int) -> Workspace:
         np.zeros(K),
         np.empty(places_for(K), np.int64),  # a page takes no memory until it is written to
         _aligned(room_for(K, D)),
+        _aligned(SCRATCH * TILE),
     )
 
 
@@ -167,6 +172,13 @@ def log2(x: float) -> float:
     p = p * z + _A1
     p = p * z + 1.0
     return exponent + 2.0 * LOG2_E * s * p
+
+
+@kernel
+def log2_1p(x: float) -> float:
+    """log2(1 + x) for x >= -1/2, to rounding also where x is small. It vectorises."""
+    y = 1.0 + x
+    return log2(y) + LOG2_E * (x - (y - 1.0)) / y
 
 
 @kernel

@@ -16,10 +16,14 @@ from gibbs_gmm.kernels.simd import (
     part_of_callers,
     subtract_half,
     subtract_row,
+    sum_deviations,
+    sum_products,
     wide_vectors,
 )
 from gibbs_gmm.kernels.tile import PENDING, TILE, Workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray
+
+_MANY_ROWS = TILE // 8  # with copies of a component, from which on it is faster to go through all of the tile
 
 
 class Components(NamedTuple):
@@ -250,6 +254,37 @@ def add_copies_scatter(k: int, b: int, n: float, centre: FloatArray, work: Works
 def add_copies(components: Components, k: int, b: int, n: float, work: Workspace, statistics: Statistics) -> None:
     """:func:`add_copies_scatter` about the components' centres."""
     add_copies_scatter(k, b, n, components.centre, work, statistics)
+
+
+@generic.add_all_copies.of(Components)
+@kernel
+def add_all_copies(components: Components, K: int, size: int, work: Workspace, statistics: Statistics) -> None:
+    """Sums over all rows of the tile at once, where many of them have copies of a component."""
+    lw, Xt, centre, block, D, P = (
+        work.lw,
+        work.Xt,
+        components.centre,
+        statistics.block,
+        work.Xt.shape[0],
+        work.rows.shape[1],
+    )
+    for k in range(K):
+        some, n, own = 0, 0, lw[k]
+        for b in range(TILE):
+            some += 1 if own[b] > 0.0 else 0
+            n += int(own[b])
+        if some < _MANY_ROWS:
+            for b in range(size if some > 0 else 0):
+                if own[b] > 0.0:
+                    add_copies_scatter(k, b, own[b], centre, work, statistics)
+            continue
+        statistics.n[k] += n
+        for i in range(D):
+            block[k, i] += sum_deviations(lw, k * TILE, Xt, i * TILE, centre[k, i], TILE)
+            for j in range(i + 1):
+                block[k, P + P * i + j] += sum_products(
+                    lw, k * TILE, Xt, i * TILE, centre[k, i], j * TILE, centre[k, j], TILE
+                )
 
 
 @generic.accumulate.of(Components)

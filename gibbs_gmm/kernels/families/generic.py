@@ -127,6 +127,15 @@ def add_copies(components: Any, k: int, b: int, n: float, work: Workspace, stati
 
 
 @by_family
+def add_all_copies(components: Any, K: int, size: int, work: Workspace, statistics: Statistics) -> None:
+    """:func:`add_copies` of the tile's first ``size`` rows, of which component k has work.lw[k] copies each."""
+    for k in range(K):
+        for b in range(size):
+            if work.lw[k, b] > 0.0:
+                add_copies(components, k, b, work.lw[k, b], work, statistics)
+
+
+@by_family
 def swap(components: Any, parameters: Any, a: int, b: int) -> None:
     """Exchange components a and b, whatever is kept of them."""
 

@@ -11,13 +11,14 @@ Observations are numbered by rows, those of a row by their labels. The functions
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.binomial import binomial
-from gibbs_gmm.kernels.families.generic import Statistics, add_copies, clear, log_weights
+from gibbs_gmm.kernels.binomials import DRAWN, FIRST, KEY, SECOND, TRIALS, draw_binomials
+from gibbs_gmm.kernels.families.generic import Statistics, add_all_copies, add_copies, clear, log_weights
 from gibbs_gmm.kernels.random import subkey, uniform
 from gibbs_gmm.kernels.sampler.label_pass import sum_weights
 from gibbs_gmm.kernels.sampler.launch import (
@@ -34,8 +35,11 @@ from gibbs_gmm.kernels.sampler.launch import (
 )
 from gibbs_gmm.kernels.sampler.slices_of_copies import draw_sliced_copies, least_of, sort_weights
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, State, observations_of, rows_of
-from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_rows, load_tile, log2, new_workspace
+from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits, wide_vectors
+from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_rows, load_tile, log2, log2_1p, new_workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
+
+_ONE, _BEHIND = np.uint64(1), np.uint64(TILE)
 
 _MINOR = 2.0**-7
 """Expected copies of a row below which a component is a minor one: whether any of these has one is asked once."""
@@ -81,15 +85,17 @@ def _add_weights(K: int, first: IntArray, start: int, size: int, work: Workspace
     """lw[k, b] <- 2^(lw[k, b] - top[b]); returns what :func:`_log_likelihood` does.
 
     work.q gets the copies of the tile's rows, work.total the sum over the minor components, of which no copy is
-    expected (:data:`_MINOR`), and work.pending the sums over the others from k on.
+    expected (:data:`_MINOR`), and work.pending the sums over the others from k on; behind them, which of the others is
+    the first from k on, K where there is none.
     """
-    lw, top, minor, major, copies = work.lw, work.top, work.total, work.threshold, work.q
+    wide_vectors()
+    lw, top, minor, major, copies, next_one = work.lw, work.top, work.total, work.threshold, work.q, work.acc[0]
     tail = work.pending.reshape(work.pending.shape[0], -1)
     for b in range(TILE):
-        copies[b], minor[b], major[b] = 0.0, 0.0, 0.0
+        copies[b], minor[b], major[b], next_one[b] = 0.0, 0.0, 0.0, float(K)
     for b in range(size):
         copies[b] = float(first[start + b + 1] - first[start + b])
-    for k in range(K):  # three loops of few arrays each: one of all of them does not vectorise
+    for k in range(K):  # loops of few arrays each: one of all of them does not vectorise
         for b in range(TILE):
             lw[k, b] = exp2(lw[k, b] - top[b])
     for k in range(K):
@@ -100,6 +106,11 @@ def _add_weights(K: int, first: IntArray, start: int, size: int, work: Workspace
         for b in range(TILE):
             major[b] += 0.0 if lw[k, b] * copies[b] < _MINOR else lw[k, b]
             tail[k, b] = major[b]
+    for i in range(K):
+        k = K - 1 - i
+        for b in range(TILE):
+            next_one[b] = next_one[b] if lw[k, b] * copies[b] < _MINOR else float(k)
+            tail[k, TILE + b] = next_one[b]
     for b in range(TILE):
         top[b] = copies[b] * (top[b] + log2(minor[b] + major[b]))
     result = 0.0
@@ -109,58 +120,83 @@ def _add_weights(K: int, first: IntArray, start: int, size: int, work: Workspace
 
 
 @kernel
-def _draw_minor(
-    K: int, key: np.uint64, n: float, b: int, row: int, components: Any, c: IntArray, work: Workspace, own: Statistics
-) -> None:
-    """Share n copies of the tile's row b among the minor components. There hardly ever is any."""
-    copies, left = work.q[b], n
-    for k in range(K):
-        if left > 0.0 and work.lw[k, b] * copies < _MINOR:
-            after = 0.0
+def _draw_minor(K: int, key: np.uint64, b: int, work: Workspace) -> float:
+    """How many copies of the tile's row b go to the minor components together, of which hardly ever any does; it is
+    shared among these, whose weights are overwritten by less how many copies they have."""
+    lw, copies = work.lw, work.q[b]
+    major = work.pending.reshape(work.pending.shape[0], -1)[0, b]
+    together = binomial(subkey(key, K), copies, work.total[b], major)
+    left = together
+    for k in range(K if left > 0.0 else 0):
+        if lw[k, b] * copies < _MINOR:
+            after, drawn = 0.0, 0.0
             for j in range(k + 1, K):
-                after += work.lw[j, b] if work.lw[j, b] * copies < _MINOR else 0.0
-            drawn = binomial(subkey(key, K + 1 + k), left, work.lw[k, b], after)
-            if drawn > 0.0:
-                c[k, row] = int(drawn)
-                add_copies(components, k, b, drawn, work, own)
-                left -= drawn
+                after += lw[j, b] if lw[j, b] * copies < _MINOR else 0.0
+            if left > 0.0:
+                drawn = binomial(subkey(key, K + 1 + k), left, lw[k, b], after)
+            lw[k, b] = -drawn  # less than any weight
+            left -= drawn
+    return together
 
 
 @kernel
-def _draw_copies(
-    K: int, key: np.uint64, start: int, size: int, components: Any, c: IntArray, work: Workspace, own: Statistics
-) -> None:
-    """c[:, start + b] ~ Multinomial(f_b, weights) for the tile's rows, added to the statistics; c is zero before.
+def _draw_copies(K: int, key: np.uint64, start: int, size: int, work: Workspace) -> None:
+    """lw[k, b] <- how many copies of the tile's row b component k has, Multinomial(f_b, weights).
 
     First how many copies go to the minor components together, then a binomial number to each of the others of what is
-    left. Leaves of the weights what :func:`_add_weights` has made.
+    left: for all rows together to the first of theirs, to the second, and so on. work is as :func:`_add_weights` has
+    left it.
     """
-    lw, copies = work.lw, work.q
+    wide_vectors()
+    lw, left, S, chosen = work.lw, work.threshold, work.scratch, work.label
+    own, at, after = work.acc[0], work.acc[1], work.acc[2]  # key; whose turn it is; what the components behind weigh
     tail = work.pending.reshape(work.pending.shape[0], -1)
     for b in range(size):
-        row = start + b
-        ours = subkey(key, row)
-        minor = binomial(subkey(ours, K), copies[b], work.total[b], tail[0, b])
-        if minor > 0.0:
-            _draw_minor(K, ours, minor, b, row, components, c, work, own)
-        left = copies[b] - minor
-        for k in range(K):
-            if lw[k, b] * copies[b] < _MINOR:
-                continue
-            if left == 0.0:
-                break
-            drawn, after = left, tail[k + 1, b] if k < K - 1 else 0.0
-            if after > 0.0:
-                drawn = binomial(subkey(ours, k), left, lw[k, b], after)
-            if drawn > 0.0:
-                c[k, row] = int(drawn)
-                add_copies(components, k, b, drawn, work, own)
-                left -= drawn
+        own[b] = bits_to_float(subkey(key, start + b))
+        S[b] = uniform(subkey(float_to_bits(own[b]), K), 0) + work.q[b] * work.total[b] / (work.total[b] + tail[0, b])
+        at[b] = tail[0, TILE + b]
+        left[b] = work.q[b]
+        chosen[b] = b
+    for b in range(size):
+        after[b] = tail[np.uint64(at[b]) + _ONE, b] if at[b] < K - 1 else 0.0
+        if S[b] > 1.0:  # a uniform above 1 - n p: below it the number is 0
+            left[b] -= _draw_minor(K, float_to_bits(own[b]), b, work)
+    candidates = size
+    while True:
+        found = 0
+        for s in range(candidates):
+            row = np.uint64(chosen[s])
+            chosen[np.uint64(found)] = chosen[s]
+            found += 1 if left[row] > 0.0 and after[row] > 0.0 else 0
+        candidates = found
+        if found == 0:
+            break
+        for s in range(found):
+            row = np.uint64(chosen[s])
+            S[KEY + s], S[DRAWN + s] = own[row], at[row]
+            S[TRIALS + s], S[FIRST + s], S[SECOND + s] = left[row], lw[np.uint64(at[row]), row], after[row]
+        for s in range(found):
+            S[KEY + s] = bits_to_float(subkey(float_to_bits(S[KEY + s]), int(S[DRAWN + s])))
+        draw_binomials(found, work.places, S)
+        for s in range(found):
+            row, drawn = np.uint64(chosen[s]), S[DRAWN + s]
+            one = np.uint64(at[row])
+            lw[one, row] = -drawn
+            left[row] -= drawn
+            at[row] = tail[one + _ONE, _BEHIND + row]
+            after[row] = tail[np.uint64(at[row]) + _ONE, row] if at[row] < K - 1 else 0.0
+    for b in range(size):
+        if left[b] > 0.0:  # all that are left go to the last
+            lw[np.uint64(at[b]), b] = -left[b]
+    for k in range(K):
+        for b in range(TILE):
+            lw[k, b] = -lw[k, b] if lw[k, b] < 0.0 else 0.0
 
 
 @kernel
 def label_pass(data: Data, state: State, sliced: bool, work: Workspace, first: int, last: int) -> None:
     """As :func:`gibbs_gmm.kernels.sampler.sweep.label_pass`, for all copies of the rows of shards first .. last."""
+    wide_vectors()
     N, K, n_cut = data.X.shape[0], state.size[N_COMPONENTS], state.shard_log_likelihood.shape[0]
     c, components = state.z.c, state.components
     if sliced:
@@ -181,11 +217,12 @@ def label_pass(data: Data, state: State, sliced: bool, work: Workspace, first: i
                 draw_sliced_copies(K, math.exp(state.log_w[K]), state.key, components, c, start, size, work, statistics)
                 continue
             total += _add_weights(K, state.z.first, start, size, work)
+            _draw_copies(K, state.key[0], start, size, work)
             for k in range(K):
-                before = c[k, start : start + size]
+                own = c[k, start : start + size]
                 for b in range(size):
-                    before[b] = 0
-            _draw_copies(K, state.key[0], start, size, components, c, work, statistics)
+                    own[b] = int(work.lw[k, b])
+            add_all_copies(components, K, size, work, statistics)
         state.shard_log_likelihood[shard] = total / LOG2_E
 
 
@@ -219,30 +256,42 @@ def _choose_sides(index: IntArray, size: int, z: Copies, pair: Pair, work: Works
 
     Those of the copies, each with a label: no binomial coefficients. An anchor is a copy whose side is certain.
     """
-    task, lw, margin, odds = pair.task, work.lw, work.top, work.total
+    task, lw, margin, odds, rest = pair.task, work.lw, work.top, work.total, work.threshold
+    S, chosen = work.scratch, work.label
     mode, a, b_ = task[MODE], task[SIDE_0], task[SIDE_1]
     for b in range(TILE):
         margin[b] = lw[1, b] - lw[0, b]
         away = margin[b] if margin[b] < 0.0 else -margin[b]
         odds[b] = exp2(away)  # of the less probable side
-    result = 0.0
+        rest[b] = log2_1p(odds[b])
+    found = 0
     for b in range(size):
         row = index[b]
         anchor_0, anchor_1 = 1.0 if row == task[ROW_0] else 0.0, 1.0 if row == task[ROW_1] else 0.0
         free = float(z.c[a, row] + z.c[b_, row]) - anchor_0 - anchor_1
-        leans = margin[b] >= 0.0  # to side 1
+        on_1 = 0.0
         if mode == NEAREST:
             on_1 = free if margin[b] > 0.0 else 0.0
-        else:
-            if mode == EVALUATE:
-                on_1 = z.c[b_, row] - anchor_1
-            elif free > 0.0:
-                weight_1, weight_0 = 1.0 if leans else odds[b], odds[b] if leans else 1.0
-                on_1 = binomial(subkey(pair.key[0], row), free, weight_1, weight_0)
-            else:
-                on_1 = 0.0
-            result -= abs(margin[b]) * (free - on_1 if leans else on_1) + LOG2_E * free * math.log1p(odds[b])
-        lw[0, b], lw[1, b] = anchor_0 + free - on_1, anchor_1 + on_1
+        elif mode == EVALUATE:
+            on_1 = z.c[b_, row] - anchor_1
+        elif free > 0.0:
+            leans = margin[b] >= 0.0  # to side 1
+            S[KEY + found] = bits_to_float(subkey(pair.key[0], row))
+            S[TRIALS + found] = free
+            S[FIRST + found], S[SECOND + found] = 1.0 if leans else odds[b], odds[b] if leans else 1.0
+            chosen[found] = b
+            found += 1
+        lw[0, b], lw[1, b] = free, on_1
+    draw_binomials(found, work.places, S)
+    for s in range(found):
+        lw[1, chosen[s]] = S[DRAWN + s]
+    result = 0.0
+    for b in range(size):
+        row, free, on_1 = index[b], lw[0, b], lw[1, b]
+        if mode != NEAREST:
+            result -= abs(margin[b]) * (free - on_1 if margin[b] >= 0.0 else on_1) + free * rest[b]
+        lw[0, b] = free - on_1 + (1.0 if row == task[ROW_0] else 0.0)
+        lw[1, b] = on_1 + (1.0 if row == task[ROW_1] else 0.0)
     return result
 
 
@@ -385,14 +434,13 @@ def relabel(z: Copies, place: IntArray) -> None:
 @kernel
 def copy(z: Copies, out: LabelArray) -> None:
     """See ``Rows``: of each row the label that most of its copies have, and of several such labels the first."""
-    N = z.c.shape[1]
-    left = z.first[N]
-    for i in range(N):
-        out[i] = 0
-    for k in range(z.c.shape[0]):
-        if left == 0:
-            break
-        for i in range(N):
-            left -= z.c[k, i]
-            if z.c[k, i] > z.c[out[i], i]:
-                out[i] = k
+    for i in range(z.c.shape[1]):
+        left, most, best = z.first[i + 1] - z.first[i], 0, 0
+        for k in range(z.c.shape[0]):
+            if left <= most:
+                break
+            n = z.c[k, i]
+            left -= n
+            best = k if n > most else best
+            most = n if n > most else most
+        out[i] = best

@@ -2,6 +2,10 @@
 
 Rows of a kind lack the same columns and have the same errors. Kinds that several rows share are factorised once a pass,
 for all components, eight to a vector.
+
+The factors of a kind of many rows are kept component by component, each as a record: of each latent column a the row
+[-s_a, A_a] with A = L^-1 Lambda_l and s = A mu, LL' = P, so that |A x0 - s|^2 = g' P^-1 g; then L, packed by rows, with
+the inverse of the diagonal on it; then what the density of a row of the kind has for a constant, less half of log2|P|.
 """
 
 import math
@@ -10,8 +14,10 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.families.generic import precision
+from gibbs_gmm.kernels.sampler.latent_order import BLOCK
 from gibbs_gmm.kernels.sampler.state import Latent, Room, State
-from gibbs_gmm.kernels.simd import LANES, factor_below, factor_pivot
+from gibbs_gmm.kernels.simd import LANES
+from gibbs_gmm.kernels.simd_latent import factor_below, factor_pivot
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, log2
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -20,6 +26,9 @@ LARGEST_TABLE = 1 << 21
 
 WIDEST = 16
 """Latent columns of rows of a tile that are factorised together."""
+
+LEAST = 16
+"""Rows of a block (:mod:`gibbs_gmm.kernels.sampler.latent_order`) that are worked on together."""
 
 _LEAST_PIVOT = 2.0**-46  # of what a pivot began as: rounding may have taken the rest
 
@@ -36,26 +45,50 @@ def factor_size(m: int, width: int) -> int:
     return (m * (m + 1) // 2 + 1) * width
 
 
+@kernel
+def record_size(m: int, D: int) -> int:
+    """Numbers in the record of a component, for a kind of many rows with m columns that are not exact."""
+    return m * (D + 1) + m * (m + 1) // 2 + 1
+
+
+def many_rows(N: int) -> int:
+    """How many of N rows are many: enough for tiles of their own, and for records."""
+    return max(1, N // BLOCK) * LEAST
+
+
+@kernel
+def _table_size(latent: Latent, g: int, D: int, width: int) -> int:
+    """Numbers in the table of a kind that several rows share."""
+    m = latent.size[g]
+    return record_size(m, D) * width if g < latent.shared[1] else factor_size(m, width)
+
+
 @allocating_kernel
 def new_room(latent: Latent, K: int, D: int) -> Room:
     """Scratch of a pass for K components and D columns: kinds of rows that several rows share have their own place."""
-    width = width_for(K)
-    size = own = factor_size(D, width)
+    width, N = width_for(K), latent.group.shape[0]
+    size = 0
     for g in range(latent.shared[0]):
-        more = factor_size(latent.size[g], width)
-        if size + more > own + LARGEST_TABLE:
-            break
-        size += more
+        size = min(LARGEST_TABLE, size + _table_size(latent, g, D, width))
+    parts = latent.shared[1] + latent.shared[2] + 2
+    places = min(N, 2 * BLOCK) + LANES * parts
     return Room(
         np.empty(D * D * width),
         np.empty(D * width),
         np.empty(D * width),
         np.empty(width),
-        np.empty(size),
+        np.empty(factor_size(D, width) + size),
         np.zeros(latent.shared[0] + 1, np.int64),
-        np.empty((D * (D + 5) // 2 if D <= WIDEST else WIDEST * (WIDEST + 5) // 2, TILE)),
+        np.empty((D, TILE)),
+        np.empty((min(D, WIDEST) * (min(D, WIDEST) + 5) // 2 + 1, TILE)),
+        np.empty((D + 1, TILE)),
+        np.zeros(TILE, np.int64),
         np.zeros((D, D)),
         np.zeros(D),
+        np.zeros(places, np.int64),
+        np.zeros(places // LANES + 1, np.int64),
+        np.zeros(min(N, 2 * BLOCK), np.int64),
+        np.zeros(parts, np.int64),
     )
 
 
@@ -155,49 +188,72 @@ def prepare_kind(latent: Latent, g: int, room: Room, width: int, at: int) -> Non
 
 
 @kernel
-def fill_table(latent: Latent, room: Room, width: int) -> int:
-    """The factors of kinds of rows that several rows share, for as many as find room; returns how many."""
-    at = factor_size(room.one.shape[0], width)
+def _write_records(latent: Latent, g: int, room: Room, width: int, K: int, at: int) -> None:
+    """The records of kind g, from place ``at`` of the table, whose beginning has the factors."""
+    L, V, m, D = room.table, room.precision, latent.size[g], room.one.shape[0]
+    size, triangle = record_size(m, D), m * (m + 1) // 2
+    for k in range(K):
+        record = L[at + k * size :][:size]
+        for a in range(m):
+            i, first = latent.columns[g, a], a * (a + 1) // 2
+            for j in range(D + 1):
+                value = V[(i * D + j - 1) * width + k] if j > 0 else -room.shift[i * width + k]
+                for r in range(a):
+                    value -= L[(first + r) * width + k] * record[r * (D + 1) + j]
+                record[a * (D + 1) + j] = value * L[(first + a) * width + k]
+        for place in range(triangle + 1):
+            record[m * (D + 1) + place] = L[place * width + k]
+
+
+@kernel
+def fill_table(latent: Latent, room: Room, K: int, width: int) -> int:
+    """The factors of kinds of rows that several rows share, for as many as find room; returns how many.
+
+    The room counts as :data:`LARGEST_TABLE` numbers where it is larger: how it is used depends on K alone.
+    """
+    D = room.one.shape[0]
+    at = own = factor_size(D, width)
     for g in range(latent.shared[0]):
-        size = factor_size(latent.size[g], width)
-        if at + size > room.table.shape[0]:
+        size = _table_size(latent, g, D, width)
+        if at + size > min(own + LARGEST_TABLE, room.table.shape[0]):
             return g
         room.place[g] = at
-        prepare_kind(latent, g, room, width, at)
+        if g < latent.shared[1]:
+            prepare_kind(latent, g, room, width, 0)
+            _write_records(latent, g, room, width, K, at)
+        else:
+            prepare_kind(latent, g, room, width, at)
         at += size
     return int(latent.shared[0])
 
 
 @kernel
-def factorise_tile(m: int, columns: IntArray, D: int, V: FloatArray, width: int, k: int, tile: FloatArray) -> None:
-    """The factors of P of component k, as :func:`_factorise` packs them, for each row of the tile: into tile[:, b].
+def factorise_tile(m: int, n: int, tile: FloatArray) -> None:
+    """Overwrite P of the first n rows of a tile by its factors, packed by rows: those of row b are in tile[:, b].
 
-    Behind them tile (R, TILE) has what measurements add to the diagonal of P.
+    Inverses of the diagonal are on it. tile (R, TILE) has a row more than P needs.
     """
-    size = m * (m + 1) // 2
+    least = tile[m * (m + 1) // 2][:n]
     for a in range(m):
-        first, i = a * (a + 1) // 2, columns[a]
+        first = a * (a + 1) // 2
         for c in range(a):
-            other, whole = c * (c + 1) // 2, V[(i * D + columns[c]) * width + k]
-            out, pivot = tile[first + c], tile[other + c]
-            for b in range(TILE):
-                out[b] = whole
+            other = c * (c + 1) // 2
+            out, pivot = tile[first + c][:n], tile[other + c][:n]
             for r in range(c):
-                x, y = tile[first + r], tile[other + r]
-                for b in range(TILE):
+                x, y = tile[first + r][:n], tile[other + r][:n]
+                for b in range(n):
                     out[b] -= x[b] * y[b]
-            for b in range(TILE):
+            for b in range(n):
                 out[b] *= pivot[b]
-        out, noise, whole = tile[first + a], tile[size + a], V[(i * D + i) * width + k]
-        for b in range(TILE):
-            out[b] = whole + noise[b]
+        out = tile[first + a][:n]
+        for b in range(n):
+            least[b] = _LEAST_PIVOT * out[b]
         for r in range(a):
-            x = tile[first + r]
-            for b in range(TILE):
+            x = tile[first + r][:n]
+            for b in range(n):
                 out[b] -= x[b] * x[b]
-        for b in range(TILE):
-            least = _LEAST_PIVOT * (whole + noise[b])
-            out[b] = 1.0 / math.sqrt(out[b] if out[b] > least else least)
+        for b in range(n):
+            out[b] = 1.0 / math.sqrt(out[b] if out[b] > least[b] else least[b])
 
 
 def log_row_constant(missing: FloatArray, measured: FloatArray, log_det: FloatArray) -> FloatArray:

@@ -26,12 +26,13 @@ many rows are outliers now, and the logarithms of their share and of what it lea
 
 
 class Room(NamedTuple):
-    """Scratch of a pass over rows with latent values (:mod:`gibbs_gmm.kernels.sampler.latent`), components innermost.
+    """Scratch of a pass over rows with latent values (:mod:`gibbs_gmm.kernels.sampler.latent`).
 
-    precision (D D width,): Lambda of each component, times log2(e), width the number of components padded to eight;
-    shift (D width,) = Lambda mu; u (D width,) and spare (width,); table: factors, one kind of row behind another, first
-    the place for kinds that have none of their own; place: where those of each kind begin; tile: factors for each row
-    of a tile; one (D, D) and vector (D,).
+    precision (D D width,): Lambda of each component, times log2(e), components innermost, width their number padded to
+    eight; shift (D width,) = Lambda mu; u (D width,) and spare (width,); table: factors, one kind of row behind
+    another, first the place for kinds that have none of their own; place: where those of each kind begin. Of a tile: Xt
+    (D, TILE) its rows, tile (R, TILE) factors for each row, normals (D + 1, TILE), tags (TILE,). one (D, D) and
+    vector (D,). order, part, own and tally: see :func:`gibbs_gmm.kernels.sampler.latent_order.sort_rows`.
     """
 
     precision: FloatArray
@@ -40,9 +41,16 @@ class Room(NamedTuple):
     spare: FloatArray
     table: FloatArray
     place: IntArray
+    Xt: FloatArray
     tile: FloatArray
+    normals: FloatArray
+    tags: IntArray
     one: FloatArray
     vector: FloatArray
+    order: IntArray
+    part: IntArray
+    own: IntArray
+    tally: IntArray
 
 
 class Latent(NamedTuple):
@@ -52,8 +60,9 @@ class Latent(NamedTuple):
     each is, -1 where all of it is exact. recorded (N, D): what was observed, NaN where nothing was, or empty where no
     value is measured with an error. Of each kind of row: size (G,), how many columns are not exact, and columns (G, D)
     which; noise (G, D), the inverse of the variance of its measurements times log2(e), 0 in missing columns, or (G, D
-    D) of their covariance, or empty; constant (G,). shared (1,): how many kinds have several rows: they come first.
-    pattern (G,): which set of columns is not exact, the most frequent one first; first: a kind of each set.
+    D) of their covariance, or empty; constant (G,). pattern (G,): which set of columns is not exact, the most frequent
+    one first; first: a kind of each set. shared (3,): how many kinds have several rows, and how many have many: they
+    come first; and how many sets have many, where such rows can be worked on together although their errors differ.
     """
 
     values: FloatArray
@@ -72,7 +81,7 @@ class Latent(NamedTuple):
 def nothing_latent() -> Latent:
     """Of data that are known exactly."""
     none, no_rows, no_number = np.zeros(0), np.zeros((0, 0)), np.zeros(0, np.int64)
-    room = Room(none, none, none, none, none, no_number, no_rows, no_rows, none)
+    room = Room(*(none,) * 5, no_number, *(no_rows,) * 3, no_number, no_rows, none, *(no_number,) * 4)
     integers = np.zeros((0, 0), np.int64)
     return Latent(
         no_rows, no_number, no_rows, no_number, integers, no_rows, none, no_number, no_number, no_number, room
