@@ -16,7 +16,8 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full_pass import Components
 from gibbs_gmm.kernels.families.generic import Radii
-from gibbs_gmm.kernels.simd import LANES, half_squares, solve_row, wide_vectors
+from gibbs_gmm.kernels.simd import LANES, wide_vectors
+from gibbs_gmm.kernels.simd_latent import half_squares, solve_row
 from gibbs_gmm.kernels.tile import LOG2_E, NEGLIGIBLE, PACKED
 from gibbs_gmm.kernels.types import FloatArray
 
