@@ -112,7 +112,8 @@ def fit(
         partition take all outliers of a draw as one cluster. X must have all of its values, without ``errors``.
     errors : (D,) or (N, D) array-like of standard deviations, or (N, D, D) of covariance matrices, optional
         Known errors of measurement: a row is x = v + e, e ~ N(0, E), and the mixture is that of the true values v
-        (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact.
+        (extreme deconvolution: Bovy, Hogg & Roweis 2011). 0 is a value that is exact. Those in a table, Series or
+        dictionary go by the names of the columns.
     counts : (N,) array-like of whole numbers, optional
         How many observations each row stands for: row i for ``counts[i]``, each with a label of its own. The posterior
         is that of ``np.repeat(X, counts, axis=0)``, at a cost that grows with N: the bins of a histogram, or a table of
