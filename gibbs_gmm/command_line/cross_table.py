@@ -60,7 +60,7 @@ class CrossTable:
         for value, row in zip(self.values[:_MOST_NAMED], self.counts[:_MOST_NAMED], strict=True):
             j, total = int(row.argmax()), int(row.sum())
             if self.related and row[j] >= _MOSTLY * total:
-                where = f"is in {cluster_name(self.numbers[j])}" if self.numbers[j] >= 0 else "is outliers"
+                where = f"is in {cluster_name(self.numbers[j])}" if self.numbers[j] >= 0 else "are outliers"
                 mostly.append(f"{value} {where} ({row[j]:,} of {total:,} rows)")
         return f"{text} {listed(mostly, most=_MOST_NAMED)}." if mostly else text
 
