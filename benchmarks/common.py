@@ -152,10 +152,13 @@ def iris() -> FloatArray:
     return data_set("iris")[0]
 
 
-def mixture(N: int, D: int, K: int, dtype: type = np.float64, seed: int = 0) -> AnyArray:
-    """N rows from K normal components, some of which overlap; rows in random order. Made in chunks, in place."""
+def mixture(N: int, D: int, K: int, dtype: type = np.float64, seed: int = 0, apart: float = 5.0) -> AnyArray:
+    """N rows from K normal components, some of which overlap; rows in random order. Made in chunks, in place.
+
+    ``apart`` is the standard deviation of their means, theirs in each direction being about 1.
+    """
     rng = np.random.default_rng(seed)
-    means = 5.0 * rng.standard_normal((K, D))
+    means = apart * rng.standard_normal((K, D))
     spread = np.eye(D) + 0.5 * rng.standard_normal((K, D, D)) / np.sqrt(D)
     X: AnyArray = np.empty((N, D), dtype)
     for start in range(0, N, 1 << 16):

@@ -29,7 +29,8 @@ import gibbs_gmm
 from benchmarks import common
 from benchmarks.common import Figure, interleave, medians, ratio_range, say
 from benchmarks.numpy_sampler import NumpySampler, TunedNumpySampler
-from benchmarks.pieces import labels_alone, profile
+from benchmarks.pieces import labels_alone, profile, work_left
+from gibbs_gmm.kernels.sampler import sweep as kernels
 
 _GEMM = 1536
 Detail = dict[str, Any]
@@ -186,6 +187,46 @@ def million(quick: bool) -> tuple[list[Figure], Detail]:
     ]
     pieces = profile(chain, 1, 5 if quick else 9)
     return figures, {"seconds": {**short, **long, "sweep K=3": three["sweep"]}, "profile": pieces, "profile of": size}
+
+
+def pruned(quick: bool) -> tuple[list[Figure], Detail]:
+    """The label pass that looks at few components against the one that looks at all, by CPU time, one thread.
+
+    With tags, none of which says anything, no pass prunes. Work left: the share of components that are looked at.
+    """
+    figures, detail = [], {}
+    for N, D, K, apart, target in (
+        (100_000, 8, 20, 5.0, None),
+        (100_000, 8, 100, 5.0, 2.5),
+        (50_000, 16, 20, 4.0, 2.5),
+        (50_000, 32, 32, 4.0, 4.0),
+        (100_000, 8, 20, 1.0, 0.97),
+        (50_000, 32, 32, 1.0, 0.97),
+    ):
+        chain = common.settled_chain(common.mixture(N, D, K, apart=apart), K, draws=1)
+        data, state, shards = chain.data, chain.state, kernels.n_shards(N)
+        plain = data._replace(tags=np.full(N, -1))
+        tasks = {
+            "plain": partial(kernels.label_task, plain, state, False, 0, shards),
+            "pruned": partial(kernels.label_task, data, state, False, 0, shards),
+        }
+        left = work_left(chain)
+        interleave(tasks, 1)
+        seconds = interleave(tasks, 9 if quick else 31)
+        middle = medians(seconds)
+        figures.append(
+            Figure(
+                f"plain label pass / label pass, N={N:,} D={D} K={K}, clusters {apart:g} apart",
+                target,
+                True,
+                middle["plain"] / middle["pruned"],
+                "times",
+                f"{middle['pruned'] * 1e3:.2f} ms; {left:.0%} of the weights; "
+                + _noise(seconds["plain"], seconds["pruned"]),
+            )
+        )
+        detail[f"N={N} D={D} K={K} apart={apart}"] = {"left": left, "seconds": seconds}
+    return figures, detail
 
 
 def iris(quick: bool) -> tuple[list[Figure], Detail]:
@@ -408,6 +449,7 @@ def startup(quick: bool) -> tuple[list[Figure], Detail]:
 SECTIONS = {
     "gemm": gemm,
     "million": million,
+    "pruned": pruned,
     "iris": iris,
     "threads": threads,
     "memory": memory,

@@ -14,10 +14,11 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families.generic import Statistics, accumulate, flush, log_weights
 from gibbs_gmm.kernels.sampler.label_pass import draw_labels, log_likelihood
 from gibbs_gmm.kernels.sampler.moves import Moves
+from gibbs_gmm.kernels.sampler.pruning import LEFT_OUT, nearby, prunes, put_in_order, rows_together, weigh_tile
 from gibbs_gmm.kernels.sampler.rows import Rows
-from gibbs_gmm.kernels.sampler.state import Data, Draws, Model, State
+from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, Draws, Model, State
 from gibbs_gmm.kernels.sampler.sweep import Calls, compact, reduce_shards
-from gibbs_gmm.kernels.tile import TILE, Workspace, load_tile, new_workspace
+from gibbs_gmm.kernels.tile import TILE, Workspace, load_rows, load_tile, new_workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 from gibbs_gmm.sampler.chain import Chain
 
@@ -95,6 +96,33 @@ def _repeat_record(
 ) -> None:
     for t in range(times):
         calls.record(rng, data, model, state, moves, 0.0, draws, t, rows)
+
+
+@kernel
+def _count_weights(data: Data, state: State, work: Workspace) -> float:
+    """Weights that a pass computes, of all rows and components: all if it does not prune."""
+    N, K, D, near = data.X.shape[0], state.size[N_COMPONENTS], data.X.shape[1], nearby(state.size[N_COMPONENTS], work)
+    if not prunes(data, state, False, 0, N, work, near):
+        return float(N * K)
+    weights, step = 0.0, rows_together(K, D, N)
+    for first in range(0, N, step):
+        labels = state.z[first : min(first + step, N)]
+        put_in_order(labels, K, near)
+        for at in range(0, labels.shape[0], TILE):
+            size = min(TILE, labels.shape[0] - at)
+            for b in range(TILE):
+                work.row[b] = first + near.order[at + b] if b < size else first
+            load_rows(data.X, data.loc, work.row, size, work)
+            weigh_tile(state.components, K, True, at, size, work, near)
+            for k in range(K):
+                weights += size if near.marked[k] != LEFT_OUT else 0
+    return weights
+
+
+def work_left(chain: Chain) -> float:
+    """The share of weights that a label pass computes."""
+    N, K = len(chain.state.z), len(chain.state.log_w)
+    return _count_weights(chain.data, chain.state, new_workspace(K, chain.data.X.shape[1])) / (N * K)
 
 
 def labels_alone(chain: Chain) -> Callable[[], object]:

@@ -25,7 +25,7 @@ from gibbs_gmm.kernels.tile import (
     copy_rows,
     load_rows,
 )
-from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
+from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
 
 _EXPONENTIAL, _OVERHEAD, _OVERHEAD_VALUE = 25, 200, 8
 """What a row costs, in multiplications: beside a quadratic form, that component's weight; and in a pass that prunes,
@@ -161,14 +161,12 @@ def rows_together(K: int, D: int, rows: int) -> int:
 
 
 @kernel
-def _sort(X: AnyArray, first: int, z: LabelArray, K: int, near: Nearby) -> None:
+def put_in_order(z: LabelArray, K: int, near: Nearby) -> None:
     """The rows of each label in their order, outliers last."""
     order, start = near.order, near.start
     for k in range(K + 2):
         start[k] = 0
     for i in range(z.shape[0]):
-        for d in range(0, X.shape[1], LANES):
-            fetch(X, first + i, d)
         start[min(K, int(z[i])) + 1] += 1
     for k in range(1, K + 2):
         start[k] += start[k - 1]
@@ -234,7 +232,7 @@ def _weigh_own(components: Any, K: int, at: int, size: int, work: Workspace, nea
 
 
 @kernel
-def _weigh_tile(components: Any, K: int, sliced: bool, at: int, size: int, work: Workspace, near: Nearby) -> int:
+def weigh_tile(components: Any, K: int, sliced: bool, at: int, size: int, work: Workspace, near: Nearby) -> int:
     """lw and top of the rows in places at .. at + size of the order, of all components that can matter to any of them;
     returns how many they are, in ``alive``. ``sliced``, they may matter for what they are without their weights.
     """
@@ -283,13 +281,16 @@ def label_in_order(
     wide_vectors()
     K, outlier, labels = law.K, outlier_label(state), state.z[first:last]
     top, mass = (work.acc[0], work.acc[1]) if law.sliced else (work.top, work.total)
-    _sort(data.X, first, labels, K, near)
+    put_in_order(labels, K, near)
+    for i in range(first, last):
+        for d in range(0, data.X.shape[1], LANES):
+            fetch(data.X, i, d)  # in the order of memory, before they are read in that of labels
     for at in range(0, last - first, TILE):
         size = min(TILE, last - first - at)
         for b in range(TILE):
             work.row[b] = first + near.order[at + b] if b < size else first
         load_rows(data.X, data.loc, work.row, size, work)
-        m = _weigh_tile(state.components, K, law.sliced, at, size, work, near)
+        m = weigh_tile(state.components, K, law.sliced, at, size, work, near)
         if law.sliced:
             for b in range(size):
                 work.label[b] = min(K, int(labels[near.order[at + b]]))
