@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,15 @@ hits = [one.cache_hits for one in pointers]
 print(json.dumps([values, hits, steps]))
 """
 
+EMPTY: Mapping[str, str] = {}
 VALUES = [2.0 * i + i + 0.5 for i in range(6)]
 
 
-def python(code: str, folder: Path, by_stdin: bool = False) -> Any:
+def python(code: str, folder: Path, by_stdin: bool = False, more: Mapping[str, str] = EMPTY) -> Any:
     """What a script prints as JSON, run in a process of its own with an empty cache, or the one that is there."""
     (folder / "made_up.py").write_text(KERNELS)
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    environment |= more
     command = [sys.executable, "-"] if by_stdin else [sys.executable, "-c", code]
     done = subprocess.run(
         command, input=code if by_stdin else None, capture_output=True, text=True, env=environment, timeout=600

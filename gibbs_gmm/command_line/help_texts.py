@@ -117,6 +117,9 @@ In an image of a container, run this command once the package is installed, as
 the user who installed it. On a cluster, run it on a machine of the kind that
 is to compute, with NUMBA_CACHE_DIR set to a folder that all machines see, and
 set it to the same folder in jobs.
+
+"python -m gibbs_gmm.command_line.wheel SOURCE" makes a wheel with compiled
+kernels, for processors of the kinds x86-64-v3 and x86-64-v4.
 """
 
 COMPILE_EXAMPLES = """\

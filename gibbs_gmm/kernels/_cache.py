@@ -1,22 +1,16 @@
 """Compiled code on disk: written to by several processes, read where it cannot be written, and never stale."""
 
-import hashlib
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import cpu_target
 
-OPTIONS = {
-    "nogil": True,  # chains and shards are Python threads over compiled code
-    "error_model": "numpy",  # a division by zero is inf or nan and reaches a status check, not an exception
-    "fastmath": {"contract"},  # a*b + c may be one rounding; NaN and the order of sums stay as written
-}
-"""Of the compiler, for all kernels."""
+from gibbs_gmm.kernels._cache_file import STAMP, CacheFile
+from gibbs_gmm.kernels._shipped import shipped
 
 
 def _can_write() -> bool:
@@ -35,46 +29,9 @@ def _can_write() -> bool:
 WRITABLE = _can_write()
 
 
-def stamp_of(folder: Path) -> str:
-    """A digest of all kernels' source and of the options: compiled code contains copies of kernels from other files."""
-    digest = hashlib.sha256(repr(sorted(OPTIONS.items())).encode())
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-STAMP = stamp_of(Path(__file__).parent)
-
-
-class CacheFile(IndexDataCacheFile):  # type: ignore[misc]
-    """A kernel's files on disk; that of a specialisation is named after it.
-
-    numba numbers them from 1. Two processes that save different specialisations of one kernel at the same time both
-    take the next number, and may leave the code of the one in the index as that of the other. Here at worst an entry
-    of the index is lost, and compiled again.
-    """
-
-    def _load_index(self) -> dict[Any, Any]:
-        """The index; empty where it cannot be read, such as one that names types of another version."""
-        try:
-            return cast("dict[Any, Any]", super()._load_index())
-        except Exception:  # whatever unpickling raises
-            return {}
-
-    def has(self, key: Any) -> bool:
-        """Whether the index speaks of a specialisation."""
-        return key in self._load_index()
-
-    def save(self, key: Any, data: Any) -> None:
-        """Write the code, then the index that speaks of it."""
-        overloads = self._load_index()
-        first = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:6])
-        for number in itertools.count(first):
-            name = self._data_name(number)
-            if all(other == key for other, taken in overloads.items() if taken == name):
-                break
-        self._save_data(name, data)
-        self._save_index({**self._load_index(), key: name})
+def subfolder(folder: Path) -> str:
+    """What numba calls the folder, in a cache that it is told to use, of modules in a folder."""
+    return str(_CacheLocator.get_suitable_cache_subpath(str(folder / "any.py")))
 
 
 def _folders(source: str) -> Iterator[str]:
@@ -121,7 +78,8 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
     """A kernel's cache on disk, which any change of any kernel empties.
 
     numba's own stamp is that of one file, so that a kernel with a copy of another would outlive a change of the latter.
-    Code is also found where numba would have written it had it been allowed to: somebody else may have compiled it.
+    Code is also found where numba would have written it had it been allowed to: somebody else may have compiled it. Or
+    it has come with the package.
     """
 
     _impl_class, _suffix = KernelCacheImpl, ""
@@ -132,7 +90,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         self._cache_file = CacheFile(own, base, STAMP)
         source = function.__code__.co_filename
         others = [CacheFile(folder, base, STAMP) for folder in _folders(source) if folder != own]
-        self._files = [self._cache_file, *others]
+        self._files = [self._cache_file, *others, *shipped(source, base)]
 
     def has(self, signature: Any) -> bool:
         """Whether there is code for a signature."""

@@ -16,7 +16,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, CompileResult
 from numba.core.registry import CPUDispatcher
 
-from gibbs_gmm.kernels._cache import OPTIONS, KernelCache, KernelCacheImpl
+from gibbs_gmm.kernels._cache import KernelCache, KernelCacheImpl
+from gibbs_gmm.kernels._cache_file import OPTIONS
 
 
 class _Library(JITCodeLibrary):  # type: ignore[misc]

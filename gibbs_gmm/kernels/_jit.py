@@ -9,7 +9,8 @@ import numba
 import numba.experimental.function_type  # the types of pointers
 from numba.core.ccallback import CFunc
 
-from gibbs_gmm.kernels._cache import OPTIONS, WRITABLE, KernelCache
+from gibbs_gmm.kernels._cache import WRITABLE, KernelCache
+from gibbs_gmm.kernels._cache_file import OPTIONS
 from gibbs_gmm.kernels._fragments import Called, Fragment, Kernel, WholeCompiler, fragment_of
 
 F = TypeVar("F", bound=Callable[..., Any])
