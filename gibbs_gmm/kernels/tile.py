@@ -26,8 +26,8 @@ NEGLIGIBLE = -53.0
 PRUNED_ROWS = 1 << 15
 """Most rows that are put in order at once: they stay in the third-level cache, and clusters fill tiles."""
 
-PRUNED_COMPONENTS = 512
-"""Most components with radii between them (2 MB)."""
+PRUNED_COMPONENTS, PRUNED_VALUES = 512, 128
+"""Most components with radii between them, and most values of a row (2 MB each)."""
 
 PACKED = 32
 """Components whose radii are computed together."""
@@ -90,8 +90,8 @@ def places_for(K: int) -> int:
 @kernel
 def room_for(K: int, D: int) -> int:
     """Numbers that it needs: two of each row; radii; and what it takes to compute them."""
-    k = min(K, PRUNED_COMPONENTS)
-    return 2 * PRUNED_ROWS + k * k + 2 * k + PACKED * (D * (D + 1) // 2 + 3 * D + 8) + 2 * D * (D + 1)
+    k, d = min(K, PRUNED_COMPONENTS), min(D, PRUNED_VALUES)
+    return 2 * PRUNED_ROWS + k * k + 2 * k + PACKED * (d * (d + 1) // 2 + 3 * d + 8) + 2 * d * (d + 1)
 
 
 @allocating_kernel

@@ -101,7 +101,7 @@ class Radii(NamedTuple):
 
 @by_family
 def set_radii(components: Any, K: int, log_w: FloatArray, sliced: bool, radii: Radii) -> bool:
-    """Radii of K components, at most PRUNED_COMPONENTS; ``sliced``, such that they hold without weights too.
+    """Radii of at most PRUNED_COMPONENTS components of PRUNED_VALUES values; ``sliced``, that hold without weights too.
 
     The squared distance is twice what a row has less than log_c_j. False in a family that knows no radii.
     """

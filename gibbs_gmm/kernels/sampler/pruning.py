@@ -20,6 +20,7 @@ from gibbs_gmm.kernels.tile import (
     NEGLIGIBLE,
     PRUNED_COMPONENTS,
     PRUNED_ROWS,
+    PRUNED_VALUES,
     TILE,
     Workspace,
     copy_rows,
@@ -130,7 +131,9 @@ def prunes(data: Data, state: State, sliced: bool, first: int, last: int, work: 
     """
     K, D, rows, index, radii = state.size[N_COMPONENTS], data.X.shape[1], last - first, work.row, near.radii
     most = (_WORTH * _cost(D, K) - _OVERHEAD - _OVERHEAD_VALUE * D) / _cost(D, 1.0)
-    if data.tags.shape[0] > 0 or K > PRUNED_COMPONENTS or rows < max(_LEAST_ROWS, _LEAST_SHARE * K) or most < 1.0:
+    if data.tags.shape[0] > 0 or K > PRUNED_COMPONENTS or D > PRUNED_VALUES:
+        return False
+    if rows < max(_LEAST_ROWS, _LEAST_SHARE * K) or most < 1.0:
         return False
     if not set_radii(state.components, K, state.log_w, sliced, radii):
         return False
