@@ -87,7 +87,7 @@ def test_options_reach_the_fit() -> None:
         (["repot"], "invalid choice: 'repot': did you mean `gibbs-gmm report`?"),
         (["x.csv"], "invalid choice: 'x.csv': did you mean `gibbs-gmm fit x.csv`?"),
         (["fits"], "invalid choice: 'fits': did you mean `gibbs-gmm fit`?"),
-        (["cluster"], "invalid choice: 'cluster' (choose from fit, resume, report, predict, compare)"),
+        (["cluster"], "invalid choice: 'cluster' (choose from fit, resume, report, predict, compare, compile)"),
     ],
 )
 def test_bad_usage(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +117,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("gibbs-gmm 0.")
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("usage: gibbs-gmm {fit,resume,report,predict,compare} ... (--help says more)\n")
+    assert out.startswith("usage: gibbs-gmm {fit,resume,report,predict,compare,compile} ... (--help says more)\n")
     assert "fit a mixture to a CSV file" in out
     assert main(["fit", "--help"]) == 0
     text = capsys.readouterr().out
