@@ -14,6 +14,7 @@ warnings.simplefilter("ignore")  # of whole numbers that wrap, as they do on a d
 np.seterr(over="ignore")
 
 import gibbs_gmm as gg  # noqa: E402
+from gibbs_gmm import device_rows  # noqa: E402
 from gibbs_gmm.data import Observations  # noqa: E402
 from gibbs_gmm.kernels import cuda  # noqa: E402
 from gibbs_gmm.kernels.sampler import sweep  # noqa: E402
@@ -25,7 +26,7 @@ from gibbs_gmm.sampler import device  # noqa: E402
 from gibbs_gmm.sampler.assemble import as_model, initial_state  # noqa: E402
 from gibbs_gmm.sampler.buffers import new_pair  # noqa: E402
 
-device._GRID, device._BLOCK, device._UPLOAD = 2, 4, 1 << 10
+device._GRID, device._BLOCK, device._UPLOAD, device_rows._MOVED = 2, 4, 1 << 10, 1 << 10
 cuda.MOST_BLOCKS, cuda.threads_for = 3, lambda D: 8 if D > 1 else 16
 EPS = float(np.finfo(float).eps)
 

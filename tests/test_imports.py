@@ -13,7 +13,18 @@ import gibbs_gmm
 ROOT = Path(gibbs_gmm.__file__).parent
 FRONT = {"fit", "resume", "fitting", "log_evidence", "evidence", "estimator", "command_line", "plots"}
 ROOMS = {"model", "sampler", "storage", "posterior", "trace"}
-GROUND = ["checks", "data", "data_warnings", "errors", "mapped_draws", "optional", "seeds", "threads", "trace_arrays"]
+GROUND = [
+    "checks",
+    "data",
+    "data_warnings",
+    "device_rows",
+    "errors",
+    "mapped_draws",
+    "optional",
+    "seeds",
+    "threads",
+    "trace_arrays",
+]
 SAMPLER = {f"sampler.{path.stem}" for path in (ROOT / "sampler").glob("*.py")}
 FORBIDDEN = {
     "kernels": FRONT | ROOMS | {path.stem for path in ROOT.glob("*.py")},  # kernels import only kernels

@@ -18,6 +18,7 @@ import numpy as np
 
 from gibbs_gmm import checks
 from gibbs_gmm.data import checked_errors
+from gibbs_gmm.device_rows import checked_device, rows_here
 from gibbs_gmm.errors import NumericalError
 from gibbs_gmm.kernels.posterior import predictive as kernels
 from gibbs_gmm.kernels.tile import LOG2_E, TILE
@@ -27,8 +28,6 @@ from gibbs_gmm.model.expanded import DiagonalMatrices
 from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
 from gibbs_gmm.posterior.relabel import Relabelling
-from gibbs_gmm.sampler.places import rows_here
-from gibbs_gmm.sampler.recipe import checked_device
 from gibbs_gmm.seeds import seed_sequence
 from gibbs_gmm.threads import Threads
 from gibbs_gmm.trace import Trace

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gibbs_gmm import checks
+from gibbs_gmm.device_rows import checked_device
 from gibbs_gmm.kernels.types import AnyArray
-from gibbs_gmm.sampler.recipe import checked_device
 
 if TYPE_CHECKING:
     from gibbs_gmm.sampler.rows import Away
@@ -36,14 +34,3 @@ def placed(X: Any, client: Any, device: Any, min_rows: int = 2) -> tuple[AnyArra
     else:
         return *checks.table(X, min_rows=min_rows), None
     return away.X, away.columns, away
-
-
-def rows_here(X: Any, name: str) -> Any:
-    """New rows that a GPU is asked about, as a table here: wherever they are; an error where there is no GPU."""
-    from gibbs_gmm.sampler.device import Remote, cuda_kernels, rows_of
-
-    cuda_kernels()
-    if isinstance(X, np.ndarray) or not (hasattr(X, "__cuda_array_interface__") or hasattr(X, "__dlpack_device__")):
-        return X
-    array, _ = rows_of(X, cuda_kernels(), name, 1)
-    return array[:] if isinstance(array, Remote) else array

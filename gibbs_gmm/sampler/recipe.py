@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gibbs_gmm import checks, seeds, trace_arrays
+from gibbs_gmm.device_rows import checked_device
 from gibbs_gmm.kernels.types import IntArray
 from gibbs_gmm.model.families import ComponentPrior, prior_from_dict
 from gibbs_gmm.model.known_labels import KnownLabels
@@ -182,13 +183,6 @@ class Recipe:
             KnownLabels.from_dict(values["labels"]) if "labels" in values else None,
             Outliers.from_dict(values["outliers"]) if "outliers" in values else None,
         )
-
-
-def checked_device(device: Any) -> str:
-    """Where the passes over the rows are made, "cpu" or "cuda"."""
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f'device must be "cpu" or "cuda", got {device!r}')
-    return str(device)
 
 
 def _boolean(name: str, value: Any) -> bool:
