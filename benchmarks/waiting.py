@@ -14,6 +14,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,6 +63,7 @@ def sign(arguments: Sequence[str], cache: str | None) -> Passed:
     ``cache`` is where compiled kernels are looked for.
     """
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))  # in a terminal of no size nothing is shown
     place = {} if cache is None else {"NUMBA_CACHE_DIR": cache}
     with tempfile.TemporaryDirectory() as folder:
         child = subprocess.Popen(

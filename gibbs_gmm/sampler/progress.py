@@ -111,7 +111,7 @@ class Compiling:
     def _write(self, text: str) -> None:
         with self._lock:
             if self._line is None:
-                self._line = tqdm(desc=text, bar_format="{desc}", dynamic_ncols=True, leave=False)
+                self._line = tqdm(desc=text, bar_format="{desc}", leave=False)
             else:
                 self._line.set_description_str(text)
 
