@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import common, examples, scaling
+from benchmarks import common, examples, scaling, stages
 from benchmarks.common import Figure
 from benchmarks.peers import tables as peers
 from benchmarks.quality import tables as quality
@@ -57,6 +57,24 @@ def curves() -> str:
     return _machine(content) + "\n\n" + common.table(header, [point.row() for point in points])
 
 
+def waiting() -> str:
+    """How long a person waits."""
+    content = _results("waiting")
+    rows = []
+    for entry in content["results"]:
+        name = f"`{entry['name']}`" if entry["name"].startswith("gibbs") else entry["name"]
+        limit, clock, cpu = (f"{entry[what]:.3g} s" for what in ("at_most", "seconds", "cpu_seconds"))
+        rows.append([name, entry["until"], limit, clock, cpu])
+    return _machine(content) + "\n\n" + common.table(["", "until", "at most", "by the clock", "of the CPU"], rows)
+
+
+def a_million_rows() -> str:
+    """The stages of a fit of a million rows."""
+    content = _results("stages")
+    names = [name for name, found in content.items() if isinstance(found, dict) and "stages" in found]
+    return _machine(content) + "".join(f"\n\n{name}\n\n{stages.table(content[name])}" for name in names)
+
+
 def _peers(part: Callable[[list[dict[str, Any]]], str]) -> str:
     content = _results("peers")
     return _machine(content) + "\n\n" + part(content["runs"])
@@ -70,6 +88,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "partitions": lambda: figures("partitions"),
     "predict": lambda: figures("predict"),
     "scaling": curves,
+    "stages": a_million_rows,
+    "waiting": waiting,
     "speed": lambda: _peers(peers.shortest),
     "example": lambda: f"```text\n{examples.shown('readme')}```",
     "peers": lambda: _peers(peers.overview),
