@@ -16,7 +16,7 @@ np.seterr(over="ignore")
 import gibbs_gmm as gg  # noqa: E402
 from gibbs_gmm import device_rows  # noqa: E402
 from gibbs_gmm.data import Observations  # noqa: E402
-from gibbs_gmm.kernels import cuda  # noqa: E402
+from gibbs_gmm.kernels import cuda, cuda_layout  # noqa: E402
 from gibbs_gmm.kernels.sampler import sweep  # noqa: E402
 from gibbs_gmm.kernels.sampler.launch import MERGE, NEAREST, WRITE, pair_pass  # noqa: E402
 from gibbs_gmm.kernels.tile import new_workspace  # noqa: E402
@@ -27,7 +27,7 @@ from gibbs_gmm.sampler.assemble import as_model, initial_state  # noqa: E402
 from gibbs_gmm.sampler.buffers import new_pair  # noqa: E402
 
 device._GRID, device._BLOCK, device._UPLOAD, device_rows._MOVED = 2, 4, 1 << 10, 1 << 10
-cuda.MOST_BLOCKS, cuda.threads_for = 3, lambda D: 8 if D > 1 else 16
+cuda.MOST_BLOCKS, cuda_layout.threads_for = 3, lambda D: 8 if D > 1 else 16
 EPS = float(np.finfo(float).eps)
 
 
@@ -132,7 +132,7 @@ SETTINGS: dict[str, Any] = {"draws": 4, "warmup": 16, "chains": 2, "rng": 1, "pr
 
 def fits(folder: str) -> None:
     """Each prior of n: twice the same bytes, and from a checkpoint; an array that is on the device; what is refused."""
-    cuda.threads_for = lambda D: 2  # each costs a thread of Python at every pass
+    cuda_layout.threads_for = lambda D: 2  # each costs a thread of Python at every pass
     X = rows(2, np.float64, 40)
     for number, n in enumerate((3, None, gg.DirichletProcess())):
         first = gg.fit(X, n, device="cuda", **SETTINGS)

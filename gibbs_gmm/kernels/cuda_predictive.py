@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numba import cuda, float64, uint64
 
-from gibbs_gmm.kernels.cuda import STAGED, Layout, reader, threads_for, written_out
+from gibbs_gmm.kernels import cuda_layout
+from gibbs_gmm.kernels.cuda_layout import Layout
 from gibbs_gmm.kernels.families.diagonal_pass import DiagonalComponents
 from gibbs_gmm.kernels.families.full_pass import Components
 from gibbs_gmm.kernels.posterior.predictive import JOINT, PRODUCT, Mixtures
@@ -37,7 +38,7 @@ def _add(value: Any, peak: Any, mass: Any, j: Any, row: Any) -> Any:
 
 @cuda.jit(device=True)
 def _joint(value: Any, log_c: Any, power: Any) -> Any:
-    """log2 of a multivariate t, of what :func:`gibbs_gmm.kernels.cuda.written_out` makes of a normal: log_c - q / 2."""
+    """log2 of a multivariate t where :func:`gibbs_gmm.kernels.cuda_layout.written_out` has log_c - q / 2."""
     return log_c - power * math.log2(1.0 + 2.0 * (log_c - value))
 
 
@@ -48,10 +49,10 @@ def kernel(layout: Layout, single: bool) -> Any:
     X (D N,): rows by columns. P (M room,): the components, packed; law (M,) and column (M,) of each. top (N,) and mass
     (J, N) as in :func:`gibbs_gmm.kernels.posterior.predictive.add_draws`.
     """
-    D, room, width, threads = layout.D, layout.room, layout.width, threads_for(layout.D)
-    together = max(1, STAGED // room)
+    D, room, width, threads = layout.D, layout.room, layout.width, cuda_layout.threads_for(layout.D)
+    together = max(1, cuda_layout.STAGED // room)
     staged, two_rows, matrix = together * room, 2 * width, layout.matrix
-    written = written_out(layout, reader(single))
+    written = cuda_layout.written_out(layout, cuda_layout.reader(single))
     load, densities = written["load"], written["densities"]
 
     @cuda.jit

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gibbs_gmm.kernels.cuda import MOST_COLUMNS, Layout, device_array, kernels, threads_for, to_device
+from gibbs_gmm.kernels.cuda import device_array, kernels, to_device
+from gibbs_gmm.kernels.cuda_layout import MOST_COLUMNS, Layout
 from gibbs_gmm.kernels.cuda_predictive import kernel, packed
 from gibbs_gmm.kernels.posterior.predictive import Mixtures
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
@@ -36,12 +37,13 @@ class RowsOnDevice:
     def __init__(self, trace: Trace, values: AnyArray, loc: FloatArray, top: FloatArray, mass: FloatArray) -> None:
         N, d = values.shape
         self._layout = Layout(d, isinstance(trace.prior, NormalInverseGamma))
-        self._single, self._N, self._threads = bool(values.dtype == np.float32), N, threads_for(d)
+        self._single, self._N = bool(values.dtype == np.float32), N
+        compiled = kernels(self._layout, self._single)
+        self._threads = compiled.threads
         self._loc, self._X = to_device(loc), device_array(d * N, values.dtype)
         self._sums, self._top, self._mass = (top, mass), to_device(top), to_device(mass)
         blocks = -(-N // self._threads)
-        transpose = kernels(self._layout, self._single).transpose
-        transpose[blocks, self._threads](to_device(values), self._loc, self._X, N, 0)
+        compiled.transpose[blocks, self._threads](to_device(values), self._loc, self._X, N, 0)
 
     def add(self, mixtures: Mixtures, column: IntArray) -> None:
         """Add the densities under a block of draws."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gibbs_gmm.device_rows import cuda_kernels, rows_of
+from gibbs_gmm.kernels.cuda_layout import MOST_COLUMNS, Layout, layout_of
 from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler.launch import MERGE, MODE, SIDE_0, SIDE_1, WRITE, Pair
 from gibbs_gmm.kernels.sampler.rows import Rows
@@ -36,7 +37,7 @@ class _Chain:
 
     def __init__(self, cuda: Any, N: int, D: int, family: Family) -> None:
         self.z = cuda.to_device(np.zeros(N, np.uint16))
-        self.layout = cuda.layout_of(family.components(1, D), D)
+        self.layout = layout_of(family.components(1, D), D)
         self.pairs = cuda.to_device(self.layout.pairs)
 
 
@@ -76,7 +77,7 @@ class Device:
             raise ValueError(
                 f'device="cuda" takes covariance_type {", ".join(map(repr, _FAMILIES))}, got {prior.covariance_type!r}'
             )
-        most = self._cuda.MOST_COLUMNS[prior.covariance_type != "full"]
+        most = MOST_COLUMNS[prior.covariance_type != "full"]
         if most < self._D:
             raise ValueError(
                 f'device="cuda" takes at most {most} columns with covariance_type {prior.covariance_type!r}, got '
@@ -95,7 +96,7 @@ class Device:
         cuda, (N, D) = self._cuda, (self._N, self._D)
         self._loc_here, self._loc = loc, cuda.to_device(loc)
         self._own = cuda.device_array(D * N, self.X.dtype)
-        layout = cuda.Layout(D, True)
+        layout = Layout(D, True)
         transpose = cuda.kernels(layout, self._single).transpose
         step = max(1, _UPLOAD // (D * self.X.dtype.itemsize))
         for start in range(0, N, step):
