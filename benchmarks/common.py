@@ -203,11 +203,18 @@ def settled_chain(X: AnyArray, K: int, draws: int, warmup: int = 20, save_assign
 
 
 def sweep(chain: Chain, sweeps: int) -> None:
-    """``sweeps`` sweeps as ``fit`` makes them after warm-up, in one batch, each written into the trace from row 0."""
-    chain.sweeps_done = chain.plan.warmup
-    chain._seconds_per_sweep = _BATCH_SECONDS / (sweeps + 0.5)  # the chain sizes its batch by this
-    if chain.advance(None) < sweeps:
-        raise ValueError(f"{sweeps} sweeps do not fit into one batch of this chain")
+    """``sweeps`` sweeps as ``fit`` makes them after warm-up, in one batch, each written into the trace from row 0.
+
+    Where a draw has more clusters than there is room for, the chain makes room, and the sweeps left follow.
+    """
+    done, slots = 0, -1
+    while done < sweeps:
+        if chain.slots == slots:
+            raise ValueError(f"{sweeps} sweeps do not fit into one batch of this chain")
+        slots = chain.slots
+        chain.sweeps_done = chain.plan.warmup
+        chain._seconds_per_sweep = _BATCH_SECONDS / (sweeps - done + 0.5)  # the chain sizes its batch by this
+        done += chain.advance(None)
 
 
 @contextmanager

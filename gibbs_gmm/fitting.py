@@ -123,11 +123,12 @@ def fit(
     draws, warmup : int, optional
         Draws to keep in each chain, and sweeps to discard before them. If one is given, the other is 1000 draws, or
         1000 sweeps for a known number of components and 1000 + 200 thin otherwise; 200 sweeps for 200,000 rows or more.
-        If neither is, the run goes on until it is done: until the log likelihood, n_clusters, the largest weights and
-        their entropy all have an R-hat below 1.01 and at least 400 effective draws, and the chains cluster the rows
-        alike, or until ``max_sweeps`` are spent. It is looked at whenever it has 1000 draws in each chain, or of more
-        than 250,000 rows 250,000,000 / N, at least 100; to go on, every second of them is dropped, and where the chains
-        are apart the first half too. ``trace.settings["stopped_by"]`` has what ended it.
+        If neither is, the run goes on until it is done: until the log likelihood, n_clusters, the largest weights,
+        their entropy and the first principal components of the partitions all have an R-hat below 1.01 and at least 400
+        effective draws, and the chains cluster the rows alike, or until ``max_sweeps`` are spent. It is looked at
+        whenever it has 1000 draws in each chain, or of more than 250,000 rows 250,000,000 / N, at least 100; to go on,
+        every second of them is dropped, and where the chains are apart the first half too.
+        ``trace.settings["stopped_by"]`` has what ended it.
     thin : int, optional
         Sweeps per kept draw; of a run that goes on until it is done, at first. A sweep of few rows costs little and
         moves the chain little: the default is 5,000 / N, between 1 and 10, but 50,000 / N, between 1 and 50, for an

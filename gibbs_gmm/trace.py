@@ -189,6 +189,12 @@ class Trace:
         return largest_difference(self.assignments)
 
     @functools.cached_property
+    def _partition_scores(self) -> dict[str, FloatArray]:
+        from gibbs_gmm.posterior.partition_scores import partition_scores
+
+        return partition_scores(self.assignments)
+
+    @functools.cached_property
     def _why_apart(self) -> str | None:
         """Why the chains have not met, if they have not."""
         return why_apart(self)

@@ -260,6 +260,7 @@ def test_rows_of_an_unknown_number_of_components() -> None:
         "log_likelihood",
         *(f"sorted_weight[{j}]" for j in range(4)),
         "entropy",
+        *(f"partition[{j}]" for j in range(2)),
         "n_clusters",
         "n_components",
         "concentration",

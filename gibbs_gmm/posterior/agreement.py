@@ -66,6 +66,7 @@ def invariants(trace: Trace) -> dict[str, FloatArray]:
         shown = sum(int(np.mean(trace.n_clusters > j) >= _RARE) for j in range(shown))
     rows |= sorted_weights(trace.weights, shown)
     rows["entropy"] = entropy(trace.weights)
+    rows |= trace._partition_scores
     rows["n_clusters"] = trace.n_clusters.astype(np.float64)
     if trace.weight_prior.learns_n:
         rows["n_components"] = trace.n_components.astype(np.float64)
@@ -149,6 +150,7 @@ def why_apart(trace: Trace) -> str | None:
     values = dict(zip(free, r_hat(np.stack(list(free.values()))), strict=True))
     most = limit(*trace.log_likelihood.shape)
     apart = {name: value for name, value in values.items() if value > most}
+    partitions = {name: apart.pop(name) for name in trace._partition_scores if name in apart}
     if apart:
         worst = sorted(apart, key=lambda name: -apart[name])
         if "n_clusters" in apart:  # the question that everything else hangs on
@@ -159,7 +161,10 @@ def why_apart(trace: Trace) -> str | None:
     separate = [name for name in ("log_likelihood", "n_clusters") if _disjoint(getattr(trace, name))]
     if separate:
         return f"one chain's {separate[0]} never comes near another's"
-    return None if trace._difference is None else "they do not cluster the rows alike"
+    unlike = "they do not cluster the rows alike"
+    if trace._difference is not None:
+        return unlike
+    return f"{unlike} (R-hat of partitions: {_r_hat_text(max(partitions.values()))})" if partitions else None
 
 
 def apart(trace: Trace) -> str | None:

@@ -71,8 +71,8 @@ def largest_difference(assignments: Sequence[AnyArray] | AnyArray | None) -> Dif
         return None
     C, T = len(assignments), len(assignments[0])
     draws = np.linspace(0, T - 1, min(T, _DRAWS)).astype(np.int64)
-    rows = _some_of_each_cluster(assignments)
-    z = np.array([_of_rows(labels, draws, rows) for labels in assignments])
+    rows = some_of_each_cluster(assignments, _ROWS)
+    z = np.array([of_rows(labels, draws, rows) for labels in assignments])
     p = _co_clustering(z)
     chains = 0.5 * (p[0::2] + p[1::2])
     gap = chains.max(0) - chains.min(0)
@@ -115,7 +115,7 @@ def _in_all_rows(assignments: Sequence[AnyArray] | AnyArray, row: int, other: in
     return Difference(np.flatnonzero(alike), together, other)
 
 
-def _of_rows(labels: AnyArray, draws: IntArray, rows: IntArray) -> AnyArray:
+def of_rows(labels: AnyArray, draws: IntArray, rows: IntArray) -> AnyArray:
     """The labels of some rows in some draws of a chain."""
     result = np.array([labels[t][rows] for t in draws])
     let_go(labels)
@@ -129,18 +129,26 @@ def _likeness(z: AnyArray, rows: AnyArray) -> float:
     return float((shared / (np.count_nonzero(rows) + sizes[: len(shared)] - shared).clip(1)).max())
 
 
-def _some_of_each_cluster(assignments: Sequence[AnyArray] | AnyArray) -> IntArray:
-    """Numbers of up to 400 rows: all, or equally many of each cluster that some chain has in its last draw."""
-    N = assignments[0].shape[1]
-    if N <= _ROWS:
-        return np.arange(N)
+def some_of_each_cluster(assignments: Sequence[AnyArray] | AnyArray, most: int) -> IntArray:
+    """Numbers of ``most`` rows, or of all: equally many of each cluster that some chain has in its last draw, and of
+    the others, equally spaced, as many as there is room for.
+    """
+    every = np.arange(assignments[0].shape[1])
+    if len(every) <= most:
+        return every
     clusters: list[IntArray] = []
     for z in (chain[-1] for chain in assignments):
         order = np.argsort(z, kind="stable")
         clusters += np.split(order, np.flatnonzero(np.diff(z[order])) + 1)
-    each = max(1, _ROWS // len(clusters))
-    chosen = [own[np.linspace(0, len(own) - 1, min(each, len(own))).astype(np.int64)] for own in clusters[:_ROWS]]
-    return np.unique(np.concatenate(chosen))
+    each = max(1, most // len(clusters))
+    chosen = np.unique(np.concatenate([_spaced(rows, each) for rows in clusters[:most]]))
+    others = np.setdiff1d(every, chosen, assume_unique=True)
+    return np.sort(np.concatenate([chosen, _spaced(others, most - len(chosen))]))
+
+
+def _spaced(rows: IntArray, most: int) -> IntArray:
+    """Up to ``most`` of the rows, equally spaced."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
 
 
 def _co_clustering(z: AnyArray) -> FloatArray:

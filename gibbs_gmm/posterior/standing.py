@@ -13,6 +13,7 @@ import numpy as np
 from gibbs_gmm.kernels.types import AnyArray
 from gibbs_gmm.posterior.agreement import entropy, r_hat, sorted_weights, varies
 from gibbs_gmm.posterior.chain_partitions import Difference, largest_difference
+from gibbs_gmm.posterior.partition_scores import partition_scores
 
 R_HAT = 1.01
 EFFECTIVE_DRAWS = 400
@@ -48,7 +49,8 @@ class Standing:
 
 
 def standing(arrays: Mapping[str, AnyArray], labels: Sequence[AnyArray] | None) -> Standing:
-    """How far a run is, by its log likelihood, n+, the largest weights and their entropy, and its partitions.
+    """How far a run is, by its log likelihood, n+, the largest weights and their entropy, and its partitions:
+    their principal components, and how often each chain has rows together.
 
     R-hat of one chain is that of its halves.
 
@@ -67,6 +69,7 @@ def standing(arrays: Mapping[str, AnyArray], labels: Sequence[AnyArray] | None) 
         "n_clusters": t.astype(np.float64),
         **sorted_weights(arrays["weights"], often),
         "entropy": entropy(arrays["weights"]),
+        **partition_scores(labels),
     }
     r_hats, effective = {"log_likelihood": 1.0}, {"log_likelihood": math.inf}
     for name, x in values.items():

@@ -46,9 +46,9 @@ class Summary:
 
     Components are matched across draws and chains (:meth:`Trace.relabel`) and numbered from 0 by decreasing posterior
     mean weight. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
-    weight of a draw, j from 0), ``entropy`` (of the weights of a draw, in nats), ``n_clusters`` and, where they are
-    learned, ``n_components``, ``concentration`` and ``kappa_0`` do not depend on labels: they tell whether the chains
-    agree.
+    weight of a draw, j from 0), ``entropy`` (of the weights of a draw, in nats), ``partition[j]`` (the score of a draw
+    on the j-th principal component of the partitions), ``n_clusters`` and, where they are learned, ``n_components``,
+    ``concentration`` and ``kappa_0`` do not depend on labels: they tell whether the chains agree.
 
     If the number of components is unknown, the rows of components are those of the most probable number of clusters,
     computed from the draws that have it; their R-hat and effective sample sizes are computed from equally many of these
