@@ -9,10 +9,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from family_cases import Case
 from harness import read_only
-from oracle import Floats, Ints, draw_niw
+from oracle import Floats, Ints
 from scipy import stats
-from test_families import Case
+from simulation import draw_niw
 
 import gibbs_gmm as gg
 from gibbs_gmm import trace_arrays

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arviz_stats.base import array_stats
-from test_relabel import simulate, simulate_unknown_n
+from made_up_traces import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm.posterior.agreement import Alarm, Kind, alarms, limit, r_hat, run_longer

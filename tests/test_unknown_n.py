@@ -7,6 +7,7 @@ probability 6e-5); exact invariance at a family-wise error rate of 1e-3. Seeds a
 import numpy as np
 import oracle
 import pytest
+import simulation
 from harness import assert_p_values, assert_within_mcse, draw_scales, package_prior, scale_prior, some_niw
 from numpy.typing import NDArray
 from oracle import NIW, Floats
@@ -179,8 +180,8 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
     def draw() -> tuple[float, float, Floats, int, NDArray[np.int64], Floats]:
         alpha, kappa, Psi_0 = next(hyperparameters)
         n, z = draw_partition(rng, weights, alpha)
-        parts = oracle.draw_components(rng, NIW(niw.mu_0, kappa, niw.nu_0, Psi_0), int(z.max()) + 1)
-        return alpha, kappa, Psi_0, n, z, oracle.draw_rows(rng, z, *parts)
+        parts = simulation.draw_components(rng, NIW(niw.mu_0, kappa, niw.nu_0, Psi_0), int(z.max()) + 1)
+        return alpha, kappa, Psi_0, n, z, simulation.draw_rows(rng, z, *parts)
 
     def statistics(
         alpha: float, kappa: float, Psi_0: Floats, n: int, z: NDArray[np.int64], X: Floats
