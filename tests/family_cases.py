@@ -5,6 +5,7 @@ and ``write``, so that no test knows how a family holds them.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Case:
     D: int
     noise: Floats
 
-    @property
+    @functools.cached_property
     def niw(self) -> NIW:
         return some_niw(self.D, self.D + 3.0)._replace(noise=self.noise)
 
@@ -43,7 +44,7 @@ class Case:
     def family(self) -> Family:
         return FAMILIES[self.name]
 
-    @property
+    @functools.cached_property
     def scale(self) -> Any:
         """Psi_0 (D, D), b_0 (D,) or a number."""
         Psi_0 = self.niw.Psi_0

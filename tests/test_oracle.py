@@ -413,6 +413,31 @@ def test_planted_bug_is_caught(monkeypatch: pytest.MonkeyPatch, formula: str, wr
     assert min(p_values) < RATE / len(p_values)
 
 
+@pytest.mark.parametrize("D", [1, 3])
+def test_components_have_the_law_that_scipy_has_for_them(D: int) -> None:
+    niw, count = some_niw(D, D + 0.7), 20_000
+    mu, Sigma = simulation.draw_components(np.random.default_rng(5), niw, count)
+    other = stats.invwishart(niw.nu_0, niw.Psi_0).rvs(count, random_state=np.random.default_rng(6)).reshape(-1, D, D)
+    root = np.linalg.cholesky(Sigma / niw.kappa_0)
+    found, expected = {}, {}
+    for values, of in ((found, Sigma), (expected, other)):
+        values |= {f"Sigma_{i}{j}": of[:, i, j] for i in range(D) for j in range(i + 1)}
+        values["log det"] = np.linalg.slogdet(of)[1]
+        values["of the inverse"] = np.linalg.inv(of)[:, 0, -1]
+    p = [stats.ks_2samp(found[name], expected[name]).pvalue for name in found]
+    p.append(stats.kstest(np.linalg.solve(root, (mu - niw.mu_0)[..., None]).ravel(), stats.norm.cdf).pvalue)
+    assert min(p) > RATE / len(p)
+
+
+def test_numbers_of_components_have_their_law() -> None:
+    n_prior = stats.betanbinom(1, 4, 3, loc=1)
+    n = simulation.draw_n(np.random.default_rng(7), n_prior, 50_000)
+    p = n_prior.pmf(np.arange(1, 8))
+    observed, expected = np.bincount(n, minlength=8)[1:8], 50_000 * p
+    rest = np.array([50_000 - observed.sum()]), np.array([50_000 * (1.0 - p.sum())])
+    assert stats.chisquare(np.append(observed, rest[0]), np.append(expected, rest[1])).pvalue > RATE
+
+
 @pytest.mark.parametrize(("D", "K"), [(1, 1), (1, 3), (2, 5), (13, 4)])
 def test_simulated_mixture_is_separated(D: int, K: int) -> None:
     N, separation = 1000, 6.0

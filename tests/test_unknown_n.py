@@ -126,7 +126,7 @@ def draw_partition(rng: np.random.Generator, prior: WeightPrior, alpha: float) -
             urn = np.append(sizes - d, alpha + len(sizes) * d)
             z.append(int(rng.choice(len(urn), p=urn / urn.sum())))
         return 0, np.array(z)
-    n = prior.n_components if isinstance(prior, gg.FiniteMixture) else int(prior.n_prior.rvs(random_state=rng))
+    n = prior.n_components if isinstance(prior, gg.FiniteMixture) else int(simulation.draw_n(rng, prior.n_prior, 1)[0])
     dynamic = isinstance(prior, gg.MixtureOfFiniteMixtures) and prior.dynamic
     z = rng.choice(n, N_ROWS, p=rng.dirichlet(np.full(n, alpha / n if dynamic else alpha)))
     return n, np.unique(z, return_inverse=True)[1]
