@@ -222,7 +222,7 @@ def predictions() -> None:
         (3, None, "diag", np.float64),
         (2, None, "spherical", np.float32),
     ):
-        X = rows(D, dtype, 40)
+        X = rows(D, np.float64, 40)  # no more kinds of fits are compiled than other tests want
         trace = gg.fit(X, n, covariance_type=kind, **{**SETTINGS, "draws": 12})
         new = np.vstack([rows(D, dtype, 50), 1e5 * np.ones((1, D), dtype)])  # a row far from everything
         gaps = new.copy()

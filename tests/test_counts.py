@@ -105,8 +105,13 @@ def assert_law(c: Ints, copies: Ints, exact: oracle.Enumeration, min_ess: float)
 FEW = [pytest.param(name, marks=() if name == "recalls" else pytest.mark.slow) for name in MOVES]
 
 
-@pytest.mark.parametrize("moves", MOVES)
-@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize(
+    ("D", "moves"),
+    [
+        *((1, moves) for moves in MOVES),
+        *(pytest.param(2, moves, marks=() if moves == "all" else pytest.mark.slow) for moves in MOVES),
+    ],
+)
 def test_a_known_n(D: int, moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, niw = ROWS[:, :D], some_niw(D, D + 2.0)
     exact = oracle.enumerate_posterior(np.repeat(X, COPIES, axis=0), niw, oracle.Finite(3, 0.7))
