@@ -149,5 +149,6 @@ def test_alarms_have_kinds_whatever_they_say() -> None:
 
 
 def test_an_alarm_is_a_text_that_survives_pickling() -> None:
-    alarm = pickle.loads(pickle.dumps(Alarm("one", Kind.ONE_CHAIN)))
-    assert (alarm, alarm.kind) == ("one", Kind.ONE_CHAIN)
+    for advice in ("", "Run 4."):
+        alarm = pickle.loads(pickle.dumps(Alarm("One chain. ", Kind.ONE_CHAIN, advice)))
+        assert (alarm, alarm.kind, alarm.finding) == (f"One chain. {advice}", Kind.ONE_CHAIN, "One chain. ")
