@@ -13,7 +13,7 @@ from harness import draw_scales, some_niw
 from oracle import NIW, Floats, Ints, log_niw
 from oracle import log_marginal as log_marginal_full
 from scipy import stats
-from simulation import draw_niw
+from simulation import draw_components
 
 import gibbs_gmm as gg
 from gibbs_gmm.kernels.families import DIAGONAL, FULL, SPHERICAL, generic
@@ -87,12 +87,13 @@ class Case:
             return draw_scales(rng, 1, self.scale, self.D + 2.5)[0]
         return self.scale * rng.gamma(H, 1.0 / H, np.shape(self.scale))
 
-    def draw(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """(mu, covariance) from the prior."""
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Floats, Floats]:
+        """Means (count, D) and covariances of components from the prior."""
         if self.name == "full":
-            return draw_niw(rng, self.niw)
-        variance = np.asarray(self.scale) / rng.gamma(A_0, size=np.shape(self.scale))
-        return rng.normal(self.niw.mu_0, np.sqrt(variance / self.niw.kappa_0)), variance
+            return draw_components(rng, self.niw, count)
+        variance = np.asarray(self.scale) / rng.gamma(A_0, size=(count, *np.shape(self.scale)))
+        spread = np.sqrt(variance / self.niw.kappa_0).reshape(count, -1)
+        return self.niw.mu_0 + spread * rng.standard_normal((count, self.D)), variance
 
     def log_prior(self, mu: Floats, covariance: Floats, scale: Any = None, kappa_0: float | None = None) -> float:
         """log density of a component, with respect to mu and covariance."""

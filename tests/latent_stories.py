@@ -14,7 +14,7 @@ from family_cases import Case
 from harness import read_only
 from oracle import Floats, Ints
 from scipy import stats
-from simulation import draw_components, draw_n, draw_niw, draw_rows
+from simulation import draw_n, draw_niw, draw_rows
 
 import gibbs_gmm as gg
 from gibbs_gmm import trace_arrays
@@ -67,15 +67,12 @@ class LatentStory:
         N, D = self.shape
         z = draw_partition(rng, self.weights, N) if len(self.tags) == 0 else draw_tagged(rng, self.weights, self.tags)
         count, niw = z.max() + 1, self.case.niw
-        if self.name == "full":
-            means, covariances = draw_components(rng, niw, count)
-        elif self.name == "tied":
+        if self.name == "tied":
             covariances = np.tile(draw_niw(rng, niw)[1], (count, 1, 1))
             means = draw_rows(rng, np.arange(count), np.tile(niw.mu_0, (count, 1)), covariances / niw.kappa_0)
         else:
-            pairs = [self.case.draw(rng) for _ in range(count)]
-            means = np.array([mu for mu, _ in pairs])
-            covariances = np.array([self.case.Sigma(covariance) for _, covariance in pairs])
+            means, own = self.case.draw(rng, count)
+            covariances = np.array([self.case.Sigma(covariance) for covariance in own])
         mu, Sigma = means[z], covariances[z]
         V = mu + np.einsum("nij,nj->ni", np.linalg.cholesky(Sigma), rng.standard_normal((N, D)))
         return z, mu, Sigma, V, self.measure(rng, V)

@@ -119,50 +119,55 @@ def test_log_marginal(name: str, D: int, resolved: bool) -> None:
     assert abs(nothing) <= 100 * D * EPS
 
 
-def characteristics(case: Case, mu: Floats, covariance: Floats, X: Floats) -> dict[str, float]:
-    """Of a component and rows; of no rows, of the component alone."""
-    Sigma = case.Sigma(covariance)
+def characteristics(case: Case, mu: Floats, covariances: Any, X: Floats) -> dict[str, Floats]:
+    """Of components (R, D) and rows (R, n, D) of each; of no rows, of the components alone."""
+    Sigma, n = np.array([case.Sigma(covariance) for covariance in covariances]), X.shape[1]
+    d = (mu - case.niw.mu_0)[..., None]
     result = {
-        "mu": mu[-1],
-        "first": Sigma[0, 0],
-        "log det": float(np.linalg.slogdet(Sigma)[1]),
-        "distance": float((mu - case.niw.mu_0) @ np.linalg.solve(Sigma, mu - case.niw.mu_0)),
+        "mu": mu[:, -1],
+        "first": Sigma[:, 0, 0],
+        "log det": np.linalg.slogdet(Sigma)[1],
+        "distance": (d * np.linalg.solve(Sigma, d)).sum((1, 2)),
     }
-    if len(X) > 0:
-        result["mu less mean"] = (X.mean(0) - mu)[0]
-        result["scatter"] = float(np.trace(np.linalg.solve(Sigma, np.cov(X.T, bias=True).reshape(case.D, case.D))))
+    if n > 0:
+        mean = X.mean(1)
+        scatter = np.einsum("rni,rnj->rij", X - mean[:, None], X - mean[:, None]) / n
+        result["mu less mean"] = (mean - mu)[:, 0]
+        result["scatter"] = np.trace(np.linalg.solve(Sigma, scatter), axis1=1, axis2=2)
     return result
 
 
-def assert_same_law(after: list[dict[str, float]], fresh: list[dict[str, float]], tests: int) -> None:
-    p = {
-        key: float(stats.ks_2samp([s[key] for s in after], [s[key] for s in fresh], method="asymp").pvalue)
-        for key in fresh[0]
-    }
+def assert_same_law(after: dict[str, Floats], fresh: dict[str, Floats], tests: int) -> None:
+    p = {key: float(stats.ks_2samp(after[key], fresh[key], method="asymp").pvalue) for key in fresh}
     assert_p_values(p, RATE / tests)
 
 
-def fresh_pairs(case: Case, rng: np.random.Generator, n: int) -> list[tuple[Floats, Floats, Floats]]:
-    """(mu, covariance) from the prior and n rows given it, of values known to the case's resolution."""
-    pairs = [case.draw(rng) for _ in range(2 * REPLICATES)]
-    return [
-        (mu, C, rng.multivariate_normal(mu, case.Sigma(C) + np.diag(case.noise), n, method="cholesky"))
-        for mu, C in pairs
-    ]
+def fresh_pairs(case: Case, rng: np.random.Generator, count: int, n: int) -> tuple[Floats, Floats, Floats]:
+    """Components from the prior and n rows given each (count, n, D), of values known to the case's resolution."""
+    mu, covariances = case.draw(rng, count)
+    return mu, covariances, given_rows(case, rng, mu, covariances, n)
+
+
+def given_rows(case: Case, rng: np.random.Generator, mu: Floats, covariances: Any, n: int) -> Floats:
+    """n rows of each component (count, n, D), of values known to the case's resolution."""
+    spread = np.linalg.cholesky([case.Sigma(covariance) + np.diag(case.noise) for covariance in covariances])
+    return np.asarray(mu[:, None] + rng.standard_normal((len(mu), n, case.D)) @ spread.swapaxes(1, 2))
 
 
 @every_family
 @pytest.mark.parametrize(("D", "n"), [(1, 0), (1, 5), (3, 0), (3, 4)])
 def test_a_draw_leaves_the_joint_law_of_component_and_rows_invariant(name: str, D: int, n: int) -> None:
     case, rng = some_case(name, D), np.random.default_rng([7, D, n])
-    fresh = fresh_pairs(case, rng, n)
+    first, _, X = fresh_pairs(case, rng, REPLICATES, n)
     own, after = Kernels(case, 2), []
-    for mu, _, X in fresh[:REPLICATES]:
+    for mu, rows in zip(first, X, strict=True):
         generic.clear(own.statistics, 2)
-        own.collect(X, np.ones(n, int), np.array([mu, mu - 0.5]))
+        own.collect(rows, np.ones(n, int), np.array([mu, mu - 0.5]))
         own.draw(rng, 1, float(n))
-        after.append(characteristics(case, *own.write(rng, 1), X))
-    assert_same_law(after, [characteristics(case, *pair) for pair in fresh[REPLICATES:]], 12)
+        after.append(own.write(rng, 1))
+    means, covariances = zip(*after, strict=True)
+    other = fresh_pairs(case, rng, REPLICATES, n)
+    assert_same_law(characteristics(case, np.array(means), covariances, X), characteristics(case, *other), 12)
 
 
 @every_family
@@ -249,7 +254,8 @@ def test_a_draw_of_the_hyperparameters_leaves_their_law_invariant(name: str, D: 
         kappa, written = np.zeros(1), np.zeros((1, *np.shape(scale)))
         generic.write_shared(own.prior, case.covariances(t), kappa, written, 0)
         after.append(values(written[0], kappa[0]))
-    assert_same_law(after, [values(*draw()) for _ in range(3 * REPLICATES)], 6)
+    fresh = [values(*draw()) for _ in range(3 * REPLICATES)]
+    assert_same_law(*({key: np.array([one[key] for one in some]) for key in fresh[0]} for some in (after, fresh)), 6)
 
     own.draw(rng, 0, 0.0)  # the prior knows the constant of its density at the new hyperparameters
     mu, covariance = own.write(rng, 0)
@@ -303,16 +309,17 @@ def test_a_scale_that_is_not_learned_has_no_room(name: str) -> None:
 @pytest.mark.parametrize(("D", "n"), [(1, 3), (1, 8), (3, 5), (3, 12)])
 def test_components_before_rounding_are_written(name: str, D: int, n: int) -> None:
     case, rng = some_case(name, D, resolved=False), np.random.default_rng([2, D, n])
-    fresh = fresh_pairs(case, rng, n)
-    own, after = Kernels(case, 1), []
-    for _ in range(REPLICATES):
+    own, after, X = Kernels(case, 1), [], np.empty((REPLICATES, n, D))
+    for rows in X:
         own.draw(rng, 0, 0.0)
         mu, C = own.write(rng, 0)
-        X = rng.multivariate_normal(mu, case.Sigma(C) + np.diag(case.noise), n, method="cholesky")
+        rows[:] = given_rows(case, rng, mu[None], [C], n)[0]
         generic.clear(own.statistics, 1)
-        own.collect(X, np.zeros(n, int), mu[None])
-        after.append(characteristics(case, *own.write(rng, 0, float(n)), X))
-    assert_same_law(after, [characteristics(case, *pair) for pair in fresh], 12)
+        own.collect(rows, np.zeros(n, int), mu[None])
+        after.append(own.write(rng, 0, float(n)))
+    means, covariances = zip(*after, strict=True)
+    fresh = fresh_pairs(case, rng, 2 * REPLICATES, n)
+    assert_same_law(characteristics(case, np.array(means), covariances, X), characteristics(case, *fresh), 12)
 
 
 # --- Row by row ---
