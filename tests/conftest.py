@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,19 @@ if os.environ.get("NUMBA_DISABLE_JIT") != "1" and os.name == "posix":
     CACHE.mkdir(parents=True, exist_ok=True)
     Dispatcher.compile = _one_at_a_time(Dispatcher.compile)
     CFunc.compile = _one_at_a_time(CFunc.compile)
+
+
+# --- Pictures ---
+
+
+@pytest.fixture
+def figures_closed() -> Iterator[None]:
+    """Figures are drawn without a display, and closed when the test ends."""
+    from matplotlib import get_backend, pyplot
+
+    assert get_backend().lower() == "agg"
+    yield
+    pyplot.close("all")
 
 
 # --- The command line ---

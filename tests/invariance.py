@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import oracle
+import simulation
 from oracle import NIW, Floats, Ints
 from scipy import stats
 
@@ -36,7 +36,7 @@ class Story:
 
     def draw(self, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Ints, Floats]:
         """w, mu, Sigma, z and X from the oracle, which shares no code with the package."""
-        return oracle.simulate_prior(rng, self.K, self.alpha, self.niw, self.N)
+        return simulation.simulate_prior(rng, self.K, self.alpha, self.niw, self.N)
 
 
 def shuffled(

@@ -6,13 +6,15 @@ What is compared knows a component only by the rows that own it, so that one sta
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
+from family_cases import Case
 from harness import read_only
-from oracle import Floats, Ints, draw_niw
+from oracle import Floats, Ints
 from scipy import stats
-from test_families import Case
+from simulation import draw_n, draw_niw, draw_rows
 
 import gibbs_gmm as gg
 from gibbs_gmm import trace_arrays
@@ -50,11 +52,11 @@ class LatentStory:
     def shape(self) -> tuple[int, int]:
         return self.gaps.shape
 
-    @property
+    @functools.cached_property
     def case(self) -> Case:
         return Case("full" if self.name == "tied" else self.name, self.shape[1], np.zeros(self.shape[1]))
 
-    @property
+    @functools.cached_property
     def prior(self) -> Any:
         """The package's."""
         package = self.case.package()
@@ -64,16 +66,14 @@ class LatentStory:
         """Labels (N,), mean and covariance of the component of each row, its true values V and what was measured X."""
         N, D = self.shape
         z = draw_partition(rng, self.weights, N) if len(self.tags) == 0 else draw_tagged(rng, self.weights, self.tags)
-        shared = draw_niw(rng, self.case.niw)[1]
-        own = []
-        for _ in range(z.max() + 1):
-            mu, covariance = self.case.draw(rng)
-            Sigma = self.case.Sigma(covariance)
-            if self.name == "tied":
-                Sigma = shared
-                mu = rng.multivariate_normal(self.case.niw.mu_0, shared / self.case.niw.kappa_0)
-            own.append((mu, Sigma))
-        mu, Sigma = np.array([own[k][0] for k in z]), np.array([own[k][1] for k in z])
+        count, niw = z.max() + 1, self.case.niw
+        if self.name == "tied":
+            covariances = np.tile(draw_niw(rng, niw)[1], (count, 1, 1))
+            means = draw_rows(rng, np.arange(count), np.tile(niw.mu_0, (count, 1)), covariances / niw.kappa_0)
+        else:
+            means, own = self.case.draw(rng, count)
+            covariances = np.array([self.case.Sigma(covariance) for covariance in own])
+        mu, Sigma = means[z], covariances[z]
         V = mu + np.einsum("nij,nj->ni", np.linalg.cholesky(Sigma), rng.standard_normal((N, D)))
         return z, mu, Sigma, V, self.measure(rng, V)
 
@@ -105,7 +105,7 @@ def draw_partition(rng: np.random.Generator, weights: Any, N: int) -> Ints:
             z.append(int(rng.choice(len(p), p=p)))
         return np.array(z)
     if isinstance(weights, gg.MixtureOfFiniteMixtures):
-        K, alpha = int(weights.n_prior.rvs(random_state=rng)), weights.concentration
+        K, alpha = int(draw_n(rng, weights.n_prior, 1)[0]), weights.concentration
     else:
         K, alpha = weights.n_components, weights.concentration
     labels = rng.choice(K, N, p=rng.dirichlet(np.full(K, alpha)))
@@ -122,10 +122,14 @@ def draw_tagged(rng: np.random.Generator, weights: Any, tags: Ints) -> Ints:
             return _named(z, first)
     while True:
         finite = isinstance(weights, gg.FiniteMixture)
-        for n in [weights.n_components] if finite else weights.n_prior.rvs(50, random_state=rng).tolist():
-            w = rng.dirichlet(np.full(n, weights.concentration))
-            if n >= G and rng.random() < w[tags[known]].prod():  # the probability of what is known
-                return _named(np.where(known, tags, rng.choice(n, len(tags), p=w)), list(range(G)))
+        n = np.full(50, weights.n_components) if finite else draw_n(rng, weights.n_prior, 50)
+        w = rng.standard_gamma(weights.concentration, (50, max(G, n.max())))
+        w[np.arange(w.shape[1]) >= n[:, None]] = 0.0
+        w /= w.sum(1, keepdims=True)
+        taken = np.flatnonzero(rng.random(50) < w[:, tags[known]].prod(1))  # the probability of what is known
+        if len(taken) > 0:
+            z = rng.choice(w.shape[1], len(tags), p=w[taken[0]])
+            return _named(np.where(known, tags, z), list(range(G)))
 
 
 def _named(z: Ints, first: list[int]) -> Ints:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arviz_stats.base import array_stats
-from test_relabel import simulate, simulate_unknown_n
+from made_up_traces import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm.posterior.agreement import Alarm, Kind, alarms, limit, r_hat, run_longer
@@ -149,5 +149,6 @@ def test_alarms_have_kinds_whatever_they_say() -> None:
 
 
 def test_an_alarm_is_a_text_that_survives_pickling() -> None:
-    alarm = pickle.loads(pickle.dumps(Alarm("one", Kind.ONE_CHAIN)))
-    assert (alarm, alarm.kind) == ("one", Kind.ONE_CHAIN)
+    for advice in ("", "Run 4."):
+        alarm = pickle.loads(pickle.dumps(Alarm("One chain. ", Kind.ONE_CHAIN, advice)))
+        assert (alarm, alarm.kind, alarm.finding) == (f"One chain. {advice}", Kind.ONE_CHAIN, "One chain. ")

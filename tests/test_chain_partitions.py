@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_relabel import shuffled, simulate
+from made_up_traces import shuffled, simulate
 
 import gibbs_gmm as gg
 from benchmarks import common

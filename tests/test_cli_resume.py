@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import FILES, complaints, fit, written
 from harness import assert_same_draws
-from test_relabel import select
+from made_up_traces import select
 
 import gibbs_gmm
 from gibbs_gmm.command_line.cli import main

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import SHORT, complaints, csv_file, fit
-from test_relabel import simulate_unknown_n
+from made_up_traces import simulate_unknown_n
 
 import gibbs_gmm
 from gibbs_gmm.command_line.cli import main

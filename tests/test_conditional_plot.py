@@ -1,10 +1,8 @@
 """The picture of a column given others: what is drawn is what the trace says."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -16,12 +14,7 @@ import gibbs_gmm as gg
 from gibbs_gmm.plots import conditional
 from gibbs_gmm.posterior.matched import marginal, some_draws
 
-
-@pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
-    assert matplotlib.get_backend().lower() == "agg"
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 @lru_cache

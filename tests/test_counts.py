@@ -7,43 +7,25 @@ probability 6e-5), p-values are of a family-wise error rate RATE, and seeds are 
 import dataclasses
 import math
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import oracle
 import pytest
-from harness import (
-    JIT,
-    assert_p_values,
-    assert_same_draws,
-    assert_within_mcse,
-    estimate,
-    package_prior,
-    read_only,
-    some_niw,
-)
+from family_cases import Case
+from harness import assert_p_values, assert_within_mcse, package_prior, read_only, some_niw
 from oracle import Floats, Ints
 from scipy import stats
-from test_families import Case
 from test_unknown_n import PRIORS, use_moves
 
 import gibbs_gmm as gg
-from benchmarks.common import data_set
 from gibbs_gmm import trace_arrays
-from gibbs_gmm.data import observations_of
-from gibbs_gmm.kernels._jit import allocating_kernel
-from gibbs_gmm.kernels.binomial import binomial
-from gibbs_gmm.kernels.binomials import DRAWN, FIRST, KEY, SECOND, TRIALS, draw_binomials
 from gibbs_gmm.kernels.families.generic import ball
-from gibbs_gmm.kernels.random import subkey, uniform
 from gibbs_gmm.kernels.sampler import counted
 from gibbs_gmm.kernels.sampler.launch import DRAW, EVALUATE, WRITE, reduce_pair
-from gibbs_gmm.kernels.sampler.slices_of_copies import least_of
 from gibbs_gmm.kernels.sampler.state import Data, rows_of
 from gibbs_gmm.kernels.sampler.state import observations_of as observations_of_chain
-from gibbs_gmm.kernels.simd import bits_to_float
-from gibbs_gmm.kernels.tile import SCRATCH, TILE, new_workspace
+from gibbs_gmm.kernels.tile import new_workspace
 from gibbs_gmm.model.families import ComponentPrior
 from gibbs_gmm.model.weight_priors import WeightPrior
 from gibbs_gmm.sampler.assemble import as_model, initial_state
@@ -53,123 +35,7 @@ from gibbs_gmm.sampler.recipe import Plan
 
 RATE = 1e-3
 
-# --- Binomial numbers -----------------------------------------------------------------------------------------------
-
-
-@allocating_kernel
-def binomials(key: np.uint64, count: int, n: float, a: float, b: float) -> Floats:
-    """Draws with keys of their own."""
-    result = np.empty(count)
-    for i in range(count):
-        result[i] = binomial(subkey(key, i), n, a, b)
-    return result
-
-
-@allocating_kernel
-def together(keys: Any, n: Floats, a: Floats, b: Floats) -> Floats:
-    """Draws that are made many at a time."""
-    result, S, index = np.empty(len(n)), np.empty(SCRATCH * TILE), np.zeros(TILE, np.int64)
-    for first in range(0, len(n), 100):
-        size = min(100, len(n) - first)
-        for i in range(size):
-            S[KEY + i] = bits_to_float(keys[first + i])
-            S[TRIALS + i], S[FIRST + i], S[SECOND + i] = n[first + i], a[first + i], b[first + i]
-        draw_binomials(size, index, S)
-        for i in range(size):
-            result[first + i] = S[DRAWN + i]
-    return result
-
-
-BINOMIALS = [
-    (1, 0.3),
-    (2, 0.999),
-    (5, 0.5),
-    (20, 0.9),
-    (21, 0.5),
-    (40, 0.25),
-    (100, 0.05),
-    (1000, 0.4),
-    (10**6, 0.2),
-    (10**6, 1e-6),
-    (10**6, 1.0 - 1e-5),
-    (10**9, 0.5),
-    (10**9, 1e-9),
-    (10**9, 3e-8),
-    (10**12, 0.7),
-]
-
-
-@pytest.mark.parametrize("many", [False, True])
-@pytest.mark.parametrize(("n", "p"), BINOMIALS)
-def test_binomial_numbers_have_the_binomial_law(n: int, p: float, many: bool) -> None:
-    assert_p_values(binomial_p_value(n, p, many), RATE / len(BINOMIALS))
-
-
-def binomial_p_value(n: int, p: float, many: bool, bug: float = 1.0) -> dict[str, float]:
-    """Chi-square of numbers drawn one by one or many at a time, where the law has ``bug`` times the probability."""
-    count = 100_000 if JIT else 2_000
-    if many:
-        keys = np.random.default_rng(n).integers(0, 2**64, count, np.uint64)
-        x = together(keys, np.full(count, float(n)), np.full(count, p * bug), np.full(count, 1.0 - p * bug))
-    else:
-        x = binomials(np.uint64(n), count, float(n), p * bug, 1.0 - p * bug)
-    law = stats.binom(n, p)
-    assert ((x >= 0.0) & (x <= n) & (x == np.floor(x))).all()
-    inner = np.arange(n) if n <= 60 else np.unique(law.ppf(np.linspace(0.0, 1.0, 61)[1:-1]))
-    expected = count * np.diff(np.concatenate([[0.0], law.cdf(inner), [1.0]]))
-    seen = np.bincount(np.searchsorted(inner, x), minlength=len(expected))
-    enough = expected > 5.0  # the others are put together
-    seen = np.append(seen[enough], seen[~enough].sum())
-    expected = np.append(expected[enough], expected[~enough].sum())
-    if expected[-1] == 0.0:
-        assert seen[-1] == 0
-        seen, expected = seen[:-1], expected[:-1]
-    chi = float((np.square(seen - expected) / expected).sum())
-    return {"chi-square": float(stats.chi2.sf(chi, len(seen) - 1))}
-
-
-@pytest.mark.parametrize("many", [False, True])
-@pytest.mark.parametrize(("n", "p"), [(20, 0.3), (100, 0.2), (10**6, 0.2)])
-def test_a_wrong_probability_is_caught(n: int, p: float, many: bool) -> None:
-    off = 0.05 * math.sqrt(n * p * (1.0 - p)) / (n * p)  # a twentieth of a standard deviation
-    assert binomial_p_value(n, p, many, 1.0 + off)["chi-square"] < RATE / len(BINOMIALS)
-
-
-def test_many_binomial_numbers_are_those_of_one() -> None:
-    rng, count = np.random.default_rng(3), 30_000 if JIT else 1_000
-    keys = rng.integers(0, 2**64, count, np.uint64)
-    n, p = np.floor(10.0 ** rng.uniform(0.0, 11.0, count)), 10.0 ** rng.uniform(-9.0, 0.0, count)
-    a = np.where(rng.random(count) < 0.5, p, 1.0 - p)
-    a[:4], n[4:8] = [0.0, 1e-300, 1.0, 1.0], [0.0, 1.0, 2.0, 2.0**53]
-    b = 1.0 - a
-    b[3] = 1e-300
-    one = np.array([binomial(key, *case) for key, *case in zip(keys, n, a, b, strict=True)])
-    np.testing.assert_array_equal(together(keys, n, a, b), one)
-
-
-def test_binomial_numbers_at_the_ends() -> None:
-    key = np.uint64(1)
-    assert binomial(key, 0.0, 1.0, 2.0) == 0.0
-    assert binomial(key, 7.0, 0.0, 2.0) == 0.0
-    assert binomial(key, 7.0, 2.0, 0.0) == 7.0
-    assert binomial(key, 2.0**53, 1e-300, 1.0) == 0.0
-    assert binomial(key, 2.0**53, 1.0, 1e-300) == 2.0**53
-    # With the widest n the mean is met to within its standard error: no digit is lost.
-    x = binomials(key, 400, 2.0**53, 1.0, 3.0)
-    error = (x - 2.0**51) / math.sqrt(2.0**53 * 3.0 / 16.0)
-    assert abs(error.mean()) < 4.0 / math.sqrt(len(error))
-    assert 0.7 < error.std() < 1.3
-
-
-def test_the_least_of_many_slices() -> None:
-    v = np.array([uniform(np.uint64(5), i) for i in range(20_000 if JIT else 500)])
-    for n in (1, 7, 10**6):
-        least = np.array([least_of(x, float(n)) for x in v])
-        p = stats.kstest(least, lambda x, n=n: -np.expm1(n * np.log1p(-x))).pvalue
-        assert_p_values({"least": float(p)}, RATE / 3)
-
-
-# --- Against enumeration --------------------------------------------------------------------------------------------
+# --- Against enumeration ---
 
 ROWS = np.array([[-1.4, 0.2], [0.1, -0.7], [0.9, 0.6]])
 COPIES = np.array([2, 1, 3])
@@ -239,8 +105,13 @@ def assert_law(c: Ints, copies: Ints, exact: oracle.Enumeration, min_ess: float)
 FEW = [pytest.param(name, marks=() if name == "recalls" else pytest.mark.slow) for name in MOVES]
 
 
-@pytest.mark.parametrize("moves", MOVES)
-@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize(
+    ("D", "moves"),
+    [
+        *((1, moves) for moves in MOVES),
+        *(pytest.param(2, moves, marks=() if moves == "all" else pytest.mark.slow) for moves in MOVES),
+    ],
+)
 def test_a_known_n(D: int, moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, niw = ROWS[:, :D], some_niw(D, D + 2.0)
     exact = oracle.enumerate_posterior(np.repeat(X, COPIES, axis=0), niw, oracle.Finite(3, 0.7))
@@ -292,7 +163,7 @@ def test_recalls_of_rows_that_are_there_twice(monkeypatch: pytest.MonkeyPatch) -
         assert_within_mcse(trace.n_clusters == t, exact.n_clusters[t - 1], min_ess=10_000, name=f"p(n+ = {t})")
 
 
-# --- One pass over two clusters -------------------------------------------------------------------------------------
+# --- One pass over two clusters ---
 
 
 @pytest.mark.parametrize("anchors", [(-1, -1), (0, 2), (2, 2)])
@@ -362,7 +233,7 @@ def test_anchors_are_observations_each_as_likely() -> None:
     assert_p_values(p, RATE)
 
 
-# --- Exact invariance -----------------------------------------------------------------------------------------------
+# --- Exact invariance ---
 
 
 @pytest.mark.parametrize("moves", ["labels only", "launches", "row by row"])
@@ -409,166 +280,3 @@ def test_sweeps_leave_the_posterior_invariant(moves: str, monkeypatch: pytest.Mo
         observed[-1], wanted[-1] = replicates - observed.sum(), replicates - wanted.sum()
         chi = float((np.square(observed - wanted) / wanted).sum())
         assert_p_values({name: float(stats.chi2.sf(chi, len(wanted) - 1))}, RATE / 6)
-
-
-# --- fit() ----------------------------------------------------------------------------------------------------------
-
-SETTINGS: dict[str, Any] = {"draws": 40, "warmup": 200, "chains": 2, "rng": 3, "threads": 1, "progress": False}
-
-
-def folded(seed: int = 1, N: int = 400) -> tuple[Floats, Ints]:
-    """Distinct rows of two rounded kinds in the plane, and how often each is there."""
-    rng = np.random.default_rng(seed)
-    X = np.round(4.0 * (rng.standard_normal((N, 2)) + 5.0 * (np.arange(N) % 2)[:, None])) / 4.0
-    rows, counts = np.unique(X, axis=0, return_counts=True)
-    return rows, counts
-
-
-def test_statistics_and_default_priors_are_those_of_repeated_rows() -> None:
-    X, counts = folded()
-    ours, theirs = observations_of(X, counts), observations_of(np.repeat(X, counts, axis=0))
-    np.testing.assert_allclose(ours.loc, theirs.loc, rtol=1e-13)
-    np.testing.assert_allclose(ours.scale, theirs.scale, rtol=1e-13)
-    np.testing.assert_array_equal(ours.sample, theirs.sample)
-    for prior in (gg.NormalInverseWishart, gg.NormalInverseGamma):
-        a, b = prior.from_data(X, counts=counts), prior.from_data(np.repeat(X, counts, axis=0))
-        np.testing.assert_allclose(a.as_kernel(np.zeros(2)).scalars, b.as_kernel(np.zeros(2)).scalars, rtol=1e-12)
-
-
-def test_counts_of_one_change_no_byte_and_of_zero_are_absent() -> None:
-    X, _ = folded()
-    plain = gg.fit(X, 2, **SETTINGS)
-    ones = gg.fit(X, 2, counts=np.ones(len(X)), **SETTINGS)
-    assert_same_draws(plain, ones)
-    assert ones.counts is None
-    more = np.vstack([X[:1] + 100.0, X, np.full((2, 2), np.nan)])
-    absent = np.concatenate([[0], np.ones(len(X), np.int64), [0, 0]])
-    trace = gg.fit(more, 2, counts=absent, **SETTINGS)
-    assert_same_draws(plain, trace)
-    np.testing.assert_array_equal(trace.counts, absent)
-    assert trace.n_rows == len(X) == trace.assignments.shape[2]
-    assert trace.settings["n_observations"] == len(X)
-
-
-def test_threads_folders_and_files_change_no_byte(tmp_path: Path) -> None:
-    X, counts = folded()
-    trace = gg.fit(X, counts=counts, **SETTINGS)
-    assert_same_draws(trace, gg.fit(X, counts=counts.astype(float).tolist(), **{**SETTINGS, "threads": 2}))
-    gg.fit(X, counts=counts, checkpoint=tmp_path / "run", **{**SETTINGS, "draws": 15})
-    resumed = gg.resume(tmp_path / "run", draws=40, progress=False)
-    assert_same_draws(trace, resumed)
-    np.testing.assert_array_equal(resumed.counts, counts)
-    other = counts.copy()
-    other[:2] += [1, -1] if counts[1] > 1 else [1, 0]
-    with pytest.raises(ValueError, match="other counts of the same rows"):
-        gg.fit(X, counts=other, checkpoint=tmp_path / "run", **SETTINGS)
-    trace.save(tmp_path / "trace.npz")
-    loaded = gg.load(tmp_path / "trace.npz")
-    assert_same_draws(trace, loaded)
-    np.testing.assert_array_equal(loaded.counts, counts)
-    assert f"{counts.sum()} observations in {len(X)} rows" in repr(loaded)
-
-
-def test_shards_of_many_rows_are_the_same_on_any_number_of_threads() -> None:
-    N = 40_000
-    X = np.random.default_rng(1).standard_normal((N, 2)) + 6.0 * (np.arange(N) % 2)[:, None]
-    counts = 1 + np.arange(N) % 5
-    settings = {**SETTINGS, "draws": 4, "warmup": 20, "chains": 1}
-    for weights in (2, gg.DirichletProcess()):
-        one, two = (gg.fit(X, weights, counts=counts, **{**settings, "threads": n}) for n in (1, 2))
-        assert_same_draws(one, two)
-
-
-def test_the_log_likelihood_weighs_rows_by_their_counts() -> None:
-    X, counts = folded()
-    trace = gg.fit(X, 2, counts=counts, resolution=0.0, **SETTINGS)
-    pointwise = trace.pointwise_log_density(X)
-    np.testing.assert_allclose(trace.log_likelihood, pointwise @ counts, rtol=1e-10)
-    partition = trace.partition()
-    assert partition.sizes.sum() == counts.sum()
-    assert np.abs(partition.sizes - 200).max() <= 3
-
-
-def test_a_billion_observations() -> None:
-    edges = np.linspace(-8.0, 8.0, 161)
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    shares = 0.3 * np.diff(stats.norm(-2.0, 1.0).cdf(edges)) + 0.7 * np.diff(stats.norm(2.0, 0.8).cdf(edges))
-    counts = np.round(1e9 * shares).astype(np.int64)
-    trace = gg.fit(centres, 2, counts=counts, **SETTINGS)
-    w, mu = trace.weights, trace.means[..., 0]
-    order = np.argsort(mu, axis=-1)
-    w, mu = (np.take_along_axis(array, order, -1)[:, -1].mean(0) for array in (w, mu))
-    sigma = np.sqrt(np.take_along_axis(trace.covariances[..., 0, 0], order, -1)[:, -1].mean(0))
-    np.testing.assert_allclose(w, [0.3, 0.7], atol=1e-3)
-    np.testing.assert_allclose(mu, [-2.0, 2.0], atol=1e-2)
-    np.testing.assert_allclose(sigma, [1.0, 0.8], atol=1e-2)
-
-
-def test_a_fit_of_folded_rows_agrees_with_that_of_repeated_ones() -> None:
-    iris = data_set("iris")[0]
-    X, counts = np.unique(np.round(5.0 * iris) / 5.0, axis=0, return_counts=True)
-    repeated = np.repeat(X, counts, axis=0)
-    prior = gg.NormalInverseWishart(iris.mean(0), 0.01, 6, np.cov(iris.T) / 3**0.5, resolution=0.2)
-    weights = gg.MixtureOfFiniteMixtures(stats.randint(1, 6), 1.0, dynamic=False)
-    settings = {"draws": 3000, "warmup": 1500, "thin": 4, "rng": 4, "threads": 1, "progress": False, "prior": prior}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        ours, theirs = gg.fit(X, weights, counts=counts, **settings), gg.fit(repeated, weights, **settings)
-    sums = {
-        "log likelihood": lambda trace: trace.log_likelihood,
-        "largest weight": lambda trace: np.nanmax(trace.weights, axis=-1),
-        **{f"p(n+ = {t})": lambda trace, t=t: trace.n_clusters == t for t in (2, 3)},
-        **{f"p(n = {n})": lambda trace, n=n: trace.n_components == n for n in (2, 3, 4)},
-    }
-    for name, of in sums.items():
-        a, b = estimate(of(ours)), estimate(of(theirs))
-        assert min(a.ess, b.ess) > 300, name
-        assert abs(a.mean - b.mean) < 4.0 * math.hypot(a.se, b.se), (name, a, b)
-
-
-# --- What is refused ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("counts", "kind", "message"),
-    [
-        ([1.5] * 6, ValueError, "whole numbers of observations, got 1.5 in row 0: round them, or multiply"),
-        ([1, 2, -1, 1, 1, 1], ValueError, "counts must be 0 or more, got -1 in row 2"),
-        ([1, np.nan, 1, 1, 1, 1], ValueError, "counts must be 0 or more, got NaN in row 1"),
-        ([1, np.inf, 1, 1, 1, 1], ValueError, "got an infinite value in row 1"),
-        ([1, 2], ValueError, r"counts must have shape \(6,\), one for each row of X, got \(2,\)"),
-        (2, ValueError, r"counts must have shape \(6,\)"),
-        ([0] * 6, ValueError, "counts are all zero"),
-        ([0, 1, 0, 0, 0, 0], ValueError, "at least 2 observations, got 1"),
-        ([2**52] * 6, ValueError, r"at most 2\^53"),
-        (["a"] * 6, TypeError, "counts must hold whole numbers"),
-        ([True] * 6, TypeError, "counts must hold whole numbers"),
-        (np.ma.masked_array([1] * 6, mask=[0, 0, 1, 0, 0, 0]), ValueError, "0 or more, got NaN in row 2"),
-        ({0: 1}, TypeError, "counts must hold whole numbers"),
-    ],
-)
-def test_bad_counts_are_named(counts: Any, kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind, match=message):
-        gg.fit(np.arange(12.0).reshape(6, 2), 2, counts=counts, progress=False)
-
-
-def test_other_names_for_counts() -> None:
-    with pytest.raises(TypeError, match=r"'sample_weight' \(did you mean counts\?\)"):
-        gg.fit(np.arange(12.0).reshape(6, 2), 2, sample_weight=[1] * 6)
-
-
-def test_what_a_trace_with_counts_cannot_say() -> None:
-    X, counts = folded()
-    trace = gg.fit(X, 2, counts=counts, **SETTINGS)
-    with pytest.raises(ValueError, match="with counts cannot be checked"):
-        trace.check(X)
-
-
-def test_repeated_rows_are_meant() -> None:
-    rng = np.random.default_rng(2)
-    X, counts = rng.standard_normal((60, 2)), np.full(60, 3)
-    with pytest.warns(UserWarning, match="repeated rows"):
-        gg.fit(np.repeat(X, counts, axis=0), 1, **{**SETTINGS, "draws": 2, "warmup": 2})
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gg.fit(X, 1, counts=counts, **{**SETTINGS, "draws": 2, "warmup": 2})

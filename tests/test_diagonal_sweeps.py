@@ -8,9 +8,9 @@ import math
 import numpy as np
 import oracle
 import pytest
+from family_cases import Case
 from harness import Gibbs, assert_same_draws, assert_within_mcse
 from oracle import Finite, Floats
-from test_families import Case
 
 import gibbs_gmm as gg
 from gibbs_gmm import trace_arrays

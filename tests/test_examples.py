@@ -16,8 +16,8 @@ NAMES = {name: getattr(gg, name) for name in gg.__all__ if name != "plots"}
 NAMES |= {f"plots.{name}": getattr(plots, name) for name in plots.__all__}
 NAMES |= {
     f"Trace.{name}": method
-    for name, method in vars(gg.Trace).items()
-    if inspect.isfunction(method) and not name.startswith("_") and name not in ("arrays", "permuted")  # for the package
+    for name, method in inspect.getmembers(gg.Trace, inspect.isfunction)
+    if not name.startswith("_") and name not in ("arrays", "permuted")  # for the package
 }
 
 

@@ -11,7 +11,7 @@ import oracle
 import pandas as pd
 import pytest
 from harness import package_prior, some_niw
-from test_relabel import simulate_unknown_n
+from made_up_traces import simulate_unknown_n
 
 import gibbs_gmm as gg
 

@@ -10,6 +10,7 @@ import oracle
 import pandas as pd
 import polars as pl
 import pytest
+import simulation
 from harness import EPS, JIT, assert_p_values, assert_same_draws, mcse_p_value
 from scipy import stats
 
@@ -242,7 +243,7 @@ def test_recovers_a_simulated_mixture(D: int, N: int) -> None:
     and the true values are plausible under it. Single labels cannot leave a start that takes two of them for one; at
     most one chain of four may be left with such a start, and then the summary must say so.
     """
-    X, z, w, mu, _ = oracle.simulate_mixture(np.random.default_rng([7, D]), N, D, 3, 12.0)
+    X, z, w, mu, _ = simulation.simulate_mixture(np.random.default_rng([7, D]), N, D, 3, 12.0)
     trace = gg.fit(X, 3, draws=500, warmup=200, chains=4, rng=3, progress=False)
     assert trace.assignments is not None
     own = np.array([np.flatnonzero(z == k)[0] for k in range(3)])  # one row of each true component

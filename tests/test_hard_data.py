@@ -200,7 +200,13 @@ def test_the_learned_scale_does_not_collapse(kind, n_components):
 # --- Cases whose answer is known ---
 
 
-@pytest.mark.parametrize("data", cases.case_sets(), ids=lambda data: data.name)
+def clear_cases() -> list[Any]:
+    """Cases that take more than ten seconds are slow, but for one."""
+    slow = {"40 rows, 60-D": pytest.mark.slow}
+    return [pytest.param(data, id=data.name, marks=slow.get(data.name, ())) for data in cases.case_sets()]
+
+
+@pytest.mark.parametrize("data", clear_cases())
 def test_a_clear_case_comes_out_right(data):
     result = score(data, "default", seed=1)
     assert not result["failure"]

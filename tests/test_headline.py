@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_relabel import simulate, simulate_unknown_n
+from made_up_traces import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm.posterior.headline import credible_set

@@ -1,5 +1,5 @@
 """Who may import whom. Imports for types only do not count; those inside functions do, but for two kinds of methods:
-``Trace``'s own, which are one line each about a question that a module of ``posterior`` answers, and ``plot``.
+the questions of a trace, which are one line each and which a module of ``posterior`` answers, and ``plot``.
 """
 
 import ast
@@ -36,7 +36,7 @@ FORBIDDEN = {
     "sampler": FRONT | {"posterior", "storage"},
     "plots": {"fitting", "evidence", "estimator", "command_line", "sampler", "storage"},
     **{f"{name}.py": FRONT | ROOMS for name in GROUND},
-    "trace.py": FRONT | {"sampler", "storage"},
+    **{name: FRONT | {"sampler", "storage"} for name in ("trace.py", "trace_clusters.py", "trace_rows.py")},
 }
 
 
@@ -45,7 +45,7 @@ def imported(node: ast.AST, path: Path) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
-        if isinstance(child, ast.ClassDef) and (path.name, child.name) == ("trace.py", "Trace"):
+        if isinstance(child, ast.ClassDef) and child.name in ("Trace", "ClusterQuestions", "RowQuestions"):
             continue
         if isinstance(child, ast.FunctionDef) and child.name == "plot":
             continue

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import oracle
 import pytest
+import simulation
 from harness import EPS, JIT, Gibbs, assert_p_values, some_niw
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ def case(N: int, D: int, K: int, seed: int = 0) -> tuple[Floats, Floats, Floats,
     Q = np.linalg.qr(rng.standard_normal((K, D, D)))[0]
     Sigma = (Q * rng.uniform(0.5, 2.0, (K, 1, D)) ** 2) @ Q.swapaxes(1, 2)
     w, mu = rng.dirichlet(np.full(K, 2.0)), 1.5 * rng.standard_normal((K, D)) / np.sqrt(D)
-    return oracle.draw_mixture(rng, N, w, mu, Sigma)[0], w, mu, Sigma
+    return simulation.draw_mixture(rng, N, w, mu, Sigma)[0], w, mu, Sigma
 
 
 def ready(X: Floats, w: Floats, mu: Floats, Sigma: Floats, loc: Floats | None = None) -> Gibbs:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_traces import shuffled, simulate, simulate_unknown_n
 from scipy import stats
-from test_relabel import shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm import FiniteMixture, MixtureOfFiniteMixtures, NormalInverseWishart, Trace

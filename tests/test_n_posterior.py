@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from arviz_stats.base import array_stats
+from made_up_traces import simulate, simulate_unknown_n
 from scipy import stats
-from test_relabel import simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm.posterior.n_posterior import NPosterior, tabulate

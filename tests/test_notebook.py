@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from test_relabel import simulate, simulate_unknown_n
+from made_up_traces import simulate, simulate_unknown_n
 
 from gibbs_gmm import MixtureOfFiniteMixtures, NormalInverseWishart
 from gibbs_gmm.compare import Comparison

@@ -264,10 +264,10 @@ SEEDED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("name", ["iris", "equal weights", "overlapping"])
 def test_another_seed_gives_the_same_numbers(name: str) -> None:
     make, n, options = SEEDED[name]
-    check_seeds(make(), n, range(1, 4), **options)
+    check_seeds(make(), n, range(1, 3), **options)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import oracle
 import pytest
+import simulation
 from numpy.typing import ArrayLike
 from oracle import DP, NIW, PY, DynamicMFM, Finite, Floats, Ints, StaticMFM, WeightPrior
 from scipy import stats
@@ -174,7 +175,7 @@ def test_densities_agree_with_bayes_theorem(D: int) -> None:
     # Chib (1995): log p(X | theta) + log p(theta) - log p(theta | X) is log m(X) whatever theta is.
     X, niw, rng = some_data(7, D), some_niw(D), np.random.default_rng(2)
     for _ in range(5):
-        mu, Sigma = oracle.draw_niw(rng, niw)
+        mu, Sigma = simulation.draw_niw(rng, niw)
         log_p = oracle.log_posterior(X, np.ones(1), mu[None], Sigma[None], 0.5, niw)
         log_p -= oracle.log_niw(mu, Sigma, oracle.niw_posterior(X, niw))
         assert_close(log_p, oracle.log_marginal(X, niw), ulps=10_000)
@@ -183,7 +184,7 @@ def test_densities_agree_with_bayes_theorem(D: int) -> None:
 @pytest.mark.parametrize("D", [1, 2, 3])
 def test_log_posterior_sums_over_labels(D: int) -> None:
     N, alpha, niw, rng = 4, 0.8, some_niw(D), np.random.default_rng(3)
-    w, mu, Sigma, _, X = oracle.simulate_prior(rng, 2, alpha, niw, N)
+    w, mu, Sigma, _, X = simulation.simulate_prior(rng, 2, alpha, niw, N)
     labellings = list(product((0, 1), repeat=N))
     log_f = [[stats.multivariate_normal.logpdf(x, mu[k], Sigma[k]) for k in (0, 1)] for x in X]
     log_given_z = [sum(np.log(w[k]) + log_f[i][k] for i, k in enumerate(z)) for z in labellings]
@@ -193,7 +194,7 @@ def test_log_posterior_sums_over_labels(D: int) -> None:
 
 
 def test_zero_weight_is_no_component() -> None:
-    _, mu, Sigma, _, X = oracle.simulate_prior(np.random.default_rng(4), 2, 1.0, some_niw(2), 3)
+    _, mu, Sigma, _, X = simulation.simulate_prior(np.random.default_rng(4), 2, 1.0, some_niw(2), 3)
     one = oracle.log_mixture_density(X, np.ones(1), mu[:1], Sigma[:1])
     np.testing.assert_array_equal(oracle.log_mixture_density(X, np.array([1.0, 0.0]), mu, Sigma), one)
 
@@ -338,7 +339,7 @@ def sweep_p_values(draws: int) -> list[float]:
     exact = oracle.enumerate_posterior(X, niw, Finite(n, alpha))
     z, trace = np.zeros(N, dtype=np.int64), []
     for _ in range(draws):
-        *_, z = oracle.gibbs_sweep(rng, X, z, alpha, niw, n)
+        *_, z = simulation.gibbs_sweep(rng, X, z, alpha, niw, n)
         trace.append(z)
     kept = np.stack(trace)[draws // 20 :]
     fractions = np.stack([(kept == k).mean(axis=1) for k in range(n)], axis=1)
@@ -373,9 +374,9 @@ def geweke_p_values(replicates: int) -> list[float]:
 
     before, after = [], []
     for _ in range(replicates):
-        before.append(summary(*oracle.simulate_prior(rng, n, alpha, niw, N)))
-        *_, z, X = oracle.simulate_prior(rng, n, alpha, niw, N)
-        after.append(summary(*oracle.gibbs_sweep(rng, X, z, alpha, niw, n), X))
+        before.append(summary(*simulation.simulate_prior(rng, n, alpha, niw, N)))
+        *_, z, X = simulation.simulate_prior(rng, n, alpha, niw, N)
+        after.append(summary(*simulation.gibbs_sweep(rng, X, z, alpha, niw, n), X))
     w_0, mu_01, Sigma_00, *others = np.transpose(after)
     df = niw.nu_0 - D + 1
     tests = [
@@ -412,10 +413,35 @@ def test_planted_bug_is_caught(monkeypatch: pytest.MonkeyPatch, formula: str, wr
     assert min(p_values) < RATE / len(p_values)
 
 
+@pytest.mark.parametrize("D", [1, 3])
+def test_components_have_the_law_that_scipy_has_for_them(D: int) -> None:
+    niw, count = some_niw(D, D + 0.7), 20_000
+    mu, Sigma = simulation.draw_components(np.random.default_rng(5), niw, count)
+    other = stats.invwishart(niw.nu_0, niw.Psi_0).rvs(count, random_state=np.random.default_rng(6)).reshape(-1, D, D)
+    root = np.linalg.cholesky(Sigma / niw.kappa_0)
+    found, expected = {}, {}
+    for values, of in ((found, Sigma), (expected, other)):
+        values |= {f"Sigma_{i}{j}": of[:, i, j] for i in range(D) for j in range(i + 1)}
+        values["log det"] = np.linalg.slogdet(of)[1]
+        values["of the inverse"] = np.linalg.inv(of)[:, 0, -1]
+    p = [stats.ks_2samp(found[name], expected[name]).pvalue for name in found]
+    p.append(stats.kstest(np.linalg.solve(root, (mu - niw.mu_0)[..., None]).ravel(), stats.norm.cdf).pvalue)
+    assert min(p) > RATE / len(p)
+
+
+def test_numbers_of_components_have_their_law() -> None:
+    n_prior = stats.betanbinom(1, 4, 3, loc=1)
+    n = simulation.draw_n(np.random.default_rng(7), n_prior, 50_000)
+    p = n_prior.pmf(np.arange(1, 8))
+    observed, expected = np.bincount(n, minlength=8)[1:8], 50_000 * p
+    rest = np.array([50_000 - observed.sum()]), np.array([50_000 * (1.0 - p.sum())])
+    assert stats.chisquare(np.append(observed, rest[0]), np.append(expected, rest[1])).pvalue > RATE
+
+
 @pytest.mark.parametrize(("D", "K"), [(1, 1), (1, 3), (2, 5), (13, 4)])
 def test_simulated_mixture_is_separated(D: int, K: int) -> None:
     N, separation = 1000, 6.0
-    X, z, w, mu, Sigma = oracle.simulate_mixture(np.random.default_rng(7), N, D, K, separation)
+    X, z, w, mu, Sigma = simulation.simulate_mixture(np.random.default_rng(7), N, D, K, separation)
     assert (X.shape, z.shape, w.shape) == ((N, D), (N,), (K,))
     assert (mu.shape, Sigma.shape) == ((K, D), (K, D, D))
     assert_close(w.sum(), 1.0)

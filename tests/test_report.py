@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from made_up_traces import select, shuffled, simulate, simulate_unknown_n
 from sklearn.metrics import adjusted_rand_score
-from test_relabel import select, shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm
 from gibbs_gmm import DirichletProcess, MixtureOfFiniteMixtures, Trace

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_relabel import simulate
+from made_up_traces import simulate
 
 from gibbs_gmm.command_line.findings import find
 from gibbs_gmm.command_line.output_folder import Command

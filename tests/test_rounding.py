@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 import pytest
 from harness import assert_p_values, some_niw
-from oracle import NIW, Floats, draw_niw
+from oracle import NIW, Floats
 from scipy import integrate, stats
+from simulation import draw_niw
 
 import gibbs_gmm as gg
 from gibbs_gmm.kernels.families import FULL

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arviz_stats.base import array_stats
-from test_relabel import shuffled, simulate, simulate_unknown_n
+from made_up_traces import shuffled, simulate, simulate_unknown_n
 
 import gibbs_gmm as gg
 from gibbs_gmm import DirichletProcess, PitmanYorProcess

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import oracle
 import pytest
+import simulation
 from harness import assert_p_values, package_prior, some_niw
 from numpy.typing import NDArray
 from oracle import Floats
@@ -133,7 +133,7 @@ def test_prior_is_left_invariant(name: str) -> None:
         alpha, s, n, z = draw_labels(rng, weights, source)
         X = rng.uniform(BOX.low, BOX.high, (N, D))
         own = z >= 0
-        X[own] = oracle.draw_rows(rng, z[own], *oracle.draw_components(rng, NIW, int(z.max()) + 1))
+        X[own] = simulation.draw_rows(rng, z[own], *simulation.draw_components(rng, NIW, int(z.max()) + 1))
         return alpha, s, n, z, X
 
     before, after = [statistics(*draw()) for _ in range(3 * REPLICATES)], []

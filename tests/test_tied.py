@@ -9,6 +9,7 @@ import math
 import numpy as np
 import oracle
 import pytest
+import simulation
 from harness import (
     EPS,
     JIT,
@@ -417,7 +418,7 @@ def test_values_before_rounding(D: int, N: int) -> None:
     prior, scratch, centre = tied_prior(niw), TIED.scratch(D), np.linspace(-1.0, 1.0, t * D).reshape(t, D)
 
     def draw() -> tuple[Floats, Floats, Floats]:
-        _, Sigma = oracle.draw_niw(rng, niw)
+        _, Sigma = simulation.draw_niw(rng, niw)
         mu = rng.multivariate_normal(niw.mu_0, Sigma / niw.kappa_0, t)
         assert niw.noise is not None
         return mu, Sigma, mu[z] + rng.multivariate_normal(np.zeros(D), Sigma + np.diag(niw.noise), N)

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import oracle
 import pytest
+import simulation
 from harness import Gibbs, assert_p_values, assert_within_mcse, package_prior, some_niw
 from invariance import Story, invariance_p_values, shuffled
 from oracle import NIW, Finite, Floats, Ints
@@ -80,10 +81,10 @@ class TiedStory(Story):
     def draw(self, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Ints, Floats]:
         """w, mu, Sigma (K, D, D), z and X."""
         w = rng.dirichlet(np.full(self.K, self.alpha))
-        _, Sigma = oracle.draw_niw(rng, self.niw)
+        _, Sigma = simulation.draw_niw(rng, self.niw)
         mu = rng.multivariate_normal(self.niw.mu_0, Sigma / self.niw.kappa_0, self.K)
         covariances = np.tile(Sigma, (self.K, 1, 1))
-        X, z = oracle.draw_mixture(rng, self.N, w, mu, covariances)
+        X, z = simulation.draw_mixture(rng, self.N, w, mu, covariances)
         return w, mu, covariances, z, X
 
 

@@ -7,6 +7,7 @@ probability 6e-5); exact invariance at a family-wise error rate of 1e-3. Seeds a
 import numpy as np
 import oracle
 import pytest
+import simulation
 from harness import assert_p_values, assert_within_mcse, draw_scales, package_prior, scale_prior, some_niw
 from numpy.typing import NDArray
 from oracle import NIW, Floats
@@ -125,7 +126,7 @@ def draw_partition(rng: np.random.Generator, prior: WeightPrior, alpha: float) -
             urn = np.append(sizes - d, alpha + len(sizes) * d)
             z.append(int(rng.choice(len(urn), p=urn / urn.sum())))
         return 0, np.array(z)
-    n = prior.n_components if isinstance(prior, gg.FiniteMixture) else int(prior.n_prior.rvs(random_state=rng))
+    n = prior.n_components if isinstance(prior, gg.FiniteMixture) else int(simulation.draw_n(rng, prior.n_prior, 1)[0])
     dynamic = isinstance(prior, gg.MixtureOfFiniteMixtures) and prior.dynamic
     z = rng.choice(n, N_ROWS, p=rng.dirichlet(np.full(n, alpha / n if dynamic else alpha)))
     return n, np.unique(z, return_inverse=True)[1]
@@ -179,8 +180,8 @@ def test_everything_learned_leaves_the_prior_invariant(name: str, D: int, law: s
     def draw() -> tuple[float, float, Floats, int, NDArray[np.int64], Floats]:
         alpha, kappa, Psi_0 = next(hyperparameters)
         n, z = draw_partition(rng, weights, alpha)
-        parts = oracle.draw_components(rng, NIW(niw.mu_0, kappa, niw.nu_0, Psi_0), int(z.max()) + 1)
-        return alpha, kappa, Psi_0, n, z, oracle.draw_rows(rng, z, *parts)
+        parts = simulation.draw_components(rng, NIW(niw.mu_0, kappa, niw.nu_0, Psi_0), int(z.max()) + 1)
+        return alpha, kappa, Psi_0, n, z, simulation.draw_rows(rng, z, *parts)
 
     def statistics(
         alpha: float, kappa: float, Psi_0: Floats, n: int, z: NDArray[np.int64], X: Floats

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_traces import BY_DRAW
 from scipy import stats
-from test_relabel import BY_DRAW
 
 import gibbs_gmm as gg
 from gibbs_gmm import fitting

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gibbs_gmm.command_line.console import PROG
-from gibbs_gmm.posterior.agreement import longer, run_longer
+from gibbs_gmm.posterior.agreement import Alarm, longer
 
 if TYPE_CHECKING:
     from gibbs_gmm.command_line.output_folder import Command
@@ -19,13 +19,18 @@ def in_commands(messages: Iterable[str], trace: Trace, command: Command, folder:
     Parameters
     ----------
     messages : iterable of str
-        They may end with what :func:`gibbs_gmm.posterior.agreement.run_longer` says.
+        The advice of an :class:`gibbs_gmm.posterior.agreement.Alarm` is to run longer, in Python.
     command : Command
         How the run came to be.
     folder : str
         That of the run, as it is to be pasted.
     """
-    return [message.replace(run_longer(trace), _run_longer(trace, command, folder)) for message in messages]
+    return [
+        message.finding + _run_longer(trace, command, folder)
+        if isinstance(message, Alarm) and message.finding != message
+        else message
+        for message in messages
+    ]
 
 
 def _run_longer(trace: Trace, command: Command, folder: str) -> str:

@@ -35,18 +35,19 @@ class Kind(enum.Enum):
 
 
 class Alarm(str):
-    """A message of a table, that says what kind of alarm it is."""
+    """A message of a table, that says what kind of alarm it is. ``finding`` is the message without its advice."""
 
     kind: Kind
+    finding: str
 
-    def __new__(cls, text: str, kind: Kind) -> Alarm:
-        """The text, of this kind."""
-        alarm = super().__new__(cls, text)
-        alarm.kind = kind
+    def __new__(cls, finding: str, kind: Kind, advice: str = "") -> Alarm:
+        """What was found, then what to do about it, as is said in Python."""
+        alarm = super().__new__(cls, finding + advice)
+        alarm.kind, alarm.finding = kind, finding
         return alarm
 
-    def __getnewargs__(self) -> tuple[str, Kind]:  # type: ignore[override]  # str has the text alone
-        return str(self), self.kind
+    def __getnewargs__(self) -> tuple[str, Kind, str]:  # type: ignore[override]  # str has the text alone
+        return self.finding, self.kind, self.removeprefix(self.finding)
 
 
 def alarms(messages: Iterable[str]) -> list[Alarm]:

@@ -256,8 +256,8 @@ def _messages(trace: Trace) -> tuple[list[str], str | None]:
     C, T = trace.n_clusters.shape
     messages: list[str] = []
     if (unmet := apart(trace)) is not None:
-        unmet += f"These probabilities mix them: do not use them. {run_longer(trace)}"
-        messages.append(Alarm(unmet, Kind.APART))
+        unmet = Alarm(f"{unmet}These probabilities mix them: do not use them. ", Kind.APART, run_longer(trace))
+        messages.append(unmet)
     elif modes := different_modes(trace):
         messages.append(alike_all_the_same(modes))
     if C == 1:

@@ -279,12 +279,13 @@ def _messages(
         )
     unreadable = False  # the rows of components
     if (unmet := apart(trace)) is not None:
-        unmet += (
-            f"The mean log_likelihood of each chain {by_chain(trace.log_likelihood.mean(1), '.1f')}. They are in "
-            "different parts of the posterior, or too short to tell, and this table mixes them: do not use it. "
-            f"{run_longer(trace)}"
+        unmet = Alarm(
+            f"{unmet}The mean log_likelihood of each chain {by_chain(trace.log_likelihood.mean(1), '.1f')}. They are "
+            "in different parts of the posterior, or too short to tell, and this table mixes them: do not use it. ",
+            Kind.APART,
+            run_longer(trace),
         )
-        messages.append(Alarm(unmet, Kind.APART))
+        messages.append(unmet)
     elif (ambiguous > AMBIGUOUS_LIMIT).any():
         unreadable = True
         messages.append(
