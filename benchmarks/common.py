@@ -135,6 +135,12 @@ def ratio_range(above: Sequence[float], below: Sequence[float]) -> tuple[float, 
     return float(low), float(high)
 
 
+def noise(above: Sequence[float], below: Sequence[float], factor: float = 1.0) -> str:
+    """:func:`ratio_range` in words, times a factor."""
+    low, high = ratio_range(above, below)
+    return f"quartiles {low * factor:.3g} to {high * factor:.3g}"
+
+
 # --- Data and chains --------------------------------------------------------------------------------------------------
 
 

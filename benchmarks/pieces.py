@@ -14,7 +14,7 @@ from gibbs_gmm.kernels._jit import kernel
 from gibbs_gmm.kernels.families.generic import Statistics, accumulate, flush, log_weights
 from gibbs_gmm.kernels.sampler.label_pass import draw_labels, log_likelihood
 from gibbs_gmm.kernels.sampler.moves import Moves
-from gibbs_gmm.kernels.sampler.pruning import LEFT_OUT, nearby, prunes, put_in_order, rows_together, weigh_tile
+from gibbs_gmm.kernels.sampler.pruning import nearby, prunes, put_in_order, rows_together, weigh_tile
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.state import N_COMPONENTS, Data, Draws, Model, State
 from gibbs_gmm.kernels.sampler.sweep import Calls, compact, reduce_shards
@@ -108,14 +108,13 @@ def _count_weights(data: Data, state: State, work: Workspace) -> float:
     for first in range(0, N, step):
         labels = state.z[first : min(first + step, N)]
         put_in_order(labels, K, near)
-        for at in range(0, labels.shape[0], TILE):
-            size = min(TILE, labels.shape[0] - at)
-            for b in range(TILE):
-                work.row[b] = first + near.order[at + b] if b < size else first
-            load_rows(data.X, data.loc, work.row, size, work)
-            weigh_tile(state.components, K, True, at, size, work, near)
-            for k in range(K):
-                weights += size if near.marked[k] != LEFT_OUT else 0
+        for j in range(K):
+            for at in range(near.start[j], near.start[j + 1], TILE):
+                size = min(TILE, near.start[j + 1] - at)
+                for b in range(TILE):
+                    work.row[b] = first + near.order[at + min(b, size - 1)]
+                load_rows(data.X, data.loc, work.row, TILE, work)
+                weights += size * weigh_tile(state.components, K, True, j, TILE, work, near)
     return weights
 
 

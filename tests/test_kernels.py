@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import oracle
 import pytest
-from harness import EPS, JIT, assert_p_values, kernel_prior, repeat, some_niw, standard_error_p_value
+from harness import EPS, JIT, assert_p_values, kernel_prior, read_only, repeat, some_niw, standard_error_p_value
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import Floats
@@ -28,7 +28,7 @@ from gibbs_gmm.kernels.families import full as niw
 from gibbs_gmm.kernels.families.generic import padded
 from gibbs_gmm.kernels.sampler import weights
 from gibbs_gmm.kernels.simd import bits_to_float, float_to_bits
-from gibbs_gmm.kernels.tile import exp2
+from gibbs_gmm.kernels.tile import TILE, copy_rows, exp2, load_rows, load_tile, new_workspace
 
 RATE = 1e-4
 SIZE = 20_000 if JIT else 1_000
@@ -372,6 +372,29 @@ def test_bits_round_trip(x: float) -> None:
 
 
 @pytest.mark.skipif(not JIT or platform.machine() != "x86_64", reason="nothing is compiled, or not for x86")
+@pytest.mark.parametrize("D", [1, 2, 4, 7, 8, 11, 16, 19])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_are_loaded_by_rows_and_by_columns(D: int, dtype: type) -> None:
+    rng, loc = np.random.default_rng(D), np.linspace(-1.0, 1.0, D)
+    for N in (1, 5, 9, 140):
+        X = rng.standard_normal((N, D)).astype(dtype)
+        for first, size in {(0, min(N, TILE)), (N // 3, min(N - N // 3, TILE)), (max(0, N - TILE), min(N, TILE))}:
+            index, work = rng.integers(N, size=TILE), new_workspace(2, D)
+            for rows, gathered in ((np.arange(first, first + size), False), (index[:size], True)):
+                work.Xt[:], work.rows[:, :D] = np.nan, np.nan
+                if gathered:
+                    load_rows(read_only(X), loc, index, size, work)
+                else:
+                    load_tile(read_only(X), loc, first, size, work.Xt, work.rows)
+                expected = np.zeros(work.rows.shape)
+                expected[:size, :D] = X[rows] - loc
+                np.testing.assert_array_equal(work.rows, expected)
+                np.testing.assert_array_equal(work.Xt, expected[:, :D].T)
+            work.rows[:, :D] = 0.0
+            copy_rows(read_only(X), loc, first, size, work.rows)
+            np.testing.assert_array_equal(work.rows[:size, :D], X[first : first + size] - loc)
+
+
 def test_kernels_ask_for_vectors_as_wide_as_the_processors() -> None:
     """Where LLVM prefers half of a processor's vectors, loops over a tile are compiled for whole ones all the same."""
     code = """

@@ -52,9 +52,15 @@ PLANTS = {
     ),
     "outliers left to the components of others": (
         "sampler/pruning.py",
-        "everything = start[K] < at + size",
-        "everything = False",
+        "near.alive, 0, K\n",
+        "near.alive, 0, K - 1\n",
         "test_pruning.py::test_same_bytes[True-False-apart]",
+    ),
+    "lines as if all rows were at the mean": (
+        "families/full_radii.py",
+        "own[e] = room.line[e * PACKED + b] * scale",
+        "own[e] = 0.9 * room.line[e * PACKED + b] * scale",
+        "test_pruning.py::test_lines",
     ),
     "rounding of far rows forgotten": (
         "families/full_radii.py",

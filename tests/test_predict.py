@@ -1,6 +1,7 @@
 """Posterior predictive densities, probabilities and rows: direct averages, exact answers, and what bad input gets."""
 
 import dataclasses
+import functools
 import itertools
 from functools import lru_cache
 from pathlib import Path
@@ -456,3 +457,24 @@ def test_a_covariance_that_is_not_positive_definite() -> None:
         gg.NumericalError, match="chain 1, draw 3: the covariance matrix of component 2 is not positive"
     ):
         dataclasses.replace(trace, covariances=covariances).log_density(rows(3, 2))
+
+
+def test_rows_in_another_order_have_the_same_densities() -> None:
+    """Many rows are put in an order in which components are left out, few are not: the same bytes."""
+    rng, K, D = np.random.default_rng(3), 9, 8
+    X = 4.0 * rng.standard_normal((K, D))[rng.integers(K, size=2_500)] + rng.standard_normal((2_500, D))
+    X[::50] *= 100.0
+    known = gg.fit(X[:600], K, draws=6, warmup=10, chains=2, rng=1, threads=1, progress=False)
+    unknown = dataclasses.replace(
+        known, weights=0.99 * known.weights, n_components=known.n_components + 1,
+        weight_prior=gg.MixtureOfFiniteMixtures(),
+    )  # fmt: skip
+    for trace in (known, unknown):
+        labels = known.relabel()
+        for name, axis in (("log_density", 0), ("pointwise_log_density", 2), ("predict_proba", 0)):
+            ask = getattr(trace, name)
+            if name == "predict_proba":
+                ask = functools.partial(ask, reference=labels)
+            whole = ask(X)
+            pieces = np.concatenate([ask(X[i : i + 250]) for i in range(0, 2_500, 250)], axis=axis)
+            assert whole.tobytes() == pieces.tobytes(), f"{name}: {np.count_nonzero(whole != pieces)} differ"

@@ -224,6 +224,34 @@ def test_radii(sliced: bool) -> None:
     assert seen > 10
 
 
+def test_lines() -> None:
+    """Below the distance from k, and at the mean of j equal to it but for what rounding is left."""
+    D, rng = 5, np.random.default_rng(4)
+    own = ready(problem("at the radius", 2, D, 40, seed=6))
+    W, mu, line = own.state.components.W, own.state.components.centre[:, :D], own.near.radii.line
+    for j, k in itertools.permutations(range(40), 2):
+        x = mu[j] + np.concatenate([np.zeros((1, D)), 10.0 * rng.standard_normal((50, D))])
+        distance = np.linalg.norm((x - mu[k]) @ W[k].T, axis=1)
+        bound = line[j, k, 0] + x @ line[j, k, 1:]
+        assert (bound < distance).all()
+        assert distance[0] - bound[0] < 2.0**-10
+
+
+def test_lines_leave_out_what_radii_do_not() -> None:
+    """A row of cluster 0 is far from its mean, but even farther from component 1."""
+    case = problem("apart", 200, 2, 2, seed=1)
+    case.Sigma[:], case.mu[:], case.w[:], case.z[:] = np.eye(2), [[0.0, 0.0], [40.0, 0.0]], 0.5, 0
+    case.X[:] = np.random.default_rng(2).standard_normal((200, 2))
+    case.X[0] = -30.0, 0.0
+    own = ready(case)
+    plain = run(own, case.z, sliced=False, pruned=False)
+    own.state.components.W[1] = own.state.components.c[1] = 0.0  # whoever looks will choose it for the row far away
+    assert_same(plain, run(own, case.z, sliced=False, pruned=True))
+    assert run(own, case.z, sliced=False, pruned=False).labels[0] == 1
+    own.near.radii.line[...] = 0.0  # which says that it may be anywhere
+    assert run(own, case.z, sliced=False, pruned=True).labels[0] == 1
+
+
 @pytest.mark.skipif(not JIT, reason="only many rows are worth it")
 def test_worth_it() -> None:
     for kind, worth in (("apart", True), ("overlapping", False), ("labels of no use", False)):

@@ -7,6 +7,7 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
 from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits, part_of_callers, wide_vectors
+from gibbs_gmm.kernels.simd_rows import load_block, load_part
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TILE = 128
@@ -28,6 +29,9 @@ PRUNED_ROWS = 1 << 15
 
 PRUNED_COMPONENTS, PRUNED_VALUES = 512, 128
 """Most components with radii between them, and most values of a row (2 MB each)."""
+
+LINES = 1 << 20
+"""Most numbers in the lines between components (8 MB)."""
 
 PACKED = 32
 """Components whose radii are computed together."""
@@ -83,15 +87,22 @@ def _aligned(size: int) -> FloatArray:
 
 @kernel
 def places_for(K: int) -> int:
-    """Integers that a pass over K components needs to prune: rows in order, where labels begin, three lists of K."""
-    return PRUNED_ROWS + 4 * K + 3
+    """Integers that a pass over K components needs to prune: rows in order, where labels begin, a list of K."""
+    return PRUNED_ROWS + 2 * K + 3
+
+
+@kernel
+def lines_for(K: int, D: int) -> int:
+    """Components between which there is room for lines: all or none."""
+    return K if K * K * (D + 1) <= LINES else 0
 
 
 @kernel
 def room_for(K: int, D: int) -> int:
-    """Numbers that it needs: two of each row; radii; and what it takes to compute them."""
+    """Numbers that it needs: two of each row; radii and lines; and what it takes to compute them."""
     k, d = min(K, PRUNED_COMPONENTS), min(D, PRUNED_VALUES)
-    return 2 * PRUNED_ROWS + k * k + 2 * k + PACKED * (d * (d + 1) // 2 + 3 * d + 8) + 2 * d * (d + 1)
+    lines = lines_for(K, D) * K * (D + 1)
+    return 2 * PRUNED_ROWS + k * k + lines + 2 * k + PACKED * (d * (d + 1) // 2 + 4 * d + 9) + 2 * d * (d + 1)
 
 
 @allocating_kernel
@@ -182,26 +193,52 @@ def log2_1p(x: float) -> float:
 
 
 @kernel
+def _load_row(x: AnyArray, loc: FloatArray, b: int, rows: FloatArray, Xt: FloatArray) -> None:
+    """Row b of the tile, one value after the other."""
+    for d in range(x.shape[0]):
+        rows[b, d] = Xt[d, b] = x[d] - loc[d]
+
+
+@kernel
+def _clear_rows(size: int, rows: FloatArray, Xt: FloatArray) -> None:
+    """Of the tile's rows, those from ``size`` on."""
+    for b in range(size, TILE):
+        for d in range(Xt.shape[0]):
+            rows[b, d] = Xt[d, b] = 0.0
+
+
+@kernel
 def load_tile(X: AnyArray, loc: FloatArray, first: int, size: int, Xt: FloatArray, rows: FloatArray) -> None:
     """Rows first .. first + size of X (N, D), minus loc, into Xt (D, TILE) and rows (TILE, P); the rest is zero."""
     wide_vectors()
-    copy_rows(X, loc, first, size, rows)
-    for b in range(size, TILE):
-        for d in range(X.shape[1]):
-            rows[b, d] = 0.0
-    for d in range(X.shape[1]):
-        for b in range(TILE):
-            Xt[d, b] = rows[b, d]
+    N, D = X.shape
+    whole = D - D % LANES
+    blocks = max(0, min(size, N - LANES - first)) // LANES * LANES
+    for b in range(0, blocks, LANES):
+        for d in range(0, whole, LANES):
+            load_block(rows, Xt, b, d, X, first, loc)
+        if whole < D:
+            load_part(rows, Xt, b, whole, X, first, loc)
+    for b in range(blocks, size):
+        _load_row(X[first + b], loc, b, rows, Xt)
+    _clear_rows(size, rows, Xt)
 
 
 @kernel
 def copy_rows(X: AnyArray, loc: FloatArray, first: int, size: int, rows: FloatArray) -> None:
     """Rows first .. first + size of X (N, D), minus loc, into rows (TILE, P)."""
     wide_vectors()
-    for b in range(size):
-        x, row = X[first + b], rows[b]
-        for d in range(X.shape[1]):
-            row[d] = x[d] - loc[d]
+    N, D = X.shape
+    whole = D - D % LANES
+    blocks = max(0, min(size, N - LANES - first)) // LANES * LANES
+    for b in range(0, blocks, LANES):
+        for d in range(0, whole, LANES):
+            load_block(rows, None, b, d, X, first, loc)
+        if whole < D:
+            load_part(rows, None, b, whole, X, first, loc)
+    for b in range(blocks, size):
+        for d in range(D):
+            rows[b, d] = X[first + b, d] - loc[d]
 
 
 @kernel
@@ -209,14 +246,20 @@ def load_rows(X: AnyArray, loc: FloatArray, index: IntArray, size: int, work: Wo
     """The rows of X in ``index``, minus loc, into the tile; the rest is zero."""
     part_of_callers()
     wide_vectors()
-    rows, Xt, D = work.rows, work.Xt, X.shape[1]
-    for b in range(size):
-        x, row = X[index[b]], rows[b]
-        for d in range(D):
-            row[d] = x[d] - loc[d]
-    for b in range(size, TILE):
-        for d in range(D):
-            rows[b, d] = 0.0
-    for d in range(D):
-        for b in range(TILE):
-            Xt[d, b] = rows[b, d]
+    rows, Xt, (N, D) = work.rows, work.Xt, X.shape
+    whole, blocks = D - D % LANES, size // LANES * LANES
+    for b in range(0, blocks, LANES):
+        last = 0
+        for r in range(LANES):
+            last = max(last, index[b + r])
+        if last < N - LANES:
+            for d in range(0, whole, LANES):
+                load_block(rows, Xt, b, d, X, index, loc)
+            if whole < D:
+                load_part(rows, Xt, b, whole, X, index, loc)
+        else:
+            for r in range(LANES):
+                _load_row(X[index[b + r]], loc, b + r, rows, Xt)
+    for b in range(blocks, size):
+        _load_row(X[index[b]], loc, b, rows, Xt)
+    _clear_rows(size, rows, Xt)

@@ -27,6 +27,7 @@ from gibbs_gmm.latent import alike
 from gibbs_gmm.model.expanded import DiagonalMatrices
 from gibbs_gmm.model.normal_inverse_gamma import NormalInverseGamma
 from gibbs_gmm.posterior.clustering import Partition, clusters_of, clusters_with_most
+from gibbs_gmm.posterior.near_rows import near_each_other
 from gibbs_gmm.posterior.relabel import Relabelling
 from gibbs_gmm.seeds import seed_sequence
 from gibbs_gmm.threads import Threads
@@ -60,12 +61,14 @@ def pointwise_log_density(
     location = _location(trace)
     with Threads(threads) as workers:
         for own, seen in kinds_of(rows, noise):
-            values, loc = _values(rows, own, seen), location[seen.columns]
+            values, loc, near = _values(rows, own, seen), location[seen.columns], None
             for start, mixtures in _blocks(trace, loc, workers, seen):
+                if start == 0 and (near := near_each_other(values, loc, mixtures, workers, _MOST_ROWS)):
+                    values, own = near[0], own[near[1]]
                 n = len(mixtures.n)
-                whole = seen.everything
+                whole = seen.everything and near is None
                 out = result[start : start + n] if whole else np.empty((n, len(values)))
-                task = functools.partial(kernels.log_densities, values, loc, mixtures, out)
+                task = functools.partial(kernels.log_densities, values, loc, mixtures, out, near is not None)
                 workers.run(task, len(values), TILE, _MOST_ROWS)
                 if not whole:
                     result[start : start + n, own] = out
@@ -283,7 +286,14 @@ def _sums(
             values, loc = _values(X, rows, seen), location[seen.columns]
             own_top, own_mass = (top, mass) if seen.everything else (top[rows], np.take(mass, rows, axis=1))
             there = on_device.RowsOnDevice(trace, values, loc, own_top, own_mass) if device == "cuda" else None
+            near = None
             for start, mixtures in _blocks(trace, loc, workers, seen):
+                if (
+                    start == 0
+                    and there is None
+                    and (near := near_each_other(values, loc, mixtures, workers, _MOST_ROWS))
+                ):
+                    values = near[0]
                 own = column[start : start + len(mixtures.n)]
                 if counted is not None and not counted.all():
                     some = counted[start : start + len(own)]
@@ -292,8 +302,11 @@ def _sums(
                 if there is not None:
                     there.add(mixtures, own)
                     continue
-                task = functools.partial(kernels.add_draws, values, loc, mixtures, own, own_top, own_mass)
-                workers.run(task, len(values), TILE, _MOST_ROWS)
+                arguments = values, loc, mixtures, own, own_top, own_mass, near is not None
+                workers.run(functools.partial(kernels.add_draws, *arguments), len(values), TILE, _MOST_ROWS)
+            if near is not None:
+                for array in (own_top, *own_mass):
+                    array[near[1]] = array.copy()
             if there is not None:
                 there.finish()
             if not seen.everything:

@@ -20,6 +20,7 @@ from gibbs_gmm.kernels.simd import (
     sum_products,
     wide_vectors,
 )
+from gibbs_gmm.kernels.simd_quadratic import TOGETHER, add_squares
 from gibbs_gmm.kernels.tile import PENDING, TILE, Workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -65,89 +66,43 @@ def new_components(K: int, D: int) -> Components:
     return Components(np.zeros((K, D, D)), np.zeros((K, D)), np.zeros(K), zeros(K, padded(D)))
 
 
+@kernel
+def set_weight(log_c: float, lw: FloatArray, n: int, work: Workspace) -> None:
+    """lw[b] <- log_c - q[b] / 2, and top[b] is raised to it, for the tile's first n rows."""
+    part_of_callers()
+    wide_vectors()
+    q, top = work.q, work.top
+    for b in range(n):
+        value = log_c - 0.5 * q[b]
+        lw[b] = value
+        top[b] = value if value > top[b] else top[b]
+
+
 @generic.log_weights.of(Components)
 @kernel
 def log_weights(components: Components, K: int, work: Workspace) -> None:
-    """:func:`weigh` of all components."""
-    part_of_callers()
+    """The quadratic form is |W_k x_b + c_k|^2, summed by rows of the lower triangular W_k."""
     wide_vectors()
+    W, c, log_c = components.W, components.c, components.log_c
     for b in range(TILE):
         work.top[b] = -np.inf
-    weigh(components, work.every[:K], work.every[:K], work)
+    for k in range(K):
+        for i in range(0, W.shape[1], TOGETHER):
+            add_squares(work.q, work.Xt, W[k], c[k], i, TILE)
+        set_weight(log_c[k], work.lw[k], TILE, work)
 
 
 @generic.weigh.of(Components)
 @kernel
-def weigh(components: Components, chosen: IntArray, places: IntArray, work: Workspace) -> None:
-    """The quadratic form is |W_k x_b + c_k|^2, summed by rows of the lower triangular W_k.
-
-    W is used in 4 x 4 blocks held in registers; every inner loop runs over the observations of the tile. Rows beyond
-    the last multiple of four go one at a time.
-    """
+def weigh(components: Components, chosen: IntArray, first: int, n: int, work: Workspace) -> None:
+    """As :func:`log_weights`."""
     wide_vectors()
-    W, c = components.W, components.c
-    Xt, lw, top, q, acc = work.Xt, work.lw, work.top, work.q, work.acc
-    D = Xt.shape[0]
-    blocked = D - D % 4
+    W, c, log_c = components.W, components.c, components.log_c
     for s in range(chosen.shape[0]):
-        k = chosen[s]
-        for b in range(TILE):
-            q[b] = 0.0
-        for i in range(0, blocked, 4):
-            c0, c1, c2, c3 = c[k, i], c[k, i + 1], c[k, i + 2], c[k, i + 3]
-            for j in range(0, i, 4):
-                a00, a01, a02, a03 = W[k, i, j], W[k, i, j + 1], W[k, i, j + 2], W[k, i, j + 3]
-                a10, a11, a12, a13 = W[k, i + 1, j], W[k, i + 1, j + 1], W[k, i + 1, j + 2], W[k, i + 1, j + 3]
-                a20, a21, a22, a23 = W[k, i + 2, j], W[k, i + 2, j + 1], W[k, i + 2, j + 2], W[k, i + 2, j + 3]
-                a30, a31, a32, a33 = W[k, i + 3, j], W[k, i + 3, j + 1], W[k, i + 3, j + 2], W[k, i + 3, j + 3]
-                if j == 0:
-                    for b in range(TILE):
-                        x0, x1, x2, x3 = Xt[0, b], Xt[1, b], Xt[2, b], Xt[3, b]
-                        acc[0, b] = c0 + a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
-                        acc[1, b] = c1 + a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
-                        acc[2, b] = c2 + a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
-                        acc[3, b] = c3 + a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
-                else:
-                    for b in range(TILE):
-                        x0, x1, x2, x3 = Xt[j, b], Xt[j + 1, b], Xt[j + 2, b], Xt[j + 3, b]
-                        acc[0, b] += a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3
-                        acc[1, b] += a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3
-                        acc[2, b] += a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3
-                        acc[3, b] += a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3
-            d00, d10, d11 = W[k, i, i], W[k, i + 1, i], W[k, i + 1, i + 1]
-            d20, d21, d22 = W[k, i + 2, i], W[k, i + 2, i + 1], W[k, i + 2, i + 2]
-            d30, d31, d32, d33 = W[k, i + 3, i], W[k, i + 3, i + 1], W[k, i + 3, i + 2], W[k, i + 3, i + 3]
-            if i == 0:
-                for b in range(TILE):
-                    x0, x1, x2, x3 = Xt[0, b], Xt[1, b], Xt[2, b], Xt[3, b]
-                    y0 = c0 + d00 * x0
-                    y1 = c1 + d10 * x0 + d11 * x1
-                    y2 = c2 + d20 * x0 + d21 * x1 + d22 * x2
-                    y3 = c3 + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
-                    q[b] = y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
-            else:
-                for b in range(TILE):
-                    x0, x1, x2, x3 = Xt[i, b], Xt[i + 1, b], Xt[i + 2, b], Xt[i + 3, b]
-                    y0 = acc[0, b] + d00 * x0
-                    y1 = acc[1, b] + d10 * x0 + d11 * x1
-                    y2 = acc[2, b] + d20 * x0 + d21 * x1 + d22 * x2
-                    y3 = acc[3, b] + d30 * x0 + d31 * x1 + d32 * x2 + d33 * x3
-                    q[b] += y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3
-        for i in range(blocked, D):
-            c0, a00 = c[k, i], W[k, i, 0]
-            for b in range(TILE):
-                acc[0, b] = c0 + a00 * Xt[0, b]
-            for j in range(1, i + 1):
-                a00 = W[k, i, j]
-                for b in range(TILE):
-                    acc[0, b] += a00 * Xt[j, b]
-            for b in range(TILE):
-                q[b] += acc[0, b] * acc[0, b]
-        log_c, own = components.log_c[k], lw[places[s]]
-        for b in range(TILE):
-            value = log_c - 0.5 * q[b]
-            own[b] = value
-            top[b] = value if value > top[b] else top[b]
+        k = np.uint64(chosen[s])
+        for i in range(0, W.shape[1], TOGETHER):
+            add_squares(work.q, work.Xt, W[k], c[k], i, n)
+        set_weight(log_c[k], work.lw[first + s], n, work)
 
 
 @kernel

@@ -6,7 +6,8 @@ n = |y_k(mu_j)|, u = y_k(mu_j) / n and s = |W_j'^-1 W_k' u|. By Cauchy and Schwa
     |y_k(x)| >= u'y_k(x) = n + (W_k' u)'(x - mu_j) >= n - s r.
 
 So component k weighs less than 2^-53 of component j wherever max(0, n - s r)^2 - r^2 + C > 0, C = 2 (l_j - l_k - 53).
-The left side falls as r grows: below its root, the radius of (j, k), component k is out of the question.
+The left side falls as r grows: below its root, the radius of (j, k), component k is out of the question. What is not
+may still be for rows that are known: u'y_k(x) is a line in x.
 """
 
 import math
@@ -33,15 +34,16 @@ class _Room(NamedTuple):
     """Scratch, of which :data:`PACKED` components j lie innermost, and one component k alone.
 
     packed: columns of W below the diagonal, each with its pivot's inverse behind it; mean: (1, mu); y = y_k(mu_j); t =
-    n s, as a vector; zero: zeros, then ones; log_c: l_j; log_ratio: what is added to it; distance, slope: n^2 / 2 and
-    (n s)^2 / 2; root: the radii squared. row, column: (c_i, W_i0, .., W_ii) and (W_ii, .., W_Di) of component k, each
-    from a multiple of D + 1. length (K,): norms of means.
+    n s, as a vector; line = (y'c_k, W_k'y); zero: zeros, then ones; log_c: l_j; log_ratio: what is added to it;
+    distance, slope: n^2 / 2 and (n s)^2 / 2; root: the radii squared. row, column: (c_i, W_i0, .., W_ii) and (W_ii, ..,
+    W_Di) of component k, each from a multiple of D + 1. length (K,): norms of means.
     """
 
     packed: FloatArray
     mean: FloatArray
     y: FloatArray
     t: FloatArray
+    line: FloatArray
     zero: FloatArray
     log_c: FloatArray
     log_ratio: FloatArray
@@ -58,7 +60,8 @@ def _room(K: int, D: int, scratch: FloatArray) -> _Room:
     mean = D * (D + 1) // 2 * PACKED
     y = mean + (D + 1) * PACKED
     t = y + D * PACKED
-    zero = t + D * PACKED
+    line = t + D * PACKED
+    zero = line + (D + 1) * PACKED
     log_c = zero + 2 * PACKED
     row = log_c + 5 * PACKED
     column = row + D * (D + 1)
@@ -67,7 +70,8 @@ def _room(K: int, D: int, scratch: FloatArray) -> _Room:
         scratch[:mean],
         scratch[mean:y],
         scratch[y:t],
-        scratch[t:zero],
+        scratch[t:line],
+        scratch[line:zero],
         scratch[zero:log_c],
         scratch[log_c : log_c + PACKED],
         scratch[log_c + PACKED : log_c + 2 * PACKED],
@@ -135,6 +139,35 @@ def _project(D: int, room: _Room) -> None:
 
 
 @kernel
+def _project_lines(c: FloatArray, k: int, D: int, room: _Room) -> None:
+    """(y'c_k, W_k'y) of the packed components j and the unpacked k."""
+    wide_vectors()
+    y, line, zero, size = room.y, room.line, room.zero, D + 1
+    for b in range(0, PACKED, LANES):
+        solve_row(line, b, y, b, c, k * D, D, zero, b, zero, b, b, PACKED, 0, PACKED + b)
+    for i in range(D):
+        for b in range(0, PACKED, LANES):
+            at, y_i = (i + 1) * PACKED + b, i * PACKED + b
+            solve_row(line, at, y, y_i, room.column, i * size, D - i, zero, b, zero, b, b, PACKED, 0, PACKED + b)
+
+
+@kernel
+def _set_lines(D: int, k: int, first: int, size: int, room: _Room, line: FloatArray) -> None:
+    """line[j, k] of the packed components j: u'c_k and W_k'u, the first a little too small.
+
+    For rows that are held to be exact, rounding adds less than 2 _ERROR to u'c_k + u'W_k x, which has twice as many
+    terms as an entry of y_k(x), and takes less than _ERROR from |y_k(x)|.
+    """
+    for b in range(size):
+        n = math.sqrt(2.0 * room.distance[b])
+        scale = 1.0 / n if n > 0.0 else 0.0
+        own = line[first + b, k]
+        own[0] = room.line[b] * scale - 4.0 * _ERROR
+        for e in range(1, D + 1):
+            own[e] = room.line[e * PACKED + b] * scale
+
+
+@kernel
 def _find_roots(log_c: float, log_ratio: FloatArray, room: _Room) -> None:
     """root <- the root of max(0, n - s r)^2 - r^2 + C in r, squared, a little too small, if it is above 0.
 
@@ -186,6 +219,9 @@ def set_radii(components: Components, K: int, log_w: FloatArray, sliced: bool, r
         for k in range(K):
             _unpack(components, k, room)
             _project(D, room)
+            if radii.line.shape[0] > 0:
+                _project_lines(c, k, D, room)
+                _set_lines(D, k, first, size, room, radii.line)
             _find_roots(components.log_c[k], room.zero, room)
             for b in range(size):
                 j = first + b

@@ -79,22 +79,25 @@ def log_weights(components: Any, K: int, work: Workspace) -> None:
 
 
 @by_family
-def weigh(components: Any, chosen: IntArray, places: IntArray, work: Workspace) -> None:
-    """lw[places[s], b] <- what :func:`log_weights` puts into lw[chosen[s], b]; top[b] is raised to the largest.
+def weigh(components: Any, chosen: IntArray, first: int, n: int, work: Workspace) -> None:
+    """lw[first + s, b] <- what :func:`log_weights` puts into lw[chosen[s], b], b < n; top[b] is raised to the largest.
 
-    Asked for only where there are radii.
+    n is a multiple of eight. Asked for only where there are radii.
     """
 
 
 class Radii(NamedTuple):
     """How far rows may be from their component for others to be left out, and room to compute it.
 
-    squared (K, K): in [j, k], a row whose squared distance from component j, in bits, is less has less than 2^-53 of
-    its weight there in component k. limit (K,): from this norm on, rounding might matter to a component. scratch: a
-    family's own.
+    The distance of a row x from component k is sqrt(2 (log_c_k - log2 weight)). squared (K, K): in [j, k], a row whose
+    squared distance from component j is less has less than 2^-53 of its weight there in component k. line (K, K, D +
+    1): in [j, k], numbers a and v such that the distance from component k is at least a + v'x, which is much where x is
+    near component j; (0, 0, 0) where there is no room. limit (K,): from this norm on, rounding might matter to a
+    component. scratch: a family's own.
     """
 
     squared: FloatArray
+    line: FloatArray
     limit: FloatArray
     scratch: FloatArray
 
@@ -103,7 +106,7 @@ class Radii(NamedTuple):
 def set_radii(components: Any, K: int, log_w: FloatArray, sliced: bool, radii: Radii) -> bool:
     """Radii of at most PRUNED_COMPONENTS components of PRUNED_VALUES values; ``sliced``, that hold without weights too.
 
-    The squared distance is twice what a row has less than log_c_j. False in a family that knows no radii.
+    Lines are of distances with weights. False in a family that knows no radii.
     """
     return False
 

@@ -2,6 +2,10 @@
 
 A block of B draws is made ready once (:func:`prepare`) and then meets every tile of rows. Rows do not depend on each
 other or on how they are cut, and each meets the draws in their order, so results do not depend on threads.
+
+A component with at most 2^-53 of what a row's densest one has counts as zero, as in the label pass. So components that
+are negligible for all rows of a tile may be left out, after a part of their quadratic forms, and the results are the
+same to the last bit. Tiles of rows that are near each other leave out most (:func:`nearest`).
 """
 
 import math
@@ -10,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
-from gibbs_gmm.kernels.families.full_pass import Components
+from gibbs_gmm.kernels.families.full_pass import Components, set_weight
 from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
 from gibbs_gmm.kernels.sampler.label_pass import sum_weights
 from gibbs_gmm.kernels.simd import wide_vectors
-from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, exp2, load_tile, log2, new_workspace
+from gibbs_gmm.kernels.simd_quadratic import TOGETHER as ROWS
+from gibbs_gmm.kernels.simd_quadratic import add_squares_near
+from gibbs_gmm.kernels.tile import LOG2_E, NEGLIGIBLE, TILE, Workspace, exp2, load_tile, log2, new_workspace
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TOGETHER = 1 << 15
@@ -116,19 +122,25 @@ def prepare(
 
 
 @kernel
-def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
-    """lw[k, b] and top[b] of the tile as :func:`log_weights` gives them, under draw t; returns how many k there are.
+def _weigh(t: int, k: int, place: int, every: bool, mixtures: Mixtures, work: Workspace) -> bool:
+    """lw[place, b] <- the log2 weight of component k of draw t, and top[b] is raised to it; False if k is left out.
 
-    The last k is all components that own nothing, if they have any weight.
+    Unless ``every``, that is as soon as its sum of squares tells that it is negligible for all rows of the tile. The
+    sum only grows, and rounding keeps the order of numbers.
     """
+    W, c, log_c = mixtures.W[t, k], mixtures.c[t, k], mixtures.log_c[t, k]
+    for i in range(0, W.shape[1], ROWS):
+        if not (add_squares_near(work.q, work.Xt, W, c, i, TILE, log_c, work.top, NEGLIGIBLE) or every):
+            return False
+    set_weight(log_c, work.lw[place], TILE, work)
+    return True
+
+
+@kernel
+def _weigh_rest(t: int, place: int, mixtures: Mixtures, work: Workspace) -> None:
+    """lw[place, b] and top[b] of all components that own nothing, whose quadratic form is in ``work``."""
     wide_vectors()
-    components = Components(mixtures.W[t], mixtures.c[t], mixtures.log_c[t], mixtures.c[t])
-    K = mixtures.n[t]
-    rest = mixtures.log_rest[t]
-    if rest == -np.inf:
-        log_weights(components, K, work)
-        return K
-    log_weights(components, K + 1, work)
+    W, c = mixtures.W[t, mixtures.n[t]], mixtures.c[t, mixtures.n[t]]
     lw, top, q, log_tail = work.lw, work.top, work.q, work.acc[0]
     if mixtures.law == JOINT:
         for b in range(TILE):
@@ -136,16 +148,80 @@ def _log_weights(t: int, mixtures: Mixtures, work: Workspace) -> int:
     else:
         for b in range(TILE):
             log_tail[b] = 0.0
-        for d in range(components.c.shape[1]):
-            w, c = components.W[K, d, d], components.c[K, d]
+        for d in range(c.shape[0]):
+            w, c_d = W[d, d], c[d]
             for b in range(TILE):
-                y = w * work.Xt[d, b] + c
+                y = w * work.Xt[d, b] + c_d
                 log_tail[b] += log2(1.0 + y * y)
     for b in range(TILE):
-        value = rest - mixtures.power * log_tail[b]
-        lw[K, b] = value
+        value = mixtures.log_rest[t] - mixtures.power * log_tail[b]
+        lw[place, b] = value
         top[b] = value if value > top[b] else top[b]
-    return K + 1
+
+
+@kernel
+def _log_weights(t: int, first: int, mixtures: Mixtures, alive: IntArray, work: Workspace) -> int:
+    """lw[s, b] and top[b] of the tile as :func:`log_weights` gives them, under draw t, of components k = alive[s];
+    returns how many they are.
+
+    All of them, unless ``first`` is one of them: then those that are not negligible for some row, ``first`` weighed
+    before the others. The last is all components that own nothing, if they have any weight.
+    """
+    wide_vectors()
+    n, m = mixtures.n[t], 0
+    rest = mixtures.log_rest[t] > -np.inf
+    if first < 0 or first >= n:
+        m = n
+        log_weights(
+            Components(mixtures.W[t], mixtures.c[t], mixtures.log_c[t], mixtures.c[t]), n + 1 if rest else n, work
+        )
+        for k in range(n):
+            alive[k] = k
+    else:
+        for b in range(TILE):
+            work.top[b] = -np.inf
+        _weigh(t, first, n - 1, True, mixtures, work)
+        for k in range(n):
+            if k == first:
+                for b in range(TILE):
+                    work.lw[m, b] = work.lw[n - 1, b]
+            elif not _weigh(t, k, m, False, mixtures, work):
+                continue
+            alive[m] = k
+            m += 1
+        if rest:
+            _weigh(t, n, m, True, mixtures, work)
+    if rest:
+        alive[m] = n
+        _weigh_rest(t, m, mixtures, work)
+        m += 1
+    return m
+
+
+@kernel
+def _first_of_next(n: int, alive: IntArray, work: Workspace) -> int:
+    """The component to begin with under the next draw: the densest for the tile's first row, or -1 where few of all n
+    are left out."""
+    best = 0
+    for s in range(alive.shape[0]):
+        best = s if work.lw[s, 0] > work.lw[best, 0] else best
+    return alive[best] if 4 * alive.shape[0] <= 3 * n else -1
+
+
+@allocating_kernel
+def nearest(X: AnyArray, loc: FloatArray, mixtures: Mixtures, component: IntArray, first: int, last: int) -> None:
+    """component[i] <- the densest of row i, first <= i < last, under the first draw of the block."""
+    wide_vectors()
+    work, alive = new_workspace(mixtures.c.shape[1], X.shape[1]), np.empty(mixtures.c.shape[1], np.int64)
+    for start in range(first, last, TILE):
+        size = min(TILE, last - start)
+        load_tile(X, loc, start, size, work.Xt, work.rows)
+        m = _log_weights(0, -1, mixtures, alive, work)
+        for b in range(size):
+            component[start + b] = 0
+            for s in range(m):
+                if work.lw[s, b] == work.top[b]:
+                    component[start + b] = s
 
 
 @allocating_kernel
@@ -156,6 +232,7 @@ def add_draws(
     column: IntArray,
     top: FloatArray,
     mass: FloatArray,
+    near: bool,
     first: int,
     last: int,
 ) -> None:
@@ -163,11 +240,11 @@ def add_draws(
 
     mass[j, i] 2^top[i] is the sum over draws t and components k with column[t, k] = j of w_k N(x_i | mu_k, Sigma_k);
     column (B, K + 1), components that own nothing in the place after the others. top (N,) starts at LOWEST, mass (J, N)
-    at 0.
+    at 0. ``near``: rows that follow each other are near each other; it changes no result.
     """
     wide_vectors()
     J, B = mass.shape[0], mixtures.n.shape[0]
-    work = new_workspace(mixtures.c.shape[1], X.shape[1])
+    work, alive = new_workspace(mixtures.c.shape[1], X.shape[1]), np.empty(mixtures.c.shape[1], np.int64)
     part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
     lw, group = work.lw, max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):
@@ -179,8 +256,10 @@ def add_draws(
                 peak[b] = top[start + b] if inside else LOWEST
                 for j in range(J):
                     part[j, b] = mass[j, start + b] if inside else 0.0
+            begin_with = 0 if near else -1
             for t in range(draws, min(draws + group, B)):
-                K = _log_weights(t, mixtures, work)
+                m = _log_weights(t, begin_with, mixtures, alive, work)
+                begin_with = _first_of_next(mixtures.n[t], alive[:m], work) if near else -1
                 for b in range(TILE):
                     higher = work.top[b] if work.top[b] > peak[b] else peak[b]
                     shrink[b] = exp2(peak[b] - higher)
@@ -188,10 +267,11 @@ def add_draws(
                 for j in range(J):
                     for b in range(TILE):
                         part[j, b] *= shrink[b]
-                for k in range(K):
-                    own = part[column[t, k]]
+                for s in range(m):
+                    own = part[column[t, alive[s]]]
                     for b in range(TILE):
-                        own[b] += exp2(lw[k, b] - peak[b])
+                        density = exp2(lw[s, b] - peak[b])
+                        own[b] += density if lw[s, b] - work.top[b] > NEGLIGIBLE else 0.0
             for b in range(size):
                 top[start + b] = peak[b]
                 for j in range(J):
@@ -200,18 +280,22 @@ def add_draws(
 
 @allocating_kernel
 def log_densities(
-    X: AnyArray, loc: FloatArray, mixtures: Mixtures, log_density: FloatArray, first: int, last: int
+    X: AnyArray, loc: FloatArray, mixtures: Mixtures, log_density: FloatArray, near: bool, first: int, last: int
 ) -> None:
     """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N)."""
     wide_vectors()
     B, work = mixtures.n.shape[0], new_workspace(mixtures.c.shape[1], X.shape[1])
+    alive = np.empty(mixtures.c.shape[1], np.int64)
     group = max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):
         for start in range(first, last, TILE):
             size = min(TILE, last - start)
             load_tile(X, loc, start, size, work.Xt, work.rows)
+            begin_with = 0 if near else -1
             for t in range(draws, min(draws + group, B)):
-                sum_weights(_log_weights(t, mixtures, work), work)
+                m = _log_weights(t, begin_with, mixtures, alive, work)
+                begin_with = _first_of_next(mixtures.n[t], alive[:m], work) if near else -1
+                sum_weights(m, work)
                 for b in range(TILE):
                     work.total[b] = (work.top[b] + log2(work.total[b])) / LOG2_E
                 for b in range(size):
