@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels._records import by_address, kept
 from gibbs_gmm.kernels.families.full_pass import Components
 from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
@@ -28,6 +29,7 @@ LOWEST = -1e300
 """Where running maxima of log densities start: below all of them, and finite."""
 
 
+@by_address
 class Mixtures(NamedTuple):
     """B draws of at most K components in coordinates shifted by ``loc``, as :class:`Components` holds one of them.
 
@@ -167,7 +169,7 @@ def add_draws(
     """
     wide_vectors()
     J, B = mass.shape[0], mixtures.n.shape[0]
-    work = new_workspace(mixtures.c.shape[1], X.shape[1])
+    work = kept(new_workspace(mixtures.c.shape[1], X.shape[1]))
     part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
     lw, group = work.lw, max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):
@@ -204,7 +206,7 @@ def log_densities(
 ) -> None:
     """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N)."""
     wide_vectors()
-    B, work = mixtures.n.shape[0], new_workspace(mixtures.c.shape[1], X.shape[1])
+    B, work = mixtures.n.shape[0], kept(new_workspace(mixtures.c.shape[1], X.shape[1]))
     group = max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):
         for start in range(first, last, TILE):
