@@ -94,10 +94,17 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("importlib.metadata").version("gibbs-gmm")
     if name not in _HOME:
         raise AttributeError(f"module 'gibbs_gmm' has no attribute {name!r}")
-    with _whole():
+    with _whole(), _sign(name):
         value = getattr(importlib.import_module(f"gibbs_gmm.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def _sign(name: str) -> contextlib.AbstractContextManager[None]:
+    """A sign of life in a terminal while what samples is imported."""
+    if name not in ("fit", "resume", "log_evidence"):
+        return contextlib.nullcontext()
+    return importlib.import_module("gibbs_gmm.loading").shown()  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ def _one_at_a_time(compile_one: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(compile_one)
     def compiling(self: Any, *signature: Any) -> Any:
-        function = self.__wrapped__ if isinstance(self, CFunc) else self.py_func
+        function = self.__wrapped__ if isinstance(self, Pointer) else self.py_func
         name = f"{function.__module__}.{function.__qualname__}"
         with global_compiler_lock:
             if _held[name] > 0 or not name.startswith("gibbs_gmm."):
@@ -73,13 +73,14 @@ def _one_at_a_time(compile_one: Callable[..., Any]) -> Callable[..., Any]:
 if os.environ.get("NUMBA_DISABLE_JIT") != "1" and os.name == "posix":
     import fcntl
 
-    from numba.core.ccallback import CFunc
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.dispatcher import Dispatcher
 
+    from gibbs_gmm.kernels._records import Pointer
+
     CACHE.mkdir(parents=True, exist_ok=True)
     Dispatcher.compile = _one_at_a_time(Dispatcher.compile)
-    CFunc.compile = _one_at_a_time(CFunc.compile)
+    Pointer.compile = _one_at_a_time(Pointer.compile)
 
 
 # --- Pictures ---

@@ -42,7 +42,8 @@ pieces = [one.piece for one in pointers] + [_jit.Piece.of(made_up.piece_5, 0.0)]
 """
 
 RESULTS = """
-values = [one.ctypes(2.0) for one in pointers] + [made_up.piece_5(2.0)]
+call = numba.njit(lambda pointer, x: pointer(x))
+values = [call(one, 2.0) for one in pointers] + [made_up.piece_5(2.0)]
 hits = [one.cache_hits for one in pointers]
 print(json.dumps([values, hits, steps]))
 """

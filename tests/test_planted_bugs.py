@@ -81,7 +81,7 @@ PLANTS = {
         "test_tied.py::test_the_covariance_given_the_clusters[2]",
     ),
     "counts ignored": ("sampler/weights.py", "rng, alpha + n[k])", "rng, alpha)", WEIGHTS),
-    "weights ignored": ("sampler/sweep.py", "(state.log_w[k] + log_density)", "log_density", SWEEP),
+    "weights ignored": ("sampler/parameters.py", "(state.log_w[k] + log_density)", "log_density", SWEEP),
     "no log determinant": ("families/full.py", "return log_diagonal(W) - 0.5", "return -0.5", SWEEP),
     "split without its proposal": ("sampler/split_merge.py", "log_ratio -= log_q", "log_ratio -= 0.0", LAUNCHES),
     "merge at a fresh probability": ("sampler/split_merge.py", "task[MODE] = EVALUATE", "task[MODE] = DRAW", LAUNCHES),
@@ -123,7 +123,7 @@ PLANTS = {
         MFM,
     ),
     "empty component not redrawn": (
-        "sampler/sweep.py",
+        "sampler/parameters.py",
         "_draw_components(rng, state, scratch, t, K)",
         "_draw_components(rng, state, scratch, t, t)",
         EMPTY,

@@ -18,16 +18,26 @@ from numba.core.registry import CPUDispatcher
 
 from gibbs_gmm.kernels._cache import KernelCache, KernelCacheImpl
 from gibbs_gmm.kernels._cache_file import OPTIONS
+from gibbs_gmm.kernels._records import declare_records
 
 
-class _Library(JITCodeLibrary):  # type: ignore[misc]
+class _Records(JITCodeLibrary):  # type: ignore[misc]
+    """A library of functions that are handed records."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """See :func:`declare_records`."""
+        declare_records(ir_module)
+        super().add_ir_module(ir_module)
+
+
+class _Library(_Records):
     """Machine code, which is optimised as a whole and not one function at a time before."""
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
 
-class FragmentLibrary(JITCodeLibrary):  # type: ignore[misc]
+class FragmentLibrary(_Records):
     """Intermediate code that is linked into other code."""
 
     def _optimize_final_module(self) -> None:

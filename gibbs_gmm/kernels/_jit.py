@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
-import numba.experimental.function_type  # the types of pointers
-from numba.core.ccallback import CFunc
 
 from gibbs_gmm.kernels._cache import WRITABLE, KernelCache
 from gibbs_gmm.kernels._cache_file import OPTIONS
 from gibbs_gmm.kernels._fragments import Called, Fragment, Kernel, WholeCompiler, fragment_of
+from gibbs_gmm.kernels._records import Pointer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -139,7 +138,7 @@ class Piece(NamedTuple):
         if key not in _pointers:
             own: Any = plain(self.function)
             types, options = (self.arguments, self.returns), {"_nrt": False, **OPTIONS}
-            _pointers[key] = CFunc(own, types, {}, options, pipeline_class=WholeCompiler)
+            _pointers[key] = Pointer(own, types, {}, options, pipeline_class=WholeCompiler)
             _pointers[key].piece = self
             _pointers[key]._cache = KernelCache(own)
         return _pointers[key]

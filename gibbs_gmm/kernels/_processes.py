@@ -80,8 +80,9 @@ class _Count:
 
 
 def _compile(missing: list[Piece]) -> None:
-    """Compile them, here and in as many processes as there are other cores."""
+    """Compile them, here and in as many processes as there are other cores; the first here, where numba is loaded."""
     count, left = _Count(len(missing)), deque(missing)
+    piece = _next(left)
     helpers = [] if len(missing) < _FEWEST or missing[0].cache_folder() is None else _start(_cores() - 1)
     threads = [threading.Thread(target=_feed, args=(one, left, count), daemon=True) for one in helpers]
     collecting = gc.isenabled()
@@ -89,10 +90,10 @@ def _compile(missing: list[Piece]) -> None:
     try:
         for thread in threads:
             thread.start()
-        while left:
-            piece = left.popleft()
+        while piece is not None:
             piece.compile()
             count.add()
+            piece = _next(left)
         for thread in threads:
             thread.join()
     finally:
@@ -100,6 +101,14 @@ def _compile(missing: list[Piece]) -> None:
             _end(one)
         if collecting:
             gc.enable()
+
+
+def _next(left: deque[Piece]) -> Piece | None:
+    """Take a piece, if another thread has left one."""
+    try:
+        return left.popleft()
+    except IndexError:
+        return None
 
 
 def _end(helper: subprocess.Popen[bytes]) -> None:
@@ -136,14 +145,13 @@ def _feed(helper: subprocess.Popen[bytes], left: deque[Piece], count: _Count) ->
     assert helper.stdin is not None
     assert helper.stdout is not None
     try:
-        while left:
-            piece = left.popleft()
+        while (piece := _next(left)) is not None:
             pickle.dump(dumps(piece.description()), helper.stdin)
             helper.stdin.flush()
             if helper.stdout.read(1) != b".":
                 return
             count.add()
-    except (IndexError, OSError, ValueError):  # nothing is left, or the process has ended
+    except (OSError, ValueError):  # the process has ended
         return
 
 

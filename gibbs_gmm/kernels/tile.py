@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.simd import LANES, bits_to_float, float_to_bits, part_of_callers, wide_vectors
 from gibbs_gmm.kernels.simd_rows import load_block, load_part
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
@@ -51,6 +52,7 @@ _INTEGER = np.uint64(0x4330000000000000)  # 2^52: its low bits are an integer
 _INTEGER_BIAS = 2.0**52 + 1023.0
 
 
+@by_address
 class Workspace(NamedTuple):
     """Buffers of one label pass; see :func:`new_workspace`.
 

@@ -15,6 +15,7 @@ from gibbs_gmm.kernels.families.generic import Family
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.counted import Copies
 from gibbs_gmm.kernels.sampler.partition_prior import tilt
+from gibbs_gmm.kernels.sampler.recording import record
 from gibbs_gmm.kernels.sampler.row_by_row import new_sides
 from gibbs_gmm.kernels.sampler.state import (
     ALL_AWAY,
@@ -219,7 +220,7 @@ class Chain:
             last = self._rows(first, kept, labels)
             if not spread:
                 rows = kernels.kernel_rows(self.data, state.z)  # a pointer would be interpreted
-            kernels.record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1, rows)
+            record(self.rng, self.data, self.model, state, self.moves, total, last, kept - 1, rows)
         if self.labels is not None and kept > 0 and len(state.outliers) > 0:
             own = labels[:kept].astype(self.labels.dtype)
             own[own == len(state.log_w) - 1] = -1

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.diagonal_pass import (
     DiagonalComponents,
@@ -28,6 +29,7 @@ KAPPA, A, LOG_NORM = 0, 1, 2
 """Places in ``DiagonalPrior.scalars``: kappa_0, a_0, and the log of the density's normalising constant."""
 
 
+@by_address
 class DiagonalPrior(NamedTuple):
     """mu_0 (D,), scalars (3,), b_0 (D,), and the variance (D,) that its resolution leaves to a value, r_d^2 / 12."""
 
@@ -37,6 +39,7 @@ class DiagonalPrior(NamedTuple):
     noise: FloatArray
 
 
+@by_address
 class Hyper(NamedTuple):
     """The laws of b_0 and kappa_0 as numbers.
 

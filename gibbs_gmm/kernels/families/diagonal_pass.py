@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
 from gibbs_gmm.kernels.linalg import gather_log
@@ -20,6 +21,7 @@ _CHUNK = 16
 """Columns of a tile that all components read before the next ones are: 16 KB, half of a first-level cache."""
 
 
+@by_address
 class DiagonalComponents(NamedTuple):
     """What the label pass needs of each component, in coordinates shifted by ``loc``.
 
@@ -33,12 +35,14 @@ class DiagonalComponents(NamedTuple):
     centre: FloatArray
 
 
+@by_address
 class DiagonalParameters(NamedTuple):
     """w (K, D) = 1 / sigma, of a spherical component the same in all columns. The means are the components' centres."""
 
     w: FloatArray
 
 
+@by_address
 class DiagonalScratch(NamedTuple):
     """Places for one component's parameters and for a mean (D,)."""
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.diagonal import (
     KAPPA,
@@ -29,6 +30,7 @@ from gibbs_gmm.kernels.linalg import gather_log
 from gibbs_gmm.kernels.types import FloatArray
 
 
+@by_address
 class DiagonalSide(NamedTuple):
     """Two growing clusters.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full_pass import Components, block_size
 from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
@@ -30,6 +31,7 @@ _ROUNDING = 2.0**-46
 """More than the relative rounding errors of a Cholesky factorisation, 2^-53 times a small multiple of D."""
 
 
+@by_address
 class Prior(NamedTuple):
     """mu_0 (D,), scalars (3,), Psi_0 (D, D) and its lower Cholesky factor, and the variance (D,) that is left to a
     value by its resolution, r_d^2 / 12.
@@ -42,12 +44,14 @@ class Prior(NamedTuple):
     noise: FloatArray
 
 
+@by_address
 class Parameters(NamedTuple):
     """W (K, D, D), lower triangular, W'W = Sigma^-1. The means are the components' centres."""
 
     W: FloatArray
 
 
+@by_address
 class Scratch(NamedTuple):
     """mu_n (D,), Psi_n (D, D), a mean and a centre (P,), places for one component's parameters and for one cluster's
     statistics, and room for draws of Psi_0.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.generic import Statistics, padded, zeros
 from gibbs_gmm.kernels.simd import (
@@ -27,6 +28,7 @@ from gibbs_gmm.kernels.types import FloatArray, IntArray
 _MANY_ROWS = TILE // 8  # with copies of a component, from which on it is faster to go through all of the tile
 
 
+@by_address
 class Components(NamedTuple):
     """What the label pass needs of each component, in coordinates shifted by ``loc``.
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full import KAPPA, NU, Prior, Scratch, blur, log_marginal_of, update_posterior
 from gibbs_gmm.kernels.families.generic import Statistics
@@ -14,6 +15,7 @@ from gibbs_gmm.kernels.linalg import cholesky, log_diagonal, outer_lower
 from gibbs_gmm.kernels.types import FloatArray
 
 
+@by_address
 class Side(NamedTuple):
     """Two growing clusters.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.linalg import cholesky, log_diagonal
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -17,6 +18,7 @@ FIXED, WISHART, SHRUNK = 0, 1, 2
 """Laws of Psi_0."""
 
 
+@by_address
 class Hyperprior(NamedTuple):
     """The laws of Psi_0 and kappa_0 as numbers.
 
@@ -36,6 +38,7 @@ class Hyperprior(NamedTuple):
     kappa_most: float
 
 
+@by_address
 class Room(NamedTuple):
     """Scratch, each (D, D), and zeros (D,)."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import diagonal, generic
 from gibbs_gmm.kernels.families.diagonal import (
     KAPPA,
@@ -41,6 +42,7 @@ B = 3
 """Place of b_0 in ``SphericalPrior.scalars``; the other places are those of the diagonal family."""
 
 
+@by_address
 class SphericalPrior(NamedTuple):
     """mu_0 (D,), scalars (4,), and the variance (D,) that is left to a value by its resolution, r_d^2 / 12."""
 
@@ -49,6 +51,7 @@ class SphericalPrior(NamedTuple):
     noise: FloatArray
 
 
+@by_address
 class SphericalSide(NamedTuple):
     """Two growing clusters.
 

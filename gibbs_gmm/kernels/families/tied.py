@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import full, generic
 from gibbs_gmm.kernels.families.full import (
     KAPPA,
@@ -33,6 +34,7 @@ from gibbs_gmm.kernels.tile import LOG2_E
 from gibbs_gmm.kernels.types import AnyArray, FloatArray
 
 
+@by_address
 class TiedPrior(NamedTuple):
     """As that of full covariances, and W (1, D, D), lower triangular, W'W = Sigma^-1: the covariance of now."""
 
@@ -44,12 +46,14 @@ class TiedPrior(NamedTuple):
     W: FloatArray
 
 
+@by_address
 class TiedParameters(NamedTuple):
     """A component has a mean alone, which is its centre; mu (K, D) has room for that of values before rounding."""
 
     mu: FloatArray
 
 
+@by_address
 class TiedScratch(NamedTuple):
     """mu_n (D,), Psi_n (D, D), a covariance's W (1, D, D), places for one component's parameters, and room for draws of
     Psi_0. rest (D, D), rows (1,): during a move, what the other clusters add to Psi_0, and how many rows there are in

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full_pass import (
     accumulate_scatter,
@@ -18,6 +19,7 @@ from gibbs_gmm.kernels.tile import TILE, Workspace
 from gibbs_gmm.kernels.types import FloatArray
 
 
+@by_address
 class TiedComponents(NamedTuple):
     """What the label pass needs of the components, in coordinates shifted by ``loc``.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.families.full import KAPPA
 from gibbs_gmm.kernels.families.generic import Statistics
@@ -13,6 +14,7 @@ from gibbs_gmm.kernels.families.tied import TiedPrior, TiedScratch, log_marginal
 from gibbs_gmm.kernels.types import FloatArray
 
 
+@by_address
 class TiedSide(NamedTuple):
     """Two growing clusters.
 

@@ -7,6 +7,7 @@ sit among these.
 """
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels._records import kept
 from gibbs_gmm.kernels.families.full_pass import Components
 from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.tile import TILE, exp2, load_tile, new_workspace
@@ -55,7 +56,7 @@ def add_responsibilities(
     """
     T, K, D = c.shape
     size = min(TILE, X.shape[0] - first)
-    work = new_workspace(K, D)
+    work = kept(new_workspace(K, D))
     load_tile(X, loc, first, size, work.Xt, work.rows)
     for t in range(T):
         log_weights(Components(W[t], c[t], log_c[t], c[t]), n[t], work)

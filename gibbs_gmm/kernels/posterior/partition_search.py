@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.random import uniform
 from gibbs_gmm.kernels.simd import LANES, add_four, add_ratios
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
@@ -28,6 +29,7 @@ VI, BINDER, OMARI = 0, 1, 2
 _TINY = 1e-200
 
 
+@by_address
 class Draws(NamedTuple):
     """Partitions of U rows, each of which may stand for several observations that no draw separates."""
 
@@ -45,6 +47,7 @@ class Draws(NamedTuple):
     """(N + 2,) what one more observation adds to a cell of m: f(m + 1) - f(m) for VI; m for the others."""
 
 
+@by_address
 class Table(NamedTuple):
     """A partition beside the draws, in ``width`` places for clusters, a multiple of 8; some of them are empty."""
 

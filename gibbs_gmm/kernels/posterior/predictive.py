@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels._records import by_address, kept
 from gibbs_gmm.kernels.families.full_pass import Components, set_weight
 from gibbs_gmm.kernels.families.generic import log_weights
 from gibbs_gmm.kernels.linalg import cholesky, invert_lower, log_diagonal
@@ -34,6 +35,7 @@ LOWEST = -1e300
 """Where running maxima of log densities start: below all of them, and finite."""
 
 
+@by_address
 class Mixtures(NamedTuple):
     """B draws of at most K components in coordinates shifted by ``loc``, as :class:`Components` holds one of them.
 
@@ -244,7 +246,7 @@ def add_draws(
     """
     wide_vectors()
     J, B = mass.shape[0], mixtures.n.shape[0]
-    work, alive = new_workspace(mixtures.c.shape[1], X.shape[1]), np.empty(mixtures.c.shape[1], np.int64)
+    work, alive = kept(new_workspace(mixtures.c.shape[1], X.shape[1])), np.empty(mixtures.c.shape[1], np.int64)
     part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
     lw, group = work.lw, max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):
@@ -284,7 +286,7 @@ def log_densities(
 ) -> None:
     """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N)."""
     wide_vectors()
-    B, work = mixtures.n.shape[0], new_workspace(mixtures.c.shape[1], X.shape[1])
+    B, work = mixtures.n.shape[0], kept(new_workspace(mixtures.c.shape[1], X.shape[1]))
     alive = np.empty(mixtures.c.shape[1], np.int64)
     group = max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):

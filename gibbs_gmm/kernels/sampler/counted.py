@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels._records import by_address, kept
 from gibbs_gmm.kernels.binomial import binomial
 from gibbs_gmm.kernels.binomials import DRAWN, FIRST, KEY, SECOND, TRIALS, draw_binomials
 from gibbs_gmm.kernels.families.generic import Statistics, add_all_copies, add_copies, clear, log_weights
@@ -45,6 +46,7 @@ _MINOR = 2.0**-7
 """Expected copies of a row below which a component is a minor one: whether any of these has one is asked once."""
 
 
+@by_address
 class Copies(NamedTuple):
     """In place of labels: how many copies of each row have each label, c (capacity, N), and first (N + 1,).
 
@@ -229,7 +231,7 @@ def label_pass(data: Data, state: State, sliced: bool, work: Workspace, first: i
 @allocating_kernel
 def label_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
     """:func:`label_pass` with a workspace of its own: one task of a pass that is spread over threads."""
-    label_pass(data, state, sliced, new_workspace(state.size[N_COMPONENTS], data.X.shape[1]), first, last)
+    label_pass(data, state, sliced, kept(new_workspace(state.size[N_COMPONENTS], data.X.shape[1])), first, last)
 
 
 @kernel
@@ -337,7 +339,7 @@ def pair_pass(data: Data, z: Copies, pair: Pair, work: Workspace, first: int, la
 @allocating_kernel
 def pair_task(data: Data, z: Copies, pair: Pair, first: int, last: int) -> None:
     """:func:`pair_pass` with a workspace of its own: one task of a pass that is spread over threads."""
-    pair_pass(data, z, pair, new_workspace(pair.components.log_c.shape[0], data.X.shape[1]), first, last)
+    pair_pass(data, z, pair, kept(new_workspace(pair.components.log_c.shape[0], data.X.shape[1])), first, last)
 
 
 # --- Single observations and clusters -------------------------------------------------------------------------------

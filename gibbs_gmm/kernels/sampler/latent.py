@@ -23,6 +23,7 @@ import math
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel
+from gibbs_gmm.kernels._records import kept
 from gibbs_gmm.kernels.families.generic import Statistics, accumulate, clear, flush, log_weights
 from gibbs_gmm.kernels.normals import fill_normals
 from gibbs_gmm.kernels.random import mix
@@ -267,4 +268,4 @@ def latent_pass(data: Data, state: State, sliced: bool, work: Workspace, first: 
 def latent_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
     """:func:`latent_pass` with buffers of its own: one task of a pass that is spread over threads."""
     K, D = state.size[N_COMPONENTS], data.X.shape[1]
-    _latent_pass(data, state, sliced, new_workspace(K, D), new_room(data.latent, K, D), first, last)
+    _latent_pass(data, state, sliced, kept(new_workspace(K, D)), kept(new_room(data.latent, K, D)), first, last)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import allocating_kernel, kernel, step
+from gibbs_gmm.kernels._records import by_address, kept
 from gibbs_gmm.kernels.families.generic import (
     Statistics,
     accumulate,
@@ -46,6 +47,7 @@ or -1 for none."""
 NO_ROW = -1
 
 
+@by_address
 class Pair(NamedTuple):
     """What a pass over the members of two clusters needs, and what it leaves.
 
@@ -139,7 +141,7 @@ def pair_pass(data: Data, z: LabelArray, pair: Pair, work: Workspace, first: int
 @allocating_kernel
 def pair_task(data: Data, z: LabelArray, pair: Pair, first: int, last: int) -> None:
     """:func:`pair_pass` with a workspace of its own: one task of a pass that is spread over threads."""
-    pair_pass(data, z, pair, new_workspace(pair.components.log_c.shape[0], data.X.shape[1]), first, last)
+    pair_pass(data, z, pair, kept(new_workspace(pair.components.log_c.shape[0], data.X.shape[1])), first, last)
 
 
 @kernel

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel, step
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families.generic import Statistics, copy_cluster, keep, log_marginals, merge
 from gibbs_gmm.kernels.sampler.launch import ROW_0, ROW_1, Pair
 from gibbs_gmm.kernels.sampler.partition_prior import PROCESS, log_partition
@@ -55,6 +56,7 @@ _REMEMBER_PAIR = 0.1
 """How often a collecting move keeps the components of two neighbouring clusters as a launch."""
 
 
+@by_address
 class Library(NamedTuple):
     """What accepted moves have taught, collected during warm-up and frozen after it: launches of splits, and seeds.
 
@@ -71,6 +73,7 @@ class Library(NamedTuple):
     sown: IntArray
 
 
+@by_address
 class Moves(NamedTuple):
     """What moves need besides the state of their chain.
 

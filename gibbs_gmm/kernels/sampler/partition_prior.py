@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.random import draw_log_gamma
 from gibbs_gmm.kernels.types import FloatArray
 
@@ -31,6 +32,7 @@ instead, which leaves p(z | w, mu, Sigma, u) invariant too, since which rows the
 only."""
 
 
+@by_address
 class Weights(NamedTuple):
     """A weight prior as numbers.
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel, step
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families.generic import (
     Family,
     add_row,
@@ -80,6 +81,7 @@ probability min(1, _TYPICAL_COST / cost): m is the same for a move and its rever
 from a seed are mostly just looked at."""
 
 
+@by_address
 class Sides(NamedTuple):
     """Two growing clusters and the rows they are to share.
 

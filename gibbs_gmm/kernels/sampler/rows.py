@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.random import uniform
 from gibbs_gmm.kernels.sampler.state import Data
 from gibbs_gmm.kernels.types import FloatArray, IntArray, LabelArray
 
 
+@by_address
 class Rows(NamedTuple):
     """What can be asked of the rows, and of a chain's labels z (N,).
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gibbs_gmm.kernels._jit import by_family, kernel
+from gibbs_gmm.kernels._records import by_address
 from gibbs_gmm.kernels.families.generic import Statistics
 from gibbs_gmm.kernels.sampler.partition_prior import Weights
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray, LabelArray
@@ -25,6 +26,7 @@ SHAPE_0, SHAPE_1, LOG_DENSITY, COUNT, LOG_SHARE, LOG_REST = 0, 1, 2, 3, 4, 5
 many rows are outliers now, and the logarithms of their share and of what it leaves, as drawn."""
 
 
+@by_address
 class Room(NamedTuple):
     """Scratch of a pass over rows with latent values (:mod:`gibbs_gmm.kernels.sampler.latent`).
 
@@ -53,6 +55,7 @@ class Room(NamedTuple):
     tally: IntArray
 
 
+@by_address
 class Latent(NamedTuple):
     """Which values are not known exactly, and what they are now; all arrays are empty where all are.
 
@@ -88,6 +91,7 @@ def nothing_latent() -> Latent:
     )
 
 
+@by_address
 class Data(NamedTuple):
     """X (N, D), the point that coordinates are taken about (D,), and the scale of each column (D,).
 
@@ -102,6 +106,7 @@ class Data(NamedTuple):
     latent: Latent = nothing_latent()
 
 
+@by_address
 class Model(NamedTuple):
     """The prior as numbers: of n, the weights and the concentration; of the components, where a chain starts; and of
     what is learned of that. The last two are of one family (:mod:`gibbs_gmm.kernels.families.generic`).
@@ -112,6 +117,7 @@ class Model(NamedTuple):
     hyper: Any
 
 
+@by_address
 class State(NamedTuple):
     """Where one chain is: everything the next sweep needs, besides its generator.
 
@@ -140,6 +146,7 @@ class State(NamedTuple):
     outliers: FloatArray
 
 
+@by_address
 class Draws(NamedTuple):
     """Where a chain's draws are written, one row per kept sweep; z has no rows if labels are not wanted.
 

@@ -22,42 +22,28 @@ import numpy as np
 
 from gibbs_gmm.kernels._jit import JIT, Piece, allocating_kernel, kernel, plain, pointer, step
 from gibbs_gmm.kernels._processes import compile_pieces
+from gibbs_gmm.kernels._records import by_address, kept
 from gibbs_gmm.kernels.families.generic import (
     Statistics,
     accumulate,
     add_shard,
     clear,
-    draw,
-    draw_hyper,
-    draw_shared,
-    erase,
     flush,
-    log_prior,
     log_weights,
-    prepare,
     swap,
     swap_clusters,
-    write,
-    write_shared,
 )
-from gibbs_gmm.kernels.random import draw_key
 from gibbs_gmm.kernels.sampler import counted
 from gibbs_gmm.kernels.sampler import rows as store
 from gibbs_gmm.kernels.sampler.label_pass import draw_tile, law_of, log_likelihood
 from gibbs_gmm.kernels.sampler.latent import latent_pass, latent_task
 from gibbs_gmm.kernels.sampler.launch import pair_pass, pair_task
 from gibbs_gmm.kernels.sampler.moves import Moves
-from gibbs_gmm.kernels.sampler.outliers import draw_share, log_share_prior, moves_with_outliers
-from gibbs_gmm.kernels.sampler.partition_prior import (
-    PROCESS,
-    break_sticks,
-    component_concentration,
-    draw_concentration,
-    draw_n_components,
-    draw_process_weights,
-    tilt,
-)
+from gibbs_gmm.kernels.sampler.outliers import moves_with_outliers
+from gibbs_gmm.kernels.sampler.parameters import draw_known_weights, draw_parameters, draw_weights
+from gibbs_gmm.kernels.sampler.partition_prior import PROCESS, tilt
 from gibbs_gmm.kernels.sampler.pruning import Nearby, label_in_order, nearby, prunes, rows_together
+from gibbs_gmm.kernels.sampler.recording import record
 from gibbs_gmm.kernels.sampler.row_by_row import Sides, sequential_moves
 from gibbs_gmm.kernels.sampler.rows import Rows
 from gibbs_gmm.kernels.sampler.split_merge import split_merge
@@ -68,7 +54,6 @@ from gibbs_gmm.kernels.sampler.state import (
     DONE,
     FAILED,
     LOG_REST,
-    LOG_SHARE,
     N_CLUSTERS,
     N_COMPONENTS,
     RISING,
@@ -77,11 +62,8 @@ from gibbs_gmm.kernels.sampler.state import (
     Draws,
     Model,
     State,
-    n_observations,
-    n_rows,
     outlier_label,
 )
-from gibbs_gmm.kernels.sampler.weights import draw_log_weights, log_dirichlet
 from gibbs_gmm.kernels.tile import LOG2_E, TILE, Workspace, load_tile, new_workspace
 from gibbs_gmm.kernels.types import FloatArray, IntArray
 
@@ -91,89 +73,6 @@ _MIN_SHARD, _MAX_SHARDS = 16_384, 64
 def n_shards(N: int) -> int:
     """Into how many shards N rows are cut. It depends on nothing else, so neither do the sums of their statistics."""
     return min(_MAX_SHARDS, max(1, N // _MIN_SHARD))
-
-
-@step
-def _draw_sticks(rng: np.random.Generator, model: Model, state: State, t: int, rows: Rows) -> int:
-    """Weights of a process given C: the clusters', then sticks until less is left than the least slice (Walker 2007).
-
-    The slice of row i is u_i = w_{z_i} v_i, v_i uniform by ``key[1]``. Returns the number n of components; log_w[n]
-    holds the rest.
-    """
-    alpha, log_w, w = state.alpha[0], state.log_w, state.components.log_c  # log_c is set afresh after this
-    draw_process_weights(rng, model.weights, alpha, t, state.total.n, log_w)
-    for k in range(t):
-        w[k] = math.exp(log_w[k])
-    if state.outliers.shape[0] > 0:
-        w[outlier_label(state)] = 1.0
-    least = rows.least_slice(state.z, w, state.key[1], 0, n_rows(state))
-    return break_sticks(rng, model.weights, alpha, t, math.log(least), log_w)
-
-
-@step
-def draw_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray, rows: Rows) -> None:
-    """n | C, then the concentration | C, n, then the weights | C, n and the concentration."""
-    N, weights, sizes, alpha = n_observations(state), model.weights, state.total.n, state.alpha[0]
-    t = state.size[N_CLUSTERS]
-    state.key[1] = draw_key(rng)
-    if weights.kind != PROCESS and not weights.known:
-        state.size[N_COMPONENTS] = draw_n_components(rng, weights, alpha, N, t, sizes, scratch)
-    if weights.grid.shape[0] > 0:
-        alpha = draw_concentration(rng, weights, alpha, N, state.size[N_COMPONENTS], t, sizes)
-        state.alpha[0] = alpha
-    if weights.kind == PROCESS:
-        draw_share(rng, state)
-        state.size[N_COMPONENTS] = _draw_sticks(rng, model, state, t, rows)
-    else:
-        draw_known_weights(rng, model, state, scratch, rows)
-
-
-@step
-def draw_known_weights(rng: np.random.Generator, model: Model, state: State, scratch: FloatArray, rows: Rows) -> None:
-    """The weights | C where n and the concentration are known: all that :func:`draw_weights` then does."""
-    t, n = state.size[N_CLUSTERS], state.size[N_COMPONENTS]
-    draw_share(rng, state)
-    for k in range(t, n):
-        state.total.n[k] = 0.0
-    gamma = component_concentration(model.weights, state.alpha[0], n)
-    draw_log_weights(rng, gamma, state.total.n, state.log_w[:n])
-
-
-@kernel
-def _draw_components(rng: np.random.Generator, state: State, scratch: Any, first: int, last: int) -> int:
-    """(mu_k, Sigma_k) | z for components first .. last, ready for the label pass; those without rows from the prior.
-
-    Returns 0, or k + 1 when component k failed.
-    """
-    total, components, t = state.total, state.components, state.size[N_CLUSTERS]
-    for k in range(first, last):
-        n = total.n[k] if k < t else 0.0
-        if draw(state.prior, rng, n, total, k, components.centre, state.parameters, k, scratch) != 0:
-            return k + 1
-        log_density = prepare(state.prior, state.parameters, k, components, k)
-        components.log_c[k] = LOG2_E * (state.log_w[k] + log_density)
-    return 0
-
-
-@kernel
-def draw_parameters(rng: np.random.Generator, model: Model, state: State, scratch: Any) -> int:
-    """All parameters and hyperparameters of the components | C, n, and a key for the labels that follow.
-
-    Returns 0, k + 1 when component k failed, or a negative number when what all share did.
-    """
-    t, K, centre = state.size[N_CLUSTERS], state.size[N_COMPONENTS], state.components.centre
-    first = 0 * t
-    status = draw_shared(state.prior, rng, state.total, t, centre, scratch)
-    if status != 0:
-        return -status
-    state.key[0] = draw_key(rng)
-    failed = _draw_components(rng, state, scratch, first, t)
-    if failed == 0:
-        failed = -draw_hyper(state.prior, rng, model.hyper, t, state.parameters, centre, scratch)
-    if failed == 0:
-        state.key[0] = draw_key(rng)
-        failed = _draw_components(rng, state, scratch, t, K)
-    return failed
 
 
 @kernel
@@ -242,7 +141,7 @@ def label_shards(
 def label_task(data: Data, state: State, sliced: bool, first: int, last: int) -> None:
     """:func:`label_pass` with a workspace of its own: one task of a pass that is spread over threads."""
     K = state.size[N_COMPONENTS] + (1 if state.outliers.shape[0] > 0 else 0)
-    label_pass(data, state, sliced, new_workspace(K, data.X.shape[1]), first, last)
+    label_pass(data, state, sliced, kept(new_workspace(K, data.X.shape[1])), first, last)
 
 
 @kernel
@@ -297,58 +196,6 @@ def finish(state: State, place: IntArray, rows: Rows) -> float:
     return total
 
 
-@step
-def record(
-    rng: np.random.Generator,
-    data: Data,
-    model: Model,
-    state: State,
-    moves: Moves,
-    total: float,
-    draws: Draws,
-    row: int,
-    rows: Rows,
-) -> bool:
-    """Write the state into a row of the draws: its parameters, and the log posterior density
-
-    log p(X | w, mu, Sigma) + log p(w) + sum_k log p(mu_k, Sigma_k), up to a constant, over all components (known n) or
-    the occupied ones and their weights (unknown n). Unused slots are NaN, their weights 0. False if there are too few
-    slots.
-    """
-    slots, K, t = draws.weights.shape[1], state.size[N_COMPONENTS], state.size[N_CLUSTERS]
-    written = K if model.weights.known else t
-    if written > slots:
-        return False
-    log_density = log_prior(state.prior, state.parameters, state.components.centre, written)
-    means, covariances = draws.means[row], draws.covariances[row]
-    for k in range(written):
-        n = state.total.n[k] if k < t else 0.0
-        draws.weights[row, k] = math.exp(state.log_w[k])
-        write(
-            state.prior, rng, n, state.total, k, state.parameters, state.components, data.loc, moves.scratch,
-            means, covariances,
-        )  # fmt: skip
-    for k in range(written, slots):
-        draws.weights[row, k] = 0.0
-        for i in range(means.shape[1]):
-            means[k, i] = np.nan
-        erase(state.prior, covariances, k)
-    if model.weights.kind != PROCESS:
-        log_density += log_dirichlet(component_concentration(model.weights, state.alpha[0], K), state.log_w[:K])
-    if state.outliers.shape[0] > 0:
-        log_density += log_share_prior(state)
-        draws.outlier_weight[row] = math.exp(state.outliers[LOG_SHARE])
-    draws.log_likelihood[row] = total
-    draws.log_posterior[row] = total + log_density
-    draws.n_components[row] = K
-    draws.n_clusters[row] = t
-    draws.concentration[row] = state.alpha[0]
-    write_shared(state.prior, covariances, draws.kappa_0, draws.scale, row)
-    if draws.z.shape[0] > 0:
-        rows.copy(state.z, draws.z[row])
-    return True
-
-
 LAUNCHES, RECALLS, ROW_BY_ROW, SCANS, GREEDY, COLLECT, EXCURSIONS, GAIN = 0, 1, 2, 3, 4, 5, 6, 7
 SEEDED, SEARCHED = 8, 9
 """Places in ``tuning``: split-merge moves a sweep with a launch, from the library and row by row (rates), scans of a
@@ -360,6 +207,7 @@ _MOST_AWAY = 64  # sweeps for each that is asked for, after which a batch ends
 _LOST = 2_000  # sweeps in a row at a larger n, after which a chain is called back, and n rises no more
 
 
+@by_address
 class Scratch(NamedTuple):
     """Buffers of a sweep: sides of moves, cumulated (n_max + 1,), place (capacity,), workspaces for all components and
     for a pair."""
@@ -371,6 +219,7 @@ class Scratch(NamedTuple):
     pair_work: Workspace
 
 
+@by_address
 class Calls(NamedTuple):
     """The large pieces of a sweep, as pointers to compiled code or, where it is interpreted, as Python functions."""
 
@@ -545,8 +394,7 @@ def compiled_calls(
         whole = Piece.of(
             run_sweeps, rng, data, model, model, state, moves, state.alpha, scratch, pointers, rows, 0, 0, 0, draws
         )  # fmt: skip
-        long = pointers.split_merge, rows.label_pass, pointers.draw_parameters, pointers.record
-        first = [one.piece for one in long]
-        others = [one.piece for one in (pointers.row_by_row, *pointers, *rows) if one not in long]
-        compile_pieces(list(dict.fromkeys([*first, whole, *others])))
+        long = rows.label_pass, pointers.split_merge, pointers.row_by_row, pointers.draw_parameters, pointers.record
+        others = [one.piece for one in (*pointers, *rows) if one not in long]
+        compile_pieces(list(dict.fromkeys([*(one.piece for one in long), whole, *others])))
     return pointers, rows
