@@ -228,3 +228,10 @@ class Trace(ClusterQuestions, RowQuestions):
         from gibbs_gmm.storage.trace_file import save
 
         save(self, path)
+
+
+# Pages of the documentation show what a class holds itself: its questions too.
+for _part in (ClusterQuestions, RowQuestions):
+    for _name, _member in vars(_part).items():
+        if not _name.startswith("__"):
+            setattr(Trace, _name, _member)

@@ -22,3 +22,5 @@ def test_every_public_name_has_its_page(tmp_path: Path) -> None:
     page = (tmp_path / "gibbs_gmm.html").read_text(encoding="utf-8")
     for name in gibbs_gmm.__all__:
         assert f'id="{name}"' in page or (tmp_path / "gibbs_gmm" / f"{name}.html").exists(), name
+    for name in dir(gibbs_gmm.Trace):
+        assert name.startswith("_") or f'id="Trace.{name}"' in page, name

@@ -37,7 +37,6 @@ PRIORS: dict[str, tuple[WeightPrior, oracle.WeightPrior]] = {
     "Dirichlet process": (gg.DirichletProcess(1.0), oracle.DP(1.0)),
     "Pitman-Yor": (gg.PitmanYorProcess(0.7, 0.3), oracle.PY(0.7, 0.3)),
 }
-QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "Pitman-Yor" else name for name in PRIORS]
 MOVES = {
     "labels only": (0.0, 0.0, 0.0, 0.0, 0.0, 20),
     "launches": (1.0, 0.0, 0.0, 0.0, 0.0, 6),
@@ -80,8 +79,14 @@ def assert_exact(trace: gg.Trace, exact: oracle.Enumeration, min_ess: float) -> 
         assert_within_mcse(together, exact.co_clustering[i, j], min_ess=min_ess, name=f"p(z_{i} = z_{j})")
 
 
-@pytest.mark.parametrize("moves", MOVES)
-@pytest.mark.parametrize("name", QUICK)
+CROSSED = [  # one prior with every move, and every other prior with all moves together
+    pytest.param(name, moves, marks=() if moves == "all" or name == "static" else pytest.mark.slow)
+    for name in PRIORS
+    for moves in MOVES
+]
+
+
+@pytest.mark.parametrize(("name", "moves"), CROSSED)
 def test_fixture_a(name: str, moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prior, truth = PRIORS[name]
     *rates, thin = MOVES[moves]
@@ -91,8 +96,14 @@ def test_fixture_a(name: str, moves: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert_exact(trace, oracle.enumerate_posterior(NEAL, NEAL_NIW, truth), min_ess=10_000)
 
 
-@pytest.mark.parametrize(("D", "N"), [(2, 7), (3, 6)])
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    ("name", "D", "N"),
+    [
+        pytest.param(name, D, N, marks=() if D == 2 or name == "static" else pytest.mark.slow)
+        for name in PRIORS
+        for D, N in ((2, 7), (3, 6))
+    ],
+)
 def test_two_and_three_dimensions(name: str, D: int, N: int) -> None:
     prior, truth = PRIORS[name]
     X = np.where(np.arange(N) % 2, 1.5, -1.5)[:, None] + np.random.default_rng([D, N]).standard_normal((N, D))
