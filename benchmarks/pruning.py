@@ -167,7 +167,7 @@ def predictions(quick: bool) -> tuple[list[Figure], Detail]:
     """Densities of the rows of the fit under each draw, and probabilities of clusters."""
     figures, detail = [], {}
     for N, D, K, apart, _ in _SEPARATED:
-        N, draws = N // 5, 10
+        N, draws = N // 2, 40
         X = common.mixture(N, D, K, apart=apart)
         trace = gibbs_gmm.fit(X, K, draws=draws, warmup=20, chains=1, rng=1, threads=1, progress=False)
         labels = trace.relabel()

@@ -15,11 +15,9 @@ _LEAST_COMPONENTS, _LEAST_VALUES, _LEAST_TILES = 8, 8, 2
 
 def near_each_other(
     X: AnyArray, loc: FloatArray, mixtures: Mixtures, workers: Threads, most: int
-) -> tuple[AnyArray, IntArray] | None:
-    """The rows by their densest components under the block's first draw, and their numbers; None if not worth it.
-
-    ``most`` rows are looked at by one task.
-    """
+) -> tuple[AnyArray, IntArray, IntArray] | None:
+    """The rows by their densest components under the block's first draw, their numbers, and the component of each tile;
+    None if it is not worth it. ``most`` rows are looked at by one task."""
     K = int(mixtures.n[0])
     if K < _LEAST_COMPONENTS or X.shape[1] < _LEAST_VALUES or len(X) < _LEAST_TILES * TILE * K:
         return None
@@ -28,4 +26,4 @@ def near_each_other(
     order = np.argsort(component, kind="stable")
     rows = X[order]
     rows.flags.writeable = False  # as all rows that the kernels read: they are compiled for one kind of array
-    return rows, order
+    return rows, order, component[order][::TILE].copy()

@@ -37,6 +37,7 @@ _BLOCK_BYTES = 1 << 20  # factorised draws that are held at a time: they should 
 _LEAST_DRAWS = 8  # and at least so many
 _MOST_ROWS = 1 << 14  # rows of one task: Ctrl-C waits for no more than that times the draws of a block
 _SAMPLE_ROWS = 1 << 14
+_NONE = np.zeros(0, np.int64)
 
 
 def log_density(
@@ -68,7 +69,7 @@ def pointwise_log_density(
                 n = len(mixtures.n)
                 whole = seen.everything and near is None
                 out = result[start : start + n] if whole else np.empty((n, len(values)))
-                task = functools.partial(kernels.log_densities, values, loc, mixtures, out, near is not None)
+                task = functools.partial(kernels.log_densities, values, loc, mixtures, out, near[2] if near else _NONE)
                 workers.run(task, len(values), TILE, _MOST_ROWS)
                 if not whole:
                     result[start : start + n, own] = out
@@ -302,7 +303,7 @@ def _sums(
                 if there is not None:
                     there.add(mixtures, own)
                     continue
-                arguments = values, loc, mixtures, own, own_top, own_mass, near is not None
+                arguments = values, loc, mixtures, own, own_top, own_mass, near[2] if near else _NONE
                 workers.run(functools.partial(kernels.add_draws, *arguments), len(values), TILE, _MOST_ROWS)
             if near is not None:
                 for array in (own_top, *own_mass):

@@ -201,13 +201,13 @@ def _log_weights(t: int, first: int, mixtures: Mixtures, alive: IntArray, work: 
 
 
 @kernel
-def _first_of_next(n: int, alive: IntArray, work: Workspace) -> int:
-    """The component to begin with under the next draw: the densest for the tile's first row, or -1 where few of all n
-    are left out."""
+def _first_of_next(first: int, n: int, alive: IntArray, work: Workspace) -> int:
+    """The component to begin with under the next draw: the densest for the tile's first row; -1 where few of all n were
+    left out, so that under every other draw none is tried."""
     best = 0
     for s in range(alive.shape[0]):
         best = s if work.lw[s, 0] > work.lw[best, 0] else best
-    return alive[best] if 4 * alive.shape[0] <= 3 * n else -1
+    return -1 if first >= 0 and 4 * alive.shape[0] > 3 * n else alive[best]
 
 
 @allocating_kernel
@@ -234,7 +234,7 @@ def add_draws(
     column: IntArray,
     top: FloatArray,
     mass: FloatArray,
-    near: bool,
+    begin_with: IntArray,
     first: int,
     last: int,
 ) -> None:
@@ -242,10 +242,11 @@ def add_draws(
 
     mass[j, i] 2^top[i] is the sum over draws t and components k with column[t, k] = j of w_k N(x_i | mu_k, Sigma_k);
     column (B, K + 1), components that own nothing in the place after the others. top (N,) starts at LOWEST, mass (J, N)
-    at 0. ``near``: rows that follow each other are near each other; it changes no result.
+    at 0. begin_with: the component to begin with in each tile under the next draw, if rows that follow each other are
+    near each other; it is kept up to date, and changes no result. Of length 0 if they are not.
     """
     wide_vectors()
-    J, B = mass.shape[0], mixtures.n.shape[0]
+    J, B, near = mass.shape[0], mixtures.n.shape[0], begin_with.shape[0] > 0
     work, alive = kept(new_workspace(mixtures.c.shape[1], X.shape[1])), np.empty(mixtures.c.shape[1], np.int64)
     part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
     lw, group = work.lw, max(1, TOGETHER // mixtures.W[0].size)
@@ -258,10 +259,11 @@ def add_draws(
                 peak[b] = top[start + b] if inside else LOWEST
                 for j in range(J):
                     part[j, b] = mass[j, start + b] if inside else 0.0
-            begin_with = 0 if near else -1
             for t in range(draws, min(draws + group, B)):
-                m = _log_weights(t, begin_with, mixtures, alive, work)
-                begin_with = _first_of_next(mixtures.n[t], alive[:m], work) if near else -1
+                k = begin_with[start // TILE] if near else -1
+                m = _log_weights(t, k, mixtures, alive, work)
+                if near:
+                    begin_with[start // TILE] = _first_of_next(k, mixtures.n[t], alive[:m], work)
                 for b in range(TILE):
                     higher = work.top[b] if work.top[b] > peak[b] else peak[b]
                     shrink[b] = exp2(peak[b] - higher)
@@ -282,21 +284,31 @@ def add_draws(
 
 @allocating_kernel
 def log_densities(
-    X: AnyArray, loc: FloatArray, mixtures: Mixtures, log_density: FloatArray, near: bool, first: int, last: int
+    X: AnyArray,
+    loc: FloatArray,
+    mixtures: Mixtures,
+    log_density: FloatArray,
+    begin_with: IntArray,
+    first: int,
+    last: int,
 ) -> None:
-    """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N)."""
+    """log_density[t, i] <- log density of row i, first <= i < last, under draw t of the block; (B, N).
+
+    begin_with: as in :func:`add_draws`.
+    """
     wide_vectors()
     B, work = mixtures.n.shape[0], kept(new_workspace(mixtures.c.shape[1], X.shape[1]))
-    alive = np.empty(mixtures.c.shape[1], np.int64)
+    alive, near = np.empty(mixtures.c.shape[1], np.int64), begin_with.shape[0] > 0
     group = max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):
         for start in range(first, last, TILE):
             size = min(TILE, last - start)
             load_tile(X, loc, start, size, work.Xt, work.rows)
-            begin_with = 0 if near else -1
             for t in range(draws, min(draws + group, B)):
-                m = _log_weights(t, begin_with, mixtures, alive, work)
-                begin_with = _first_of_next(mixtures.n[t], alive[:m], work) if near else -1
+                k = begin_with[start // TILE] if near else -1
+                m = _log_weights(t, k, mixtures, alive, work)
+                if near:
+                    begin_with[start // TILE] = _first_of_next(k, mixtures.n[t], alive[:m], work)
                 sum_weights(m, work)
                 for b in range(TILE):
                     work.total[b] = (work.top[b] + log2(work.total[b])) / LOG2_E
