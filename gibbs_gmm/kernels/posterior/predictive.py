@@ -22,7 +22,17 @@ from gibbs_gmm.kernels.sampler.label_pass import sum_weights
 from gibbs_gmm.kernels.simd import wide_vectors
 from gibbs_gmm.kernels.simd_quadratic import TOGETHER as ROWS
 from gibbs_gmm.kernels.simd_quadratic import add_squares_near
-from gibbs_gmm.kernels.tile import LOG2_E, NEGLIGIBLE, TILE, Workspace, exp2, load_tile, log2, new_workspace
+from gibbs_gmm.kernels.tile import (
+    LOG2_E,
+    NEGLIGIBLE,
+    TILE,
+    Workspace,
+    exp2,
+    exp2_of_near,
+    load_tile,
+    log2,
+    new_workspace,
+)
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
 TOGETHER = 1 << 15
@@ -248,8 +258,8 @@ def add_draws(
     wide_vectors()
     J, B, near = mass.shape[0], mixtures.n.shape[0], begin_with.shape[0] > 0
     work, alive = kept(new_workspace(mixtures.c.shape[1], X.shape[1])), np.empty(mixtures.c.shape[1], np.int64)
-    part, peak, shrink = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE)
-    lw, group = work.lw, max(1, TOGETHER // mixtures.W[0].size)
+    part, peak, shrink, rise = np.empty((J, TILE)), np.empty(TILE), np.empty(TILE), np.empty(TILE)
+    lw, highest, group = work.lw, work.top, max(1, TOGETHER // mixtures.W[0].size)
     for draws in range(0, B, group):
         for start in range(first, last, TILE):
             size = min(TILE, last - start)
@@ -267,15 +277,17 @@ def add_draws(
                 for b in range(TILE):
                     higher = work.top[b] if work.top[b] > peak[b] else peak[b]
                     shrink[b] = exp2(peak[b] - higher)
+                    rise[b] = exp2(work.top[b] - higher)
                     peak[b] = higher
                 for j in range(J):
                     for b in range(TILE):
                         part[j, b] *= shrink[b]
                 for s in range(m):
-                    own = part[column[t, alive[s]]]
+                    own, values = part[column[t, alive[s]]], lw[s]
                     for b in range(TILE):
-                        density = exp2(lw[s, b] - peak[b])
-                        own[b] += density if lw[s, b] - work.top[b] > NEGLIGIBLE else 0.0
+                        x = values[b] - highest[b]
+                        weight = exp2_of_near(x)
+                        own[b] += weight * rise[b] if x > NEGLIGIBLE else 0.0
             for b in range(size):
                 top[start + b] = peak[b]
                 for j in range(J):
