@@ -2,12 +2,13 @@
 
 1. effective draws of n+ a second on one core, after warm-up, on data sets with a fixed prior (arviz-stats' mean ESS
    over four dispersed chains, by the CPU time of the sweeps), and p(n+) on Iris against independent figures;
-2. ``fit(X)`` as it is, on six data sets: seconds and R-hat of n+;
+2. ``fit(X)`` as it is, on eleven data sets: CPU seconds, R-hat and effective draws of n+;
 3. large simulated mixtures: sweeps until the true n from one cluster and from 30 random ones, and whether it stays;
 4. a sweep of unknown n against one of known n = 20 at N = 1,000,000;
 5. ``log_evidence``: standard errors and seconds;
 6. what moves bring n+ about: cost of a sweep, and of each kind of move, and how many of them are accepted;
-7. many columns: the partitions of chains from one cluster and from 20, and R-hat.
+7. many columns: the partitions of chains from one cluster and from 20, and R-hat;
+8. known n: whether eight chains of three components of Wine meet, and effective draws of Iris.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from arviz_stats.base import array_stats
-from scipy import stats
+from scipy import special, stats
 from sklearn.metrics import adjusted_rand_score
 
 import gibbs_gmm as gg
@@ -50,8 +52,8 @@ def cases() -> list[Case]:
     covariance = np.cov(X["iris"].T)
     iris = gg.NormalInverseWishart(X["iris"].mean(0), 0.01, 6.0, covariance / np.sqrt(3.0))
     galaxies = gg.NormalInverseWishart([20.82817073], 0.103556777, 2.56, [[14.813199656]])  # fixture B
-    result = [Case("Iris", 300, X["iris"], iris, 10, 10), Case("Galaxies", 2500, X["galaxies"], galaxies, 10, 5)]
-    for name, target, thin in (("faithful", 200, 20), ("thyroid", 60, 40)):
+    result = [Case("Iris", 1000, X["iris"], iris, 10, 10), Case("Galaxies", 4000, X["galaxies"], galaxies, 10, 5)]
+    for name, target, thin in (("faithful", 600, 20), ("thyroid", 500, 40)):
         rows = X[name]
         D = rows.shape[1]
         prior = gg.NormalInverseWishart(rows.mean(0), 0.05, D + 2, 0.2 * np.diag(rows.var(0, ddof=1)))
@@ -123,25 +125,84 @@ def effective_draws(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
     return figures, details
 
 
+_SECONDS = {
+    **dict.fromkeys(("iris", "faithful", "galaxies", "acidity", "thyroid"), 20),
+    **{"wine": 60, "penguins": 30, "crabs": 30, "diabetes": 30, "olive": 240, "ais": 240},
+}
+"""Data sets of part 2, and the seconds of CPU that the run may take over all its chains."""
+
+
 def defaults(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
-    """Part 2."""
+    """Part 2: the run goes on until it is done."""
     figures, details = [], []
-    for name in common.DATA_SETS[: 1 if scratch else None]:
+    for name, limit in list(_SECONDS.items())[: 1 if scratch else None]:
         say(f"fit(X): {name}")
         X = common.data_set(name)[0]
-        gg.fit(X, draws=2, warmup=60, thin=1, rng=0, progress=False)  # compiles for this number of columns
-        begun = time.perf_counter()
-        trace = gg.fit(X, rng=1, progress=False)
-        seconds, r_hat = time.perf_counter() - begun, float(r_hat_of(trace.n_clusters))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that many rows share
+            gg.fit(X, draws=2, warmup=60, thin=1, rng=0, progress=False)  # compiles for this number of columns
+            begun, clock = time.process_time(), time.perf_counter()
+            trace = gg.fit(X, rng=1, progress=False)
+        seconds, clock = time.process_time() - begun, time.perf_counter() - clock
         p = np.bincount(trace.n_clusters.ravel()) / trace.n_clusters.size
-        details.append(
-            {"data": name, "seconds": seconds, "r_hat": r_hat, "ess": ess_of(trace.n_clusters), "p": p.tolist()}
-        )
-        limit = 90.0 if name == "wine" else 30.0
-        title = f"fit(X) on {name.capitalize()}"
-        figures.append(Figure(f"{title}, R-hat of n+", 1.05, False, r_hat, "", f"n+ = {int(p.argmax())} is likeliest"))
-        figures.append(Figure(f"{title}, seconds", limit, False, seconds, "s"))
+        r_hats = {"n+": float(r_hat_of(trace.n_clusters)), "log p": float(r_hat_of(trace.log_likelihood))}
+        ess, ended = ess_of(trace.n_clusters), trace.settings["stopped_by"]
+        details.append({"data": name, "seconds": seconds, "clock": clock, "r_hat": r_hats, "ess": ess, "p": p.tolist()})
+        title, note = f"fit(X) on {name.capitalize()}", f"{ended}; n+ = {int(p.argmax())} is likeliest"
+        largest = float(np.nanmax(list(r_hats.values())))
+        figures.append(Figure(f"{title}, R-hat of n+ and of the log likelihood", 1.01, False, largest, "", note))
+        figures.append(Figure(f"{title}, effective draws of n+", 400, True, ess, ""))
+        figures.append(Figure(f"{title}, CPU seconds", limit, False, seconds, "s", f"{clock:.1f} by the clock"))
     return figures, details
+
+
+def known(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Part 8: Wine with three components, eight chains; Iris with three."""
+    X, figures, details = common.data_set("wine")[0], [], []
+    prior = gg.NormalInverseWishart(X.mean(0), 0.05, X.shape[1] + 2, 0.2 * np.diag(X.var(0, ddof=1)))
+    for seed in range(1, 2 if scratch else 4):
+        say(f"known n: Wine, seed {seed}")
+        begun = time.process_time()
+        trace = gg.fit(X, 3, prior=prior, chains=8, max_sweeps=5_000 if scratch else 200_000, rng=seed, progress=False)
+        seconds, r_hat = time.process_time() - begun, float(r_hat_of(trace.log_likelihood))
+        assert trace.assignments is not None
+        means = [float(np.mean([_log_joint(X, z, prior) for z in chain[::10]])) for chain in trace.assignments]
+        details.append({"seed": seed, "seconds": seconds, "r_hat": r_hat, "log_joint": means})
+        title, note = f"Wine, n = 3, seed {seed}", trace.settings["stopped_by"]
+        apart = max(abs(float(mean) + 3685.7) for mean in means)
+        figures.append(Figure(f"{title}: largest |mean log p(X, C) + 3685.7| of 8 chains", 2.0, False, apart, "", note))
+        figures.append(Figure(f"{title}, R-hat of the log likelihood", 1.01, False, r_hat, ""))
+        figures.append(Figure(f"{title}, CPU seconds", 60, False, seconds, "s"))
+    say("known n: Iris")
+    X, rates = common.data_set("iris")[0], []
+    for seed in range(1, 4):
+        chains = common.build_chains(X, 3, draws=2_000, warmup=1_000, thin=5, chains=4, rng=seed)
+        kept = sum(_advance(chain)[1] for chain in chains)
+        rates.append(ess_of(np.stack([chain.arrays["log_likelihood"] for chain in chains])) / kept)
+    note = f"{min(rates):,.0f} to {max(rates):,.0f} by seed"
+    name = "Iris, n = 3, effective draws of the log likelihood a second"
+    figures.append(Figure(name, 4500, True, float(np.median(rates)), "", note))
+    return figures, details
+
+
+def _log_joint(X: FloatArray, z: AnyArray, prior: gg.NormalInverseWishart) -> float:
+    """log p(X, C) of labels from 0 to 2 under Dirichlet(1, 1, 1), with SciPy."""
+    N, sizes = len(z), np.bincount(z, minlength=3)
+    log_joint = float(special.gammaln(3.0) - special.gammaln(3.0 + N) + special.gammaln(1.0 + sizes).sum())
+    D = X.shape[1]
+    for k in np.flatnonzero(sizes):
+        Y = X[z == k]
+        n, centre = len(Y), Y.mean(0)
+        kappa, nu, away = prior.kappa_0 + n, prior.nu_0 + n, centre - prior.mu_0
+        Psi = prior.Psi_0 + (Y - centre).T @ (Y - centre) + prior.kappa_0 * n / kappa * np.outer(away, away)
+        log_joint += float(
+            special.multigammaln(nu / 2, D)
+            - special.multigammaln(prior.nu_0 / 2, D)
+            + prior.nu_0 / 2 * np.linalg.slogdet(prior.Psi_0)[1]
+            - nu / 2 * np.linalg.slogdet(Psi)[1]
+            + D / 2 * (math.log(prior.kappa_0 / kappa) - n * math.log(math.pi))
+        )
+    return log_joint
 
 
 def recovery(scratch: bool) -> tuple[list[Figure], list[dict[str, Any]]]:
@@ -312,6 +373,7 @@ def main() -> None:
         "evidences": evidences,
         "worth of moves": worth,
         "many columns": many_columns,
+        "known n": known,
     }
     figures: list[Figure] = []
     details, loads = {}, {}
