@@ -14,6 +14,9 @@ import numpy as np
 
 from gibbs_gmm.kernels.types import AnyArray, FloatArray, IntArray
 
+SMALL = 1 << 22
+"""Numbers of an array of float32 that is read as float64: not worth a compilation of its own."""
+
 _CHUNK = 1 << 16
 LARGEST, SMALLEST = 1e140, 1e-140
 _MOST_OBSERVATIONS = 2.0**53  # beyond which sums of counts are no whole numbers
@@ -91,9 +94,9 @@ def refuse_not_finite(array: AnyArray, columns: tuple[str, ...], name: str, miss
 def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[str, ...]]:
     """X as a C-ordered (N, D) array of float32 or float64, and the names of its columns. Its values are not looked at.
 
-    Such an array (a memory map too) is used in place; anything else is converted once. Data frames keep their column
-    names; one-dimensional input is one column. The result is a read-only view, whatever X is: code would be compiled a
-    second time for the other kind.
+    Such an array (a memory map too) is used in place; anything else is converted once, and so is a small array of
+    float32, since code would be compiled a second time for it. Data frames keep their column names; one-dimensional
+    input is one column. The result is a read-only view, whatever X is, for the same reason.
     """
     array = real_numbers(X, name, " of shape (N, D)")
     names = column_names(X, name)
@@ -107,7 +110,7 @@ def table(X: Any, name: str = "X", min_rows: int = 2) -> tuple[AnyArray, tuple[s
     if min_rows > N:
         rows = f"{min_rows} row{'s'[: min_rows > 1]}"
         raise ValueError(f"{name} must have at least {rows}, got shape {array.shape}")
-    if array.dtype not in (np.float32, np.float64):
+    if array.dtype not in (np.float32, np.float64) or (array.dtype == np.float32 and array.size <= SMALL):
         array = array.astype(np.float64)
     if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
         array = np.require(array.astype(array.dtype.newbyteorder("=")), requirements=["C", "A"])

@@ -77,10 +77,10 @@ def fit(
     ----------
     X : array-like (N, D) or (N,)
         Observations: an array, list, memory map, or pandas or polars data frame of finite real numbers. C-ordered
-        float32 and float64 arrays are read in place; anything else is converted once. Arithmetic is in float64. A
-        Dask array stays on its cluster. NaN, nulls and masked values are missing: at random, given what is there. They
-        are integrated out of labels and likelihood, and :meth:`Trace.impute` draws them. Each row and column must have
-        a value.
+        float64 arrays, and float32 arrays of more than four million numbers, are read in place; anything else is
+        converted once. Arithmetic is in float64. A Dask array stays on its cluster. NaN, nulls and masked values are
+        missing: at random, given what is there. They are integrated out of labels and likelihood, and
+        :meth:`Trace.impute` draws them. Each row and column must have a value.
     n_components : int, FiniteMixture, MixtureOfFiniteMixtures, DirichletProcess, PitmanYorProcess or None
         The number of components, or a prior for it and for the weights. An int n is ``FiniteMixture(n)``, at most N;
         None, an unknown number, is ``MixtureOfFiniteMixtures()``. From eight columns on, and up to 5,000 rows, a

@@ -63,7 +63,7 @@ import harness  # noqa: E402
 import oracle  # noqa: E402
 
 import gibbs_gmm as gg  # noqa: E402
-from gibbs_gmm import device_rows  # noqa: E402
+from gibbs_gmm import checks, device_rows  # noqa: E402
 from gibbs_gmm.data import Observations  # noqa: E402
 from gibbs_gmm.kernels import cuda, cuda_layout  # noqa: E402
 from gibbs_gmm.kernels.sampler import sweep  # noqa: E402
@@ -77,6 +77,7 @@ from gibbs_gmm.sampler.buffers import new_pair  # noqa: E402
 
 device._GRID, device._BLOCK, device._UPLOAD, device_rows._MOVED = 2, 4, 1 << 10, 1 << 10
 cuda.MOST_BLOCKS, cuda_layout.threads_for = 3, lambda D: 8 if D > 1 else 16
+checks.SMALL = 0  # rows of float32 stay so
 EPS = float(np.finfo(float).eps)
 
 

@@ -269,7 +269,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     for other, message in (
         (changed, "X has the same shape, but other values"),
         (X[1:], r"X was \(60, 2\) float64, got \(59, 2\) float64"),
-        (X.astype(np.float32), r"X was \(60, 2\) float64, got \(60, 2\) float32"),
+        (X.astype(np.float32), "X has the same shape, but other values"),
     ):
         with pytest.raises(ValueError, match=message):
             gg.resume(folder, other)

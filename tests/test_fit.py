@@ -221,12 +221,15 @@ def run(kinds):
         gibbs_gmm.fit(x, 3, draws=3, warmup=1, chains=2, rng=1, progress=False, save_assignments=False)
     return count()
 doubles = run([*kinds(X), X.tolist(), (10 * X).astype(int)])
+small = run(kinds(X.astype(np.float32)))
+gibbs_gmm.checks.SMALL = 0
 singles = run(kinds(X.astype(np.float32)))
-print(json.dumps([doubles, singles]))
+print(json.dumps([doubles, small, singles]))
 """
-    doubles, singles = in_a_fresh_process(COUNT_SIGNATURES + code)
+    doubles, small, singles = in_a_fresh_process(COUNT_SIGNATURES + code)
     assert doubles["gibbs_gmm.kernels.sampler.sweep.run_sweeps"] == 1
     assert max(doubles.values()) == 1, {name: n for name, n in doubles.items() if n > 1}
+    assert small == doubles, "an array of float32 that is small is one of float64"
     assert singles["gibbs_gmm.kernels.sampler.sweep.run_sweeps"] == 2
     assert max(singles.values()) == 2, {name: n for name, n in singles.items() if n > 2}
 

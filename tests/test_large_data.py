@@ -66,7 +66,8 @@ def test_memory_is_bounded_when_data_are_five_times_as_large(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_memory_maps_are_read_in_place(dtype: type, tmp_path: Path) -> None:
+def test_memory_maps_are_read_in_place(dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SMALL", 899)
     rows = np.random.default_rng(2).standard_normal((300, 3)).astype(dtype)
     np.save(tmp_path / "X.npy", rows)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")

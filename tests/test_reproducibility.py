@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oracle import Floats
 
 import gibbs_gmm as gg
+from gibbs_gmm import checks
 from gibbs_gmm import threads as threading
 from gibbs_gmm.sampler import chain as chains
 from gibbs_gmm.sampler import run as running
@@ -73,6 +74,7 @@ def test_longer_runs_continue_shorter_ones() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_row_shards_change_nothing(monkeypatch: pytest.MonkeyPatch, dtype: type) -> None:
+    monkeypatch.setattr(checks, "SMALL", 0)
     X = groups(100_000).astype(dtype)
     few = {"draws": 4, "warmup": 3, "chains": 1}
     expected = run(X, **few)
