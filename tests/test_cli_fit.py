@@ -35,7 +35,7 @@ def test_fit_writes_a_run_and_says_so(pictures: None, capsys: pytest.CaptureFixt
     with open("deep/iris-run/summary.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["name"] == "weight[0]"
-    assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 3  # entropy, n_clusters and kappa_0 at the end
+    assert len(rows) == 3 * (1 + 4 + 10) + 2 + 3 + 3 + 3  # entropy, partitions, n_clusters and kappa_0 at the end
     assert all(len(cell.lstrip("-0.").split("e")[0].replace(".", "")) <= 6 for cell in list(rows[5].values())[1:])
     assert Path("deep/iris-run/pairs.png").read_bytes().startswith(PNG)
     report = Path("deep/iris-run/report.html").read_text(encoding="utf-8")

@@ -371,7 +371,6 @@ def test_bits_round_trip(x: float) -> None:
     assert there_and_back(x) == x
 
 
-@pytest.mark.skipif(not JIT or platform.machine() != "x86_64", reason="nothing is compiled, or not for x86")
 @pytest.mark.parametrize("D", [1, 2, 4, 7, 8, 11, 16, 19])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_rows_are_loaded_by_rows_and_by_columns(D: int, dtype: type) -> None:
@@ -395,6 +394,7 @@ def test_rows_are_loaded_by_rows_and_by_columns(D: int, dtype: type) -> None:
             np.testing.assert_array_equal(work.rows[:size, :D], X[first : first + size] - loc)
 
 
+@pytest.mark.skipif(not JIT or platform.machine() != "x86_64", reason="nothing is compiled, or not for x86")
 def test_kernels_ask_for_vectors_as_wide_as_the_processors() -> None:
     """Where LLVM prefers half of a processor's vectors, loops over a tile are compiled for whole ones all the same."""
     code = """

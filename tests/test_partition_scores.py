@@ -43,6 +43,16 @@ def test_squared_distances_are_one_minus_the_rand_index() -> None:
     np.testing.assert_allclose(score[[0, 2]], score[0, 0], rtol=1e-9)
 
 
+def test_equal_partitions_have_equal_scores() -> None:
+    """Rounding would be ranked: R-hat of partitions that hardly ever change was 2."""
+    z = noisy(3, 111, 40, 0.0)
+    z[1, 30:33, 3] = 2
+    z[2, 60, 9:20] = 0
+    scores = partition_scores(z)
+    assert {name: len(np.unique(score)) for name, score in scores.items()} == {"partition[0]": 3, "partition[1]": 3}
+    assert max(r_hat(score) for score in scores.values()) < 1.05
+
+
 def test_names_of_clusters_and_partitions_that_never_change() -> None:
     z = noisy(2, 50, 30, 0.05)
     names = np.argsort(np.random.default_rng(2).random((2, 50, 3)), axis=-1)

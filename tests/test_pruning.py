@@ -14,7 +14,7 @@ from gibbs_gmm.kernels.families import generic
 from gibbs_gmm.kernels.sampler import pruning
 from gibbs_gmm.kernels.sampler import sweep as kernels
 from gibbs_gmm.kernels.sampler.state import Data
-from gibbs_gmm.kernels.tile import LOG2_E, NEGLIGIBLE, PRUNED_ROWS, new_workspace
+from gibbs_gmm.kernels.tile import LOG2_E, NEGLIGIBLE, PRUNED_ROWS, lines_for, new_workspace
 from gibbs_gmm.sampler.buffers import empty_state
 
 KINDS = (
@@ -264,3 +264,14 @@ def test_worth_it() -> None:
             found = own.state.z, own.state.shards.n, own.state.shards.block, own.state.shard_log_likelihood
             results.append(Pass(*(array.copy() for array in found)))
         assert_same(*results)
+
+
+@pytest.mark.parametrize("D", [1, 8, 50])
+def test_fewer_components_than_a_workspace_is_for_have_room_in_it(D: int) -> None:
+    """A chain of 200 components in 50-D has no room for lines between all, but for those of the ten that are left."""
+    nearby = getattr(pruning.nearby, "py_func", pruning.nearby)
+    work, least = new_workspace(200, D), len(nearby(1, new_workspace(1, D)).radii.scratch)
+    for K in range(1, 201):
+        radii, lines = nearby(K, work).radii, lines_for(K, D)
+        assert radii.line.shape == (lines, lines, D + 1)
+        assert len(radii.scratch) >= least + K - 1

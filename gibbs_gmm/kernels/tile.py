@@ -101,10 +101,19 @@ def lines_for(K: int, D: int) -> int:
 
 @kernel
 def room_for(K: int, D: int) -> int:
-    """Numbers that it needs: two of each row; radii and lines; and what it takes to compute them."""
+    """Numbers that it needs, for up to K components: two of each row; radii and lines; and what it takes to compute
+    them.
+    """
     k, d = min(K, PRUNED_COMPONENTS), min(D, PRUNED_VALUES)
-    lines = lines_for(K, D) * K * (D + 1)
-    return 2 * PRUNED_ROWS + k * k + lines + 2 * k + PACKED * (d * (d + 1) // 2 + 4 * d + 9) + 2 * d * (d + 1)
+    lines = min(K, int(math.sqrt(LINES // (D + 1))))
+    return (
+        2 * PRUNED_ROWS
+        + k * k
+        + lines * lines * (D + 1)
+        + 2 * k
+        + PACKED * (d * (d + 1) // 2 + 4 * d + 9)
+        + 2 * d * (d + 1)
+    )
 
 
 @allocating_kernel

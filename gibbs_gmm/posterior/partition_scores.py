@@ -22,6 +22,7 @@ _ROWS = 64  # whose pairs are looked at
 _DRAWS = 400  # of all chains, equally spaced, from which components are found
 _CHUNK = 250  # draws whose scores are computed together
 _ITERATIONS = 30
+_EXACT = 2.0**-41  # that directions are multiples of: sums of them are exact, and the same for equal partitions
 _LEAST = 1e-12  # of the variance of all pairs: less is rounding
 
 
@@ -49,8 +50,9 @@ def partition_scores(assignments: Sequence[AnyArray] | AnyArray | None) -> dict[
     some -= (mean := some.mean(0))
     variances, vectors = _leading(some @ some.T)
     there = variances > _LEAST * some.size
-    directions = some.T @ vectors[:, there] / np.sqrt(variances[there] * some.shape[1])
-    scores = np.concatenate([(_together(z[t : t + _CHUNK]) - mean) @ directions for t in range(0, C * T, _CHUNK)])
+    directions = np.round(some.T @ vectors[:, there] / np.sqrt(variances[there]) / _EXACT)
+    scores = np.concatenate([_together(z[t : t + _CHUNK]) @ directions for t in range(0, C * T, _CHUNK)])
+    scores = (scores - mean @ directions) * (_EXACT / np.sqrt(some.shape[1]))
     return {f"partition[{k}]": column.reshape(C, T) for k, column in enumerate(scores.T)}
 
 
