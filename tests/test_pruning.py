@@ -234,7 +234,7 @@ def test_lines() -> None:
         distance = np.linalg.norm((x - mu[k]) @ W[k].T, axis=1)
         bound = line[j, k, 0] + x @ line[j, k, 1:]
         assert (bound < distance).all()
-        assert distance[0] - bound[0] < 2.0**-10
+        assert distance[0] - bound[0] < 2.0**-10, f"not {bound[0]} == {distance[0]} ± {2.0**-10}"
 
 
 def test_lines_leave_out_what_radii_do_not() -> None:
