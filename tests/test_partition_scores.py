@@ -105,3 +105,15 @@ def test_rows_are_of_every_cluster_and_as_many_as_may_be() -> None:
     np.testing.assert_array_equal(some_of_each_cluster(z[..., :30], 64), np.arange(30))
     many = some_of_each_cluster(np.arange(1000)[None, None].repeat(2, 0), 64)
     assert len(set(many.tolist())) == 64
+
+
+def test_of_many_draws_some_have_scores() -> None:
+    z = noisy(2, 2500, 30, 0.05)
+    scores = partition_scores(z)
+    some = np.linspace(0, 2499, 1000).astype(int)
+    for name, score in partition_scores(z[:, some]).items():
+        np.testing.assert_array_equal(score, scores[name])
+    trace, _ = simulate(C=2, T=2500)
+    summary = dataclasses.replace(trace, assignments=noisy(2, 2500, 60, 0.05)).summary()
+    assert summary["partition[0]"]["ess_bulk"] < 2500 < summary["log_likelihood"]["ess_bulk"]
+    assert "partition[2]" in repr(summary)

@@ -58,7 +58,9 @@ def alarms(messages: Iterable[str]) -> list[Alarm]:
 
 
 def invariants(trace: Trace) -> dict[str, FloatArray]:
-    """The quantities (C, T) that do not depend on labels, log_likelihood first."""
+    """The quantities (C, T) that do not depend on labels, log_likelihood first; scores of partitions may be of fewer
+    draws.
+    """
     rows: dict[str, AnyArray] = {"log_likelihood": trace.log_likelihood}
     shown = trace.weights.shape[-1]
     if trace.n_is_known:
@@ -147,8 +149,7 @@ def limit(C: int, T: int, tests: int = 1) -> float:
 
 def why_apart(trace: Trace) -> str | None:
     """Why the chains have not met, for the middle of a sentence; None if nothing shows that they have not."""
-    free = invariants(trace)
-    values = dict(zip(free, r_hat(np.stack(list(free.values()))), strict=True))
+    values = {name: float(r_hat(x)) for name, x in invariants(trace).items()}
     most = limit(*trace.log_likelihood.shape)
     apart = {name: value for name, value in values.items() if value > most}
     partitions = {name: apart.pop(name) for name in trace._partition_scores if name in apart}

@@ -20,6 +20,7 @@ from gibbs_gmm.posterior.chain_partitions import of_rows, some_of_each_cluster
 _COMPONENTS = 3  # that are looked at
 _ROWS = 64  # whose pairs are looked at
 _DRAWS = 400  # of all chains, equally spaced, from which components are found
+_SCORED = 1000  # draws of each chain, equally spaced, that have scores: more would take as long as they were in making
 _CHUNK = 250  # draws whose scores are computed together
 _ITERATIONS = 30
 _EXACT = 2.0**-41  # that directions are multiples of: sums of them are exact, and the same for equal partitions
@@ -27,7 +28,9 @@ _LEAST = 1e-12  # of the variance of all pairs: less is rounding
 
 
 def partition_scores(assignments: Sequence[AnyArray] | AnyArray | None) -> dict[str, FloatArray]:
-    """Scores (C, T) of each draw on the first principal components of the partitions, partition[0], [1] and [2].
+    """Scores (C, T) of draws on the first principal components of the partitions, partition[0], [1] and [2].
+
+    T is the number of draws, or 1000 of them, equally spaced, where there are more.
 
     The partitions are those of up to 64 rows, some of every cluster that a chain has in its last draw among them; their
     coordinates are the indicators that two rows are together, over the square root of the number of pairs, so that the
@@ -40,12 +43,12 @@ def partition_scores(assignments: Sequence[AnyArray] | AnyArray | None) -> dict[
     """
     if assignments is None:
         return {}
-    C, T = len(assignments), len(assignments[0])
+    C, T = len(assignments), min(len(assignments[0]), _SCORED)
     rows = some_of_each_cluster(assignments, _ROWS)
     if len(rows) < 2:
         return {}
-    every = np.arange(T)
-    z = np.concatenate([of_rows(labels, every, rows) for labels in assignments])
+    draws = np.linspace(0, len(assignments[0]) - 1, T).astype(np.int64)
+    z = np.concatenate([of_rows(labels, draws, rows) for labels in assignments])
     some = _together(z[np.linspace(0, C * T - 1, min(C * T, _DRAWS)).astype(np.int64)])
     some -= (mean := some.mean(0))
     variances, vectors = _leading(some @ some.T)

@@ -45,10 +45,11 @@ class Summary:
     """Posterior summary of a trace, one row per quantity.
 
     Components are matched across draws and chains (:meth:`Trace.relabel`) and numbered from 0 by decreasing posterior
-    mean weight. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest
-    weight of a draw, j from 0), ``entropy`` (of the weights of a draw, in nats), ``partition[j]`` (the score of a draw
-    on the j-th principal component of the partitions), ``n_clusters`` and, where they are learned, ``n_components``,
-    ``concentration`` and ``kappa_0`` do not depend on labels: they tell whether the chains agree.
+    mean weight. ``log_likelihood``, ``log_posterior``, ``sorted_weight[j]`` (the j-th largest weight of a draw, j from
+    0), ``entropy`` (of the weights of a draw, in nats), ``partition[j]`` (the score of a draw on the j-th principal
+    component of the partitions; of 1000 draws of each chain, if there are more), ``n_clusters`` and, where they are
+    learned, ``n_components``, ``concentration`` and ``kappa_0`` do not depend on labels: they tell whether the chains
+    agree.
 
     If the number of components is unknown, the rows of components are those of the most probable number of clusters,
     computed from the draws that have it; their R-hat and effective sample sizes are computed from equally many of these
@@ -172,7 +173,7 @@ def summarize(trace: Trace) -> Summary:
         names += block_names
         blocks.append(_statistics(values, chosen))
     free = invariants(trace)
-    blocks.append(_statistics(np.stack(list(free.values()))))
+    blocks += [_statistics(x[None]) for x in free.values()]
     table = np.concatenate(blocks, axis=1)
     split = [np.split(row, [len(names)]) for row in table]
     ambiguous = relabelling.ambiguous_places if chosen is None else relabelling.ambiguous_places[chosen]
