@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 
 import gibbs_gmm as gg
 from gibbs_gmm.kernels.tile import log2
-from gibbs_gmm.posterior import predict
+from gibbs_gmm.posterior import near_rows, predict
 from gibbs_gmm.posterior.matched import checked_data
 
 RATE = 1e-4
@@ -459,7 +459,7 @@ def test_a_covariance_that_is_not_positive_definite() -> None:
         dataclasses.replace(trace, covariances=covariances).log_density(rows(3, 2))
 
 
-def test_rows_in_another_order_have_the_same_densities() -> None:
+def test_rows_in_another_order_have_the_same_densities(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many rows are put in an order in which components are left out, few are not: the same bytes."""
     rng, K, D = np.random.default_rng(3), 9, 8
     X = 4.0 * rng.standard_normal((K, D))[rng.integers(K, size=2_500)] + rng.standard_normal((2_500, D))
@@ -478,3 +478,17 @@ def test_rows_in_another_order_have_the_same_densities() -> None:
             whole = ask(X)
             pieces = np.concatenate([ask(X[i : i + 250]) for i in range(0, 2_500, 250)], axis=axis)
             assert whole.tobytes() == pieces.tobytes(), f"{name}: {np.count_nonzero(whole != pieces)} differ"
+    ordered, nearest = known.log_density(X), near_rows.nearest
+    given: list[int] = []
+
+    def seen(*arguments: Any) -> None:
+        given.append(1)
+        nearest(*arguments)
+
+    monkeypatch.setattr(near_rows, "nearest", seen)
+    np.testing.assert_array_equal(known.log_density(X), ordered)
+    assert given, "the rows are many enough"
+    given.clear()
+    monkeypatch.setattr(near_rows, "_MOST_NUMBERS", X.size - 1)
+    np.testing.assert_array_equal(known.log_density(X), ordered)
+    assert not given, "rows that are too many to be copied are read in place"
